@@ -1,0 +1,192 @@
+//! The control socket's language: one JSON request a line, one JSON response a line, in order.
+//! A connection may stay open; its end tells the peer that the forwarder has gone.
+
+use crate::{Counters, PortName, Tables};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// Longest request line in bytes; a longer one is refused as `too-large`.
+pub const MAX_REQUEST: usize = 64 << 20;
+
+/// What a client may ask.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "op")]
+pub enum Request {
+    /// Replace all tables.
+    Apply {
+        /// The new tables.
+        tables: Box<Tables>,
+    },
+    /// Check tables without using them.
+    Check {
+        /// The tables.
+        tables: Box<Tables>,
+    },
+    /// The tables in force.
+    Tables,
+    /// All counters.
+    Counters,
+    /// Version, generation, ports.
+    Status,
+}
+
+/// What the forwarder answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "result")]
+pub enum Response {
+    /// The tables are in force, or were found sound.
+    Applied {
+        /// Their generation.
+        generation: u64,
+    },
+    /// The tables in force.
+    Tables {
+        /// The tables.
+        tables: Box<Tables>,
+    },
+    /// All counters.
+    Counters {
+        /// The counters.
+        counters: Box<Counters>,
+    },
+    /// Version, generation, ports.
+    Status {
+        /// The status.
+        status: Status,
+    },
+    /// Refused; nothing has changed.
+    Error {
+        /// Why.
+        error: ControlError,
+    },
+}
+
+/// Why a request was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct ControlError {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people: names the entry that is wrong and what would be right.
+    pub message: String,
+}
+
+/// Kinds of refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorCode {
+    /// Not a request.
+    Malformed,
+    /// Longer than [`MAX_REQUEST`].
+    TooLarge,
+    /// The tables contradict themselves.
+    Invalid,
+    /// An older generation, or another table under the generation in force.
+    Stale,
+    /// Too many clients.
+    Busy,
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too-large",
+            Self::Invalid => "invalid",
+            Self::Stale => "stale",
+            Self::Busy => "busy",
+        })
+    }
+}
+
+/// State of a running forwarder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Status {
+    /// Program version.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// Generation of the tables in force.
+    pub generation: u64,
+    /// Milliseconds since start.
+    pub uptime_ms: u64,
+    /// Ports in table order.
+    pub ports: Vec<PortStatus>,
+}
+
+/// State of one port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PortStatus {
+    /// Port.
+    pub name: PortName,
+    /// Kernel interface.
+    pub interface: PortName,
+    /// Packet I/O in use.
+    pub backend: Backend,
+    /// Whether frames flow.
+    pub state: PortState,
+    /// Largest IP packet in bytes.
+    pub mtu: u16,
+    /// Why this backend, or why the port is not up.
+    pub reason: String,
+}
+
+/// Whether a port works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PortState {
+    /// Frames flow.
+    Up,
+    /// The interface does not exist, or is down; it is looked for again.
+    Absent,
+}
+
+/// Packet I/O of a port.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backend {
+    /// The best that works here.
+    #[default]
+    Auto,
+    /// AF_PACKET through `pnet_datalink`: works everywhere, a few system calls a packet.
+    Pnet,
+    /// AF_PACKET with `recvmmsg`, `sendmmsg` and `PACKET_VNET_HDR`: knows VLAN tags, open checksums and GSO.
+    Packet,
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Auto => "auto",
+            Self::Pnet => "pnet",
+            Self::Packet => "packet",
+        })
+    }
+}
+
+impl FromStr for Backend {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Auto, Self::Pnet, Self::Packet]
+            .into_iter()
+            .find(|backend| backend.to_string() == text)
+            .ok_or_else(|| format!("backend {text:?} must be auto, pnet or packet"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_one_word_and_their_data() {
+        assert_eq!(
+            serde_json::from_str::<Request>(r#"{"op":"counters"}"#).unwrap(),
+            Request::Counters
+        );
+        assert!(serde_json::from_str::<Request>(r#"{"op":"aply"}"#).is_err());
+    }
+}

@@ -1,0 +1,24 @@
+//! What a user of `kc-forwarder` shares with it: checked identifiers, steering tables,
+//! control messages and counters. Types only; nothing here does I/O.
+//!
+//! The agent sends [`Tables`] over the control socket, a person writes the same
+//! structure as TOML. Terms are those of RFC 7665 and RFC 8300.
+
+mod control;
+mod counters;
+mod ids;
+mod matching;
+mod names;
+mod tables;
+
+pub use control::{
+    Backend, ControlError, ErrorCode, MAX_REQUEST, PortState, PortStatus, Request, Response, Status,
+};
+pub use counters::{Counters, DropReason, PathCounters, PortCounters, TunnelCounters};
+pub use ids::{IdError, Si, Spi, Ttl, Vni};
+pub use matching::{Match, MatchError, PortRange, Protocol};
+pub use names::{MacAddr, NameError, PortName, SfName, TunnelName};
+pub use tables::{
+    Action, Attachment, Direction, Encapsulation, Function, Hop, Metadata, NextHop, Path, Port,
+    Rule, Segment, StaticEntry, Tables, Tunnel, Underlay,
+};

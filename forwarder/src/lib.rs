@@ -1,0 +1,3 @@
+//! `kc-forwarder`: classifier, SFF, SFC proxy and plain-VXLAN overlay in user space.
+
+pub mod frame;
