@@ -1,1 +1,27 @@
-//! stub
+//! What an agent shares with its controller over MQTT: topics, the desired document of a node,
+//! what is reported back, calls. Types only; nothing here does I/O.
+//!
+//! Every payload is JSON with a `v` field. Unknown fields are ignored; an unknown version is
+//! refused by [`decode`].
+
+mod call;
+mod event;
+mod load;
+mod names;
+mod payload;
+mod spec;
+mod state;
+mod status;
+mod topic;
+
+pub use call::{Call, CallBody, Reply, ReplyBody};
+pub use event::{Event, EventKind};
+pub use load::{BoxLoad, ContainerLoad, LoadReport, NetworkLoad, PathLoad, TunnelReport};
+pub use names::{BootId, DomainName, NodeName};
+pub use payload::{Payload, PayloadError, Stamp, VERSION, decode, encode};
+pub use spec::{
+    ContainerSpec, File, Leg, Limits, Mount, Network, NodeSpec, PullPolicy, Restart, Role,
+};
+pub use state::{ContainerPhase, ContainerState, NodeState};
+pub use status::{Capacity, NodeStatus, Presence};
+pub use topic::{Topic, TopicError};

@@ -1,0 +1,95 @@
+//! Things that happened on a box, numbered per boot so that none is lost unnoticed or counted twice.
+
+use crate::{Payload, Stamp};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Event {
+    /// When.
+    #[serde(flatten)]
+    pub at: Stamp,
+    /// 1, 2, 3 … within the boot.
+    pub sequence: u64,
+    /// What kind.
+    pub kind: EventKind,
+    /// The container, port or process it happened to.
+    pub object: String,
+    /// For people.
+    pub message: String,
+}
+
+impl Payload for Event {
+    const NAME: &'static str = "event";
+}
+
+/// Kinds of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventKind {
+    /// The agent started.
+    AgentStarted,
+    /// A document was taken up.
+    SpecAccepted,
+    /// A document was refused.
+    SpecRefused,
+    /// An image was pulled.
+    ImagePulled,
+    /// An image could not be pulled.
+    ImagePullFailed,
+    /// A container started.
+    ContainerStarted,
+    /// A container ended.
+    ContainerDied,
+    /// A container ran out of memory.
+    ContainerOom,
+    /// A container's health changed.
+    ContainerHealth,
+    /// A container was removed.
+    ContainerRemoved,
+    /// A container could not be made or wired.
+    ContainerFailed,
+    /// The forwarder started.
+    ForwarderStarted,
+    /// The forwarder ended.
+    ForwarderDied,
+    /// The forwarder refused its tables.
+    TablesRefused,
+    /// The Docker engine went away or came back.
+    Engine,
+    /// A kind this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl EventKind {
+    /// The kind's stable name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AgentStarted => "agent-started",
+            Self::SpecAccepted => "spec-accepted",
+            Self::SpecRefused => "spec-refused",
+            Self::ImagePulled => "image-pulled",
+            Self::ImagePullFailed => "image-pull-failed",
+            Self::ContainerStarted => "container-started",
+            Self::ContainerDied => "container-died",
+            Self::ContainerOom => "container-oom",
+            Self::ContainerHealth => "container-health",
+            Self::ContainerRemoved => "container-removed",
+            Self::ContainerFailed => "container-failed",
+            Self::ForwarderStarted => "forwarder-started",
+            Self::ForwarderDied => "forwarder-died",
+            Self::TablesRefused => "tables-refused",
+            Self::Engine => "engine",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}

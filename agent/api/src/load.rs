@@ -1,0 +1,121 @@
+//! Load of a box, of what runs in it and of the paths through it: one sample replaces the last.
+
+use crate::{Payload, Stamp};
+use kc_forwarder_api::{DropReason, Si, Spi, TunnelCounters};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One sample.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LoadReport {
+    /// When.
+    #[serde(flatten)]
+    pub at: Stamp,
+    /// The box.
+    #[serde(rename = "box")]
+    pub machine: BoxLoad,
+    /// Its containers.
+    pub containers: Vec<ContainerLoad>,
+    /// Its share of every service path.
+    pub paths: Vec<PathLoad>,
+    /// Frames the forwarder has dropped since its start.
+    pub drops: BTreeMap<DropReason, u64>,
+}
+
+impl Payload for LoadReport {
+    const NAME: &'static str = "load";
+}
+
+/// Load of a box.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct BoxLoad {
+    /// Busy share of all cores since the last sample, percent.
+    pub cpu_percent: f32,
+    /// One-minute load average.
+    pub load_1m: f32,
+    /// Memory that cannot be had without swapping, bytes.
+    pub memory_used_bytes: u64,
+    /// All memory, bytes.
+    pub memory_total_bytes: u64,
+    /// Disk used under Docker's data root, bytes.
+    pub disk_used_bytes: u64,
+    /// All of that disk, bytes.
+    pub disk_total_bytes: u64,
+    /// Hottest thermal zone, degrees Celsius.
+    pub temperature_c: Option<f32>,
+    /// Whether the firmware holds the clock back (a Pi's under-voltage or heat).
+    pub throttled: Option<bool>,
+    /// Seconds since boot.
+    pub uptime_s: u64,
+    /// Network interfaces.
+    pub networks: Vec<NetworkLoad>,
+}
+
+/// One interface, octets and packets since boot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct NetworkLoad {
+    /// Interface.
+    pub name: String,
+    /// Octets received.
+    pub rx_bytes: u64,
+    /// Octets sent.
+    pub tx_bytes: u64,
+    /// Packets received.
+    pub rx_packets: u64,
+    /// Packets sent.
+    pub tx_packets: u64,
+}
+
+/// Load of one container.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct ContainerLoad {
+    /// Name in the document.
+    pub name: String,
+    /// CPU used, percent of its limit; of all cores when it has none.
+    pub cpu_percent: f32,
+    /// Memory used without page cache, bytes.
+    pub memory_bytes: u64,
+    /// Its memory limit, bytes.
+    pub memory_limit_bytes: Option<u64>,
+    /// Packets into it.
+    pub rx_packets: u64,
+    /// Packets out of it.
+    pub tx_packets: u64,
+    /// Octets into it.
+    pub rx_bytes: u64,
+    /// Octets out of it.
+    pub tx_bytes: u64,
+}
+
+/// One forwarder's share of a service path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PathLoad {
+    /// Service path.
+    pub spi: Spi,
+    /// Service index.
+    pub si: Si,
+    /// Packets looked up since the forwarder's start.
+    pub packets: u64,
+    /// Inner octets.
+    pub bytes: u64,
+}
+
+/// Counters of all tunnels of a box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TunnelReport {
+    /// When.
+    #[serde(flatten)]
+    pub at: Stamp,
+    /// Per remote VTEP and VNI.
+    pub tunnels: Vec<TunnelCounters>,
+}
+
+impl Payload for TunnelReport {
+    const NAME: &'static str = "tunnel";
+}

@@ -1,0 +1,64 @@
+//! What an agent observes on its box, published whenever it changes.
+
+use crate::Payload;
+use kc_forwarder_api::PortStatus;
+use serde::{Deserialize, Serialize};
+
+/// Observed state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NodeState {
+    /// Newest document the agent has taken up.
+    pub spec_generation: u64,
+    /// Generation of the tables the forwarder has in force: the acknowledgement that
+    /// make-before-break waits for.
+    pub forwarder_generation: u64,
+    /// Ours, in name order.
+    pub containers: Vec<ContainerState>,
+    /// Ports of the forwarder.
+    pub ports: Vec<PortStatus>,
+    /// What keeps the box from matching its document, for people.
+    pub errors: Vec<String>,
+}
+
+impl Payload for NodeState {
+    const NAME: &'static str = "state";
+}
+
+/// One container as the engine sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ContainerState {
+    /// Name in the document.
+    pub name: String,
+    /// The engine's id, empty until created.
+    pub id: String,
+    /// Image reference it was made from.
+    pub image: String,
+    /// Where it is in its life.
+    pub phase: ContainerPhase,
+    /// Exit code of the last end.
+    pub exit_code: Option<i64>,
+    /// How often the engine has restarted it.
+    pub restarts: u64,
+    /// RFC 3339 time of the last start by the box's clock.
+    pub started_at: Option<String>,
+    /// What went wrong, for people.
+    pub error: Option<String>,
+}
+
+/// Where a container is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ContainerPhase {
+    /// Wanted, not there yet.
+    Pending,
+    /// Its image is on the way.
+    Pulling,
+    /// Running and wired.
+    Running,
+    /// Ended; the engine may start it again.
+    Exited,
+    /// Could not be made; `error` says why, and it is tried again.
+    Failed,
+}
