@@ -1,0 +1,273 @@
+//! `recvmmsg` and `sendmmsg`: many datagrams for one system call. The only place that builds
+//! message headers.
+#![expect(unsafe_code, reason = "message headers hold raw pointers")]
+
+use super::offload::{self, VNET_HEADER};
+use crate::frame::{Frame, MAX_FRAME, Offload};
+use std::cell::RefCell;
+use std::io;
+use std::mem::{size_of, zeroed};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Datagrams for one call. A larger batch takes several calls.
+pub(super) const BATCH: usize = 32;
+
+/// Octets between two places of the receive area: a super-frame fits, and the distance is no
+/// multiple of a page, so that short frames do not compete for the same cache lines.
+const STRIDE: usize = MAX_FRAME.next_multiple_of(64) + 17 * 64;
+
+/// Octets of control data a frame comes with: one `tpacket_auxdata`.
+const CONTROL: usize = 64;
+
+/// Length of the largest socket address.
+#[expect(clippy::cast_possible_truncation, reason = "128")]
+const NAME: libc::socklen_t = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+
+/// Where the kernel writes received datagrams. One for each thread, shared by all its sockets:
+/// the pages behind the first ones of a place are touched only by super-frames.
+struct Area {
+    data: Vec<u8>,
+    headers: [[u8; VNET_HEADER]; BATCH],
+    control: [ControlBuffer; BATCH],
+    names: [libc::sockaddr_storage; BATCH],
+}
+
+/// Control data must be aligned as `cmsghdr` is.
+#[derive(Clone, Copy)]
+#[repr(align(16))]
+struct ControlBuffer([u8; CONTROL]);
+
+impl Area {
+    fn new() -> Self {
+        Self {
+            data: vec![0; STRIDE * BATCH],
+            headers: [[0; VNET_HEADER]; BATCH],
+            control: [ControlBuffer([0; CONTROL]); BATCH],
+            // SAFETY: sockaddr_storage is plain data for which all zeroes is a valid value.
+            names: [unsafe { zeroed() }; BATCH],
+        }
+    }
+}
+
+thread_local! {
+    static AREA: RefCell<Box<Area>> = RefCell::new(Box::new(Area::new()));
+}
+
+/// One received datagram.
+pub(super) struct Received<'a> {
+    /// Its octets.
+    pub(super) bytes: &'a [u8],
+    /// Set when it was longer than that.
+    pub(super) cut: bool,
+    /// What its `virtio_net_hdr` said, for sockets that have one.
+    pub(super) offload: Offload,
+    /// The VLAN tag the kernel took out: (TPID, TCI).
+    pub(super) tag: Option<(u16, u16)>,
+    /// The sender, for UDP sockets.
+    pub(super) from: Option<IpAddr>,
+}
+
+/// What a socket puts around its datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A packet socket with PACKET_VNET_HDR and PACKET_AUXDATA.
+    Packet,
+    /// A UDP socket.
+    Udp,
+}
+
+/// Receives what waits, at most `max` and at most [`BATCH`] datagrams, and hands each to `each`.
+///
+/// # Errors
+/// What `recvmmsg` says; `WouldBlock` when nothing waits.
+pub(super) fn receive(
+    fd: BorrowedFd<'_>,
+    kind: Kind,
+    max: usize,
+    mut each: impl FnMut(Received<'_>),
+) -> io::Result<usize> {
+    AREA.with_borrow_mut(|area| {
+        let wanted = max.min(BATCH);
+        // SAFETY: iovec and mmsghdr are plain data for which all zeroes (null pointers, lengths
+        // of 0) are valid values.
+        let mut vectors: [[libc::iovec; 2]; BATCH] = unsafe { zeroed() };
+        // SAFETY: as above.
+        let mut messages: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
+        let places = area.data.chunks_exact_mut(STRIDE);
+        for (i, place) in places.enumerate().take(wanted) {
+            let header = &mut messages[i].msg_hdr;
+            let data = libc::iovec {
+                iov_base: place.as_mut_ptr().cast(),
+                iov_len: STRIDE,
+            };
+            header.msg_iov = vectors[i].as_mut_ptr();
+            match kind {
+                Kind::Packet => {
+                    let base = area.headers[i].as_mut_ptr().cast();
+                    vectors[i] = [
+                        libc::iovec {
+                            iov_base: base,
+                            iov_len: VNET_HEADER,
+                        },
+                        data,
+                    ];
+                    header.msg_iovlen = 2;
+                    header.msg_control = area.control[i].0.as_mut_ptr().cast();
+                    header.msg_controllen = CONTROL as _;
+                }
+                Kind::Udp => {
+                    vectors[i][0] = data;
+                    header.msg_iovlen = 1;
+                    header.msg_name = (&raw mut area.names[i]).cast();
+                    header.msg_namelen = NAME;
+                }
+            }
+        }
+        // SAFETY: the first `wanted` headers describe disjoint, writable memory of `area` and
+        // `vectors`, which live, unmoved, until after the call. The raw system call takes the
+        // layout that libc declares: padding is zero, and there is no timeout.
+        let count = unsafe {
+            libc::syscall(
+                libc::SYS_recvmmsg,
+                fd.as_raw_fd(),
+                messages.as_mut_ptr(),
+                wanted,
+                libc::MSG_DONTWAIT,
+                std::ptr::null_mut::<libc::timespec>(),
+            )
+        };
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        for (i, message) in messages.iter().enumerate().take(count) {
+            let length = message.msg_len as usize;
+            let (offload, length) = match kind {
+                Kind::Packet => (
+                    offload::parse(&area.headers[i]),
+                    length.saturating_sub(VNET_HEADER),
+                ),
+                Kind::Udp => (Offload::default(), length),
+            };
+            each(Received {
+                bytes: &area.data[i * STRIDE..][..length.min(STRIDE)],
+                cut: message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+                offload,
+                tag: if kind == Kind::Packet {
+                    tag(&message.msg_hdr)
+                } else {
+                    None
+                },
+                from: if kind == Kind::Udp {
+                    sender(&area.names[i])
+                } else {
+                    None
+                },
+            });
+        }
+        Ok(count)
+    })
+}
+
+/// The tag in the PACKET_AUXDATA of a received message.
+fn tag(header: &libc::msghdr) -> Option<(u16, u16)> {
+    // SAFETY: after a successful recvmmsg `msg_control` points to `msg_controllen` bytes of
+    // control messages that the kernel wrote, in a buffer aligned for cmsghdr.
+    let message = unsafe { libc::CMSG_FIRSTHDR(header).as_ref() }?;
+    if message.cmsg_level != libc::SOL_PACKET || message.cmsg_type != libc::PACKET_AUXDATA {
+        return None;
+    }
+    // SAFETY: a PACKET_AUXDATA message holds one tpacket_auxdata, plain data valid for any bytes;
+    // the read makes no claim of alignment.
+    let data: libc::tpacket_auxdata =
+        unsafe { std::ptr::read_unaligned(libc::CMSG_DATA(message).cast()) };
+    if data.tp_status & libc::TP_STATUS_VLAN_VALID == 0 {
+        return None;
+    }
+    let named = data.tp_status & libc::TP_STATUS_VLAN_TPID_VALID != 0;
+    Some((
+        if named { data.tp_vlan_tpid } else { 0x8100 },
+        data.tp_vlan_tci,
+    ))
+}
+
+/// The sender in a received message's name.
+fn sender(name: &libc::sockaddr_storage) -> Option<IpAddr> {
+    match libc::c_int::from(name.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that the storage, which is larger and aligned for every
+            // kind of address, holds a sockaddr_in.
+            let name = unsafe { &*std::ptr::from_ref(name).cast::<libc::sockaddr_in>() };
+            Some(Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr)).into())
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above, for sockaddr_in6.
+            let name = unsafe { &*std::ptr::from_ref(name).cast::<libc::sockaddr_in6>() };
+            Some(Ipv6Addr::from(name.sin6_addr.s6_addr).to_canonical())
+        }
+        _ => None,
+    }
+}
+
+/// Sends `frames` in order, each behind `prefix`, to `to` where the socket is a UDP one.
+/// Stops at the first frame the kernel refuses: returns how many it took, and why no more.
+pub(super) fn send<'a>(
+    fd: BorrowedFd<'_>,
+    prefix: Option<&[u8; VNET_HEADER]>,
+    frames: impl ExactSizeIterator<Item = (&'a Frame, Option<SocketAddr>)>,
+) -> (usize, Option<io::Error>) {
+    // SAFETY: as in `receive`.
+    let mut vectors: [[libc::iovec; 2]; BATCH] = unsafe { zeroed() };
+    // SAFETY: as in `receive`.
+    let mut messages: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
+    let mut names = [const { None::<socket2::SockAddr> }; BATCH];
+    let wanted = frames.len().min(BATCH);
+    for (i, (frame, to)) in frames.enumerate().take(wanted) {
+        let header = &mut messages[i].msg_hdr;
+        let bytes = frame.bytes();
+        let data = libc::iovec {
+            iov_base: bytes.as_ptr().cast_mut().cast(),
+            iov_len: bytes.len(),
+        };
+        header.msg_iov = vectors[i].as_mut_ptr();
+        if let Some(prefix) = prefix {
+            let base = prefix.as_ptr().cast_mut().cast();
+            vectors[i] = [
+                libc::iovec {
+                    iov_base: base,
+                    iov_len: VNET_HEADER,
+                },
+                data,
+            ];
+            header.msg_iovlen = 2;
+        } else {
+            vectors[i][0] = data;
+            header.msg_iovlen = 1;
+        }
+        if let Some(to) = to {
+            names[i] = Some(socket2::SockAddr::from(to));
+            if let Some(name) = &names[i] {
+                header.msg_name = name.as_ptr().cast_mut().cast();
+                header.msg_namelen = name.len();
+            }
+        }
+    }
+    let mut sent = 0;
+    while sent < wanted {
+        // SAFETY: headers `sent..wanted` point into `vectors`, `names`, `prefix` and the frames,
+        // all borrowed until after the call; sending only reads them.
+        let count = unsafe {
+            libc::syscall(
+                libc::SYS_sendmmsg,
+                fd.as_raw_fd(),
+                messages.as_mut_ptr().add(sent),
+                wanted - sent,
+                libc::MSG_DONTWAIT,
+            )
+        };
+        match usize::try_from(count) {
+            Ok(0) => break,
+            Ok(count) => sent += count,
+            Err(_) => return (sent, Some(io::Error::last_os_error())),
+        }
+    }
+    (sent, None)
+}

@@ -1,0 +1,149 @@
+//! AF_PACKET with batches: `recvmmsg`, `sendmmsg`, PACKET_VNET_HDR (open checksums, GSO),
+//! PACKET_AUXDATA (VLAN tags), PACKET_QDISC_BYPASS.
+//!
+//! Frames sent past the queueing discipline are not seen by packet taps on this end of a veth.
+
+use super::facts::Facts;
+use super::mmsg::{self, BATCH, Kind};
+use super::{PacketPort, PortError, SendReport, offload, socket};
+use crate::frame::{Frame, Gso, GsoKind, Pool};
+use kc_forwarder_api::{Backend, MacAddr};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// One bound packet socket.
+pub(super) struct PacketSocket {
+    facts: Facts,
+    socket: OwnedFd,
+}
+
+impl PacketSocket {
+    /// Opens a socket on the interface `facts` describes.
+    pub(super) fn open(facts: Facts) -> Result<Self, PortError> {
+        let name = facts.name.as_str();
+        let socket = socket::packet_socket().map_err(PortError::io(name, "packet socket"))?;
+        let fd = socket.as_fd();
+        for (option, step) in [
+            (libc::PACKET_VNET_HDR, "PACKET_VNET_HDR"),
+            (libc::PACKET_AUXDATA, "PACKET_AUXDATA"),
+            (libc::PACKET_QDISC_BYPASS, "PACKET_QDISC_BYPASS"),
+        ] {
+            socket::set_int(fd, libc::SOL_PACKET, option, 1).map_err(PortError::io(name, step))?;
+        }
+        socket::be_promiscuous(fd, facts.index).map_err(PortError::io(name, "promiscuous mode"))?;
+        socket::bind_packet(fd, facts.index).map_err(PortError::io(name, "bind"))?;
+        Ok(Self { facts, socket })
+    }
+}
+
+/// A frame that nobody may forward, for the pipeline to count: the kernel could not describe it,
+/// or it was longer than any buffer.
+fn refused_super_frame(mut frame: Frame) -> Frame {
+    frame.offload.gso = Some(Gso {
+        size: 0,
+        kind: GsoKind::Other,
+    });
+    frame
+}
+
+impl PacketPort for PacketSocket {
+    fn receive(
+        &mut self,
+        pool: &mut Pool,
+        batch: &mut Vec<Frame>,
+        max: usize,
+    ) -> io::Result<usize> {
+        let mut total = 0;
+        while total < max {
+            let wanted = (max - total).min(BATCH);
+            let received = mmsg::receive(self.socket.as_fd(), Kind::Packet, wanted, |message| {
+                let mut frame = pool.take();
+                frame.fill(message.bytes);
+                frame.offload = message.offload;
+                if let Some((tpid, tci)) = message.tag {
+                    offload::note_tag(&mut frame, tpid, tci);
+                }
+                batch.push(if message.cut {
+                    refused_super_frame(frame)
+                } else {
+                    frame
+                });
+            });
+            match received {
+                Ok(count) => {
+                    total += count;
+                    if count < wanted {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // A super-frame of a kind that virtio_net_hdr has no number for: it is gone.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                    batch.push(refused_super_frame(pool.take()));
+                    total += 1;
+                }
+                Err(_) if total > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(total)
+    }
+
+    fn send(&mut self, frames: &mut Vec<Frame>, pool: &mut Pool) -> SendReport {
+        let mut report = SendReport::default();
+        for frame in frames.iter_mut() {
+            offload::write_tag(frame);
+        }
+        let mut rest = frames.as_slice();
+        while !rest.is_empty() {
+            let some = &rest[..rest.len().min(BATCH)];
+            let (sent, error) = mmsg::send(
+                self.socket.as_fd(),
+                Some(&offload::FINISHED),
+                some.iter().map(|frame| (frame, None)),
+            );
+            let bytes = some.iter().take(sent).map(|frame| frame.len() as u64).sum();
+            report.took(sent as u64, bytes);
+            rest = rest.get(sent..).unwrap_or_default();
+            if let Some(error) = error
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                report.refused(&error);
+                rest = rest.get(1..).unwrap_or_default();
+            }
+        }
+        for frame in frames.drain(..) {
+            pool.give(frame);
+        }
+        report
+    }
+
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    fn interface(&self) -> &str {
+        &self.facts.name
+    }
+
+    fn index(&self) -> u32 {
+        self.facts.index
+    }
+
+    fn mtu(&self) -> u16 {
+        self.facts.mtu
+    }
+
+    fn mac(&self) -> MacAddr {
+        self.facts.mac
+    }
+
+    fn backend(&self) -> Backend {
+        Backend::Packet
+    }
+
+    fn reason(&self) -> &str {
+        "packet: PACKET_VNET_HDR available"
+    }
+}
