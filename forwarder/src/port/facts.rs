@@ -12,22 +12,25 @@ use std::os::fd::AsFd;
 
 /// One interface as of now.
 #[derive(Debug, Clone)]
-pub(super) struct Facts {
+pub struct Facts {
     /// Kernel interface.
-    pub(super) name: String,
+    pub name: String,
     /// Its index.
-    pub(super) index: u32,
+    pub index: u32,
     /// Its address.
-    pub(super) mac: MacAddr,
+    pub mac: MacAddr,
     /// Largest IP packet in bytes; 65,535 for anything larger.
-    pub(super) mtu: u16,
+    pub mtu: u16,
     /// IFF_ flags.
-    pub(super) flags: u32,
+    pub flags: u32,
 }
 
 impl Facts {
     /// Asks for `interface`, which must exist, be up and carry Ethernet.
-    pub(super) fn read(interface: &str) -> Result<Self, PortError> {
+    ///
+    /// # Errors
+    /// It does not, or the kernel refused to answer.
+    pub fn read(interface: &str) -> Result<Self, PortError> {
         // SAFETY: ifreq is plain data for which all zeroes is a valid value.
         let mut request: libc::ifreq = unsafe { zeroed() };
         if interface.is_empty() || interface.len() >= request.ifr_name.len() {

@@ -2,6 +2,7 @@
 //! message headers.
 #![expect(unsafe_code, reason = "message headers hold raw pointers")]
 
+use super::SendReport;
 use super::offload::{self, VNET_HEADER};
 use crate::frame::{Frame, MAX_FRAME, Offload};
 use std::cell::RefCell;
@@ -207,67 +208,84 @@ fn sender(name: &libc::sockaddr_storage) -> Option<IpAddr> {
     }
 }
 
-/// Sends `frames` in order, each behind `prefix`, to `to` where the socket is a UDP one.
-/// Stops at the first frame the kernel refuses: returns how many it took, and why no more.
-pub(super) fn send<'a>(
+/// Sends `items` in order, each frame behind `prefix` and to its address where it has one.
+/// A frame the kernel refuses is counted, and the next one tried.
+pub(super) fn send<T>(
     fd: BorrowedFd<'_>,
     prefix: Option<&[u8; VNET_HEADER]>,
-    frames: impl ExactSizeIterator<Item = (&'a Frame, Option<SocketAddr>)>,
-) -> (usize, Option<io::Error>) {
-    // SAFETY: as in `receive`.
-    let mut vectors: [[libc::iovec; 2]; BATCH] = unsafe { zeroed() };
-    // SAFETY: as in `receive`.
-    let mut messages: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
-    let mut names = [const { None::<socket2::SockAddr> }; BATCH];
-    let wanted = frames.len().min(BATCH);
-    for (i, (frame, to)) in frames.enumerate().take(wanted) {
-        let header = &mut messages[i].msg_hdr;
-        let bytes = frame.bytes();
-        let data = libc::iovec {
-            iov_base: bytes.as_ptr().cast_mut().cast(),
-            iov_len: bytes.len(),
-        };
-        header.msg_iov = vectors[i].as_mut_ptr();
-        if let Some(prefix) = prefix {
-            let base = prefix.as_ptr().cast_mut().cast();
-            vectors[i] = [
-                libc::iovec {
-                    iov_base: base,
-                    iov_len: VNET_HEADER,
-                },
-                data,
-            ];
-            header.msg_iovlen = 2;
-        } else {
-            vectors[i][0] = data;
-            header.msg_iovlen = 1;
-        }
-        if let Some(to) = to {
-            names[i] = Some(socket2::SockAddr::from(to));
-            if let Some(name) = &names[i] {
+    items: &[T],
+    view: impl Fn(&T) -> (&Frame, Option<SocketAddr>),
+) -> SendReport {
+    let mut report = SendReport::default();
+    for items in items.chunks(BATCH) {
+        // SAFETY: as in `receive`.
+        let mut vectors: [[libc::iovec; 2]; BATCH] = unsafe { zeroed() };
+        // SAFETY: as in `receive`.
+        let mut messages: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
+        let mut names = [const { None::<socket2::SockAddr> }; BATCH];
+        for (i, item) in items.iter().enumerate() {
+            let (frame, to) = view(item);
+            let bytes = frame.bytes();
+            let data = libc::iovec {
+                iov_base: bytes.as_ptr().cast_mut().cast(),
+                iov_len: bytes.len(),
+            };
+            let header = &mut messages[i].msg_hdr;
+            header.msg_iov = vectors[i].as_mut_ptr();
+            if let Some(prefix) = prefix {
+                let base = prefix.as_ptr().cast_mut().cast();
+                vectors[i] = [
+                    libc::iovec {
+                        iov_base: base,
+                        iov_len: VNET_HEADER,
+                    },
+                    data,
+                ];
+                header.msg_iovlen = 2;
+            } else {
+                vectors[i][0] = data;
+                header.msg_iovlen = 1;
+            }
+            if let Some(to) = to {
+                let name = names[i].insert(to.into());
                 header.msg_name = name.as_ptr().cast_mut().cast();
                 header.msg_namelen = name.len();
             }
         }
-    }
-    let mut sent = 0;
-    while sent < wanted {
-        // SAFETY: headers `sent..wanted` point into `vectors`, `names`, `prefix` and the frames,
-        // all borrowed until after the call; sending only reads them.
-        let count = unsafe {
-            libc::syscall(
-                libc::SYS_sendmmsg,
-                fd.as_raw_fd(),
-                messages.as_mut_ptr().add(sent),
-                wanted - sent,
-                libc::MSG_DONTWAIT,
-            )
-        };
-        match usize::try_from(count) {
-            Ok(0) => break,
-            Ok(count) => sent += count,
-            Err(_) => return (sent, Some(io::Error::last_os_error())),
+        let mut done = 0;
+        let mut retried = false;
+        while done < items.len() {
+            // SAFETY: headers `done..` point into `vectors`, `names`, `prefix` and the frames,
+            // all of which stay where they are until after the call; sending only reads them.
+            let count = unsafe {
+                libc::syscall(
+                    libc::SYS_sendmmsg,
+                    fd.as_raw_fd(),
+                    messages.as_mut_ptr().add(done),
+                    items.len() - done,
+                    libc::MSG_DONTWAIT,
+                )
+            };
+            let error = match usize::try_from(count) {
+                Ok(count) if count > 0 => {
+                    for item in items.iter().skip(done).take(count) {
+                        report.took(view(item).0.len());
+                    }
+                    done += count;
+                    continue;
+                }
+                _ => io::Error::last_os_error(),
+            };
+            match error.raw_os_error() {
+                Some(libc::EINTR) => {}
+                // The answer to a datagram sent before; reading it cleared it.
+                Some(libc::ECONNREFUSED) if !retried => retried = true,
+                _ => {
+                    report.refused(&error);
+                    done += 1;
+                }
+            }
         }
     }
-    (sent, None)
+    report
 }

@@ -4,11 +4,15 @@
 //! This folder is the only one with unsafe code; each block says why it is sound.
 
 mod facts;
+pub mod link;
 mod mmsg;
 mod offload;
 mod packet;
 mod pnet;
 mod socket;
+pub mod udp;
+
+pub use facts::Facts;
 
 use crate::frame::{Frame, Pool};
 use kc_forwarder_api::{Backend, MacAddr};
@@ -70,10 +74,10 @@ pub struct SendReport {
 }
 
 impl SendReport {
-    /// Accounts for `frames` frames of `bytes` octets that the kernel took.
-    fn took(&mut self, frames: u64, bytes: u64) {
-        self.sent += frames;
-        self.bytes += bytes;
+    /// Accounts for one frame of `length` octets that the kernel took.
+    fn took(&mut self, length: usize) {
+        self.sent += 1;
+        self.bytes += length as u64;
     }
 
     /// Accounts for one frame that the kernel refused with `error`.
@@ -167,7 +171,7 @@ impl PortError {
 /// # Errors
 /// The interface is absent, down, not Ethernet, or the kernel refused the socket.
 pub fn open(interface: &str, backend: Backend) -> Result<Box<dyn PacketPort>, PortError> {
-    let facts = facts::Facts::read(interface)?;
+    let facts = Facts::read(interface)?;
     match backend {
         Backend::Packet => Ok(Box::new(packet::PacketSocket::open(facts)?)),
         Backend::Pnet => Ok(Box::new(pnet::PnetChannel::open(facts, "asked for")?)),

@@ -91,28 +91,9 @@ impl PacketPort for PacketSocket {
     }
 
     fn send(&mut self, frames: &mut Vec<Frame>, pool: &mut Pool) -> SendReport {
-        let mut report = SendReport::default();
-        for frame in frames.iter_mut() {
-            offload::write_tag(frame);
-        }
-        let mut rest = frames.as_slice();
-        while !rest.is_empty() {
-            let some = &rest[..rest.len().min(BATCH)];
-            let (sent, error) = mmsg::send(
-                self.socket.as_fd(),
-                Some(&offload::FINISHED),
-                some.iter().map(|frame| (frame, None)),
-            );
-            let bytes = some.iter().take(sent).map(|frame| frame.len() as u64).sum();
-            report.took(sent as u64, bytes);
-            rest = rest.get(sent..).unwrap_or_default();
-            if let Some(error) = error
-                && error.kind() != io::ErrorKind::Interrupted
-            {
-                report.refused(&error);
-                rest = rest.get(1..).unwrap_or_default();
-            }
-        }
+        frames.iter_mut().for_each(offload::write_tag);
+        let prefix = Some(&offload::FINISHED);
+        let report = mmsg::send(self.socket.as_fd(), prefix, frames, |frame| (frame, None));
         for frame in frames.drain(..) {
             pool.give(frame);
         }

@@ -138,7 +138,7 @@ impl PacketPort for PnetChannel {
         let mut report = SendReport::default();
         for mut frame in frames.drain(..) {
             match self.send_one(&mut frame) {
-                Ok(()) => report.took(1, frame.len() as u64),
+                Ok(()) => report.took(frame.len()),
                 Err(error) => report.refused(&error),
             }
             pool.give(frame);

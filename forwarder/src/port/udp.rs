@@ -1,0 +1,335 @@
+//! The underlay: UDP sockets that tunnels end in. One bound socket for each encapsulation takes
+//! what arrives (and keeps the kernel from answering "port unreachable"); eight more send, so
+//! that the outer source port tells flows apart on the way (RFC 7348 section 5).
+
+use super::mmsg::{self, BATCH, Kind};
+use super::{SendReport, socket};
+use crate::frame::{Frame, Pool};
+use kc_forwarder_api as api;
+use kc_forwarder_api::Encapsulation;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+/// Source ports that outgoing datagrams are spread over.
+pub const SOURCES: u16 = 8;
+
+/// "It is RECOMMENDED that the value be in the dynamic/private port range 49152-65535"
+/// (RFC 7348 section 5, of the outer source port).
+const FIRST_SOURCE: u16 = 49_152;
+
+/// The sockets of one local VTEP.
+#[derive(Debug, Clone)]
+pub struct Underlay {
+    address: IpAddr,
+    ports: [u16; 2],
+    /// VXLAN-GPE, plain VXLAN.
+    receivers: [Arc<Socket>; 2],
+    senders: Arc<[Socket]>,
+}
+
+/// Why the underlay could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum UnderlayError {
+    /// Another program, or the kernel's own vxlan device, has the port.
+    #[error("underlay: UDP port {port} of {address} is taken by another program or a vxlan device")]
+    Taken {
+        /// Local VTEP.
+        address: IpAddr,
+        /// The port.
+        port: u16,
+    },
+    /// The kernel said no.
+    #[error("underlay {address}, UDP port {port}: {source}")]
+    Io {
+        /// Local VTEP.
+        address: IpAddr,
+        /// The port.
+        port: u16,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+impl Underlay {
+    /// Binds what `wanted` asks for; sockets that `former` has already are shared with it, so that
+    /// nothing in flight is lost. The address may come to this machine later.
+    ///
+    /// # Errors
+    /// A port is taken, or the kernel refused.
+    pub fn open(wanted: &api::Underlay, former: Option<&Self>) -> Result<Self, UnderlayError> {
+        let address = wanted.address;
+        let former = former.filter(|former| former.address == address);
+        let ports = [wanted.gpe_port, wanted.vxlan_port];
+        let receiver = |port| match former.and_then(|former| former.receiver_of(port)) {
+            Some(socket) => Ok(socket),
+            None => bind(address, port)
+                .map(Arc::new)
+                .map_err(|source| refusal(address, port, source)),
+        };
+        let receivers = [receiver(ports[0])?, receiver(ports[1])?];
+        let senders = match former {
+            Some(former) => Arc::clone(&former.senders),
+            None => bind_senders(address)?,
+        };
+        Ok(Self {
+            address,
+            ports,
+            receivers,
+            senders,
+        })
+    }
+
+    /// The socket that receives on `port`.
+    fn receiver_of(&self, port: u16) -> Option<Arc<Socket>> {
+        let place = self.ports.iter().position(|&bound| bound == port)?;
+        self.receivers.get(place).map(Arc::clone)
+    }
+
+    fn receiver(&self, encapsulation: Encapsulation) -> &Arc<Socket> {
+        let [gpe, vxlan] = &self.receivers;
+        match encapsulation {
+            Encapsulation::VxlanGpe => gpe,
+            Encapsulation::Vxlan => vxlan,
+        }
+    }
+
+    /// Readable when datagrams of `encapsulation` wait.
+    pub fn as_fd(&self, encapsulation: Encapsulation) -> BorrowedFd<'_> {
+        self.receiver(encapsulation).as_fd()
+    }
+
+    /// Whether both share the socket for `encapsulation`.
+    pub fn shares(&self, other: &Self, encapsulation: Encapsulation) -> bool {
+        Arc::ptr_eq(self.receiver(encapsulation), other.receiver(encapsulation))
+    }
+
+    /// Appends at most `max` waiting UDP payloads with their senders to `batch`, and says how many.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub fn receive(
+        &self,
+        encapsulation: Encapsulation,
+        pool: &mut Pool,
+        batch: &mut Vec<(IpAddr, Frame)>,
+        max: usize,
+    ) -> io::Result<usize> {
+        let mut total = 0;
+        while total < max {
+            let wanted = (max - total).min(BATCH);
+            let received = mmsg::receive(self.as_fd(encapsulation), Kind::Udp, wanted, |message| {
+                if let Some(from) = message.from {
+                    let mut frame = pool.take();
+                    frame.fill(message.bytes);
+                    batch.push((from, frame));
+                }
+            });
+            match received {
+                Ok(count) => {
+                    total += count;
+                    if count < wanted {
+                        break;
+                    }
+                }
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EAGAIN) => break,
+                    // ICMP errors about datagrams we sent are no error of what we receive.
+                    Some(libc::EINTR | libc::ECONNREFUSED | libc::EHOSTUNREACH) => {}
+                    _ if total > 0 => break,
+                    _ => return Err(error),
+                },
+            }
+        }
+        Ok(total)
+    }
+
+    /// Sends all `datagrams` in order from the source port that `entropy` selects, gives their
+    /// buffers to `pool` and leaves `datagrams` empty.
+    pub fn send(
+        &self,
+        entropy: u16,
+        datagrams: &mut Vec<(SocketAddr, Frame)>,
+        pool: &mut Pool,
+    ) -> SendReport {
+        let report = match self.senders.get(usize::from(entropy % SOURCES)) {
+            Some(socket) => mmsg::send(socket.as_fd(), None, datagrams, |(to, frame)| {
+                (frame, Some(*to))
+            }),
+            None => SendReport::default(),
+        };
+        for (_, frame) in datagrams.drain(..) {
+            pool.give(frame);
+        }
+        report
+    }
+}
+
+fn refusal(address: IpAddr, port: u16, source: io::Error) -> UnderlayError {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => UnderlayError::Taken { address, port },
+        _ => UnderlayError::Io {
+            address,
+            port,
+            source,
+        },
+    }
+}
+
+/// A UDP socket bound to `port` of `address`, which need not be on this machine yet.
+fn bind(address: IpAddr, port: u16) -> io::Result<Socket> {
+    let domain = Domain::for_address(SocketAddr::new(address, port));
+    let socket = Socket::new(
+        domain,
+        Type::DGRAM.nonblocking().cloexec(),
+        Some(Protocol::UDP),
+    )?;
+    let fd = socket.as_fd();
+    if address.is_ipv4() {
+        socket.set_freebind_v4(true)?;
+    } else {
+        socket.set_freebind_v6(true)?;
+        socket.set_only_v6(true)?;
+        // A peer may leave the outer checksum out (RFC 6935); NSH and VXLAN are checked anyway.
+        socket::set_int(fd, libc::SOL_UDP, libc::UDP_NO_CHECK6_RX, 1)?;
+    }
+    socket::grow_buffers(fd)?;
+    socket.bind(&SockAddr::from(SocketAddr::new(address, port)))?;
+    Ok(socket)
+}
+
+fn bind_senders(address: IpAddr) -> Result<Arc<[Socket]>, UnderlayError> {
+    let mut senders = Vec::with_capacity(usize::from(SOURCES));
+    for port in FIRST_SOURCE..=u16::MAX {
+        match bind(address, port).and_then(|socket| ready_to_send(socket, address)) {
+            Ok(socket) => senders.push(socket),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(refusal(address, port, error)),
+        }
+        if senders.len() == usize::from(SOURCES) {
+            return Ok(senders.into());
+        }
+    }
+    Err(UnderlayError::Taken {
+        address,
+        port: FIRST_SOURCE,
+    })
+}
+
+fn ready_to_send(socket: Socket, address: IpAddr) -> io::Result<Socket> {
+    let fd = socket.as_fd();
+    // RFC 7348 section 4.3: "VTEPs MUST NOT fragment VXLAN packets."
+    if address.is_ipv4() {
+        let discover = libc::IP_PMTUDISC_DO;
+        socket::set_int(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, discover)?;
+        // RFC 7348 section 5: "UDP Checksum: It SHOULD be transmitted as zero."
+        socket::set_int(fd, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1)?;
+    } else {
+        let discover = libc::IPV6_PMTUDISC_DO;
+        socket::set_int(fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, discover)?;
+        socket::set_int(fd, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 1)?;
+    }
+    // Nothing is ever read from it: let stray datagrams be lost early.
+    socket.set_recv_buffer_size(1)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use std::net::UdpSocket;
+
+    fn loopback(gpe_port: u16, vxlan_port: u16) -> api::Underlay {
+        api::Underlay {
+            address: Ipv4Addr::LOCALHOST.into(),
+            mtu: 1500,
+            gpe_port,
+            vxlan_port,
+        }
+    }
+
+    fn free_port() -> u16 {
+        let probe = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        probe.local_addr().unwrap().port()
+    }
+
+    fn receive_one(underlay: &Underlay, encapsulation: Encapsulation) -> Vec<u8> {
+        let fd =
+            nix::poll::PollFd::new(underlay.as_fd(encapsulation), nix::poll::PollFlags::POLLIN);
+        nix::poll::poll(&mut [fd], nix::poll::PollTimeout::from(2000_u16)).unwrap();
+        let mut batch = Vec::new();
+        underlay
+            .receive(encapsulation, &mut Pool::default(), &mut batch, 64)
+            .unwrap();
+        batch.pop().unwrap().1.bytes().to_vec()
+    }
+
+    #[test]
+    fn the_source_port_tells_flows_apart() {
+        let underlay = Underlay::open(&loopback(free_port(), free_port()), None).unwrap();
+        let peer = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let to = peer.local_addr().unwrap();
+        let mut sources = std::collections::BTreeSet::new();
+        for entropy in 0..SOURCES {
+            let mut datagrams = vec![(to, Frame::copy_of(b"payload"))];
+            let report = underlay.send(entropy, &mut datagrams, &mut Pool::default());
+            assert_eq!((report.sent, report.bytes), (1, 7));
+            let mut buffer = [0; 64];
+            let (length, from) = peer.recv_from(&mut buffer).unwrap();
+            assert_eq!(&buffer[..length], b"payload");
+            sources.insert(from.port());
+        }
+        assert_eq!(sources.len(), usize::from(SOURCES));
+        assert!(
+            sources.iter().all(|&port| port >= FIRST_SOURCE),
+            "{sources:?}"
+        );
+    }
+
+    #[test]
+    fn a_taken_port_is_named() {
+        let taken = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let error = Underlay::open(&loopback(port, free_port()), None).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("UDP port {port} of 127.0.0.1 is taken")),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn unchanged_ports_keep_their_sockets_and_what_waits_in_them() {
+        let (gpe, vxlan) = (free_port(), free_port());
+        let former = Underlay::open(&loopback(gpe, vxlan), None).unwrap();
+        let peer = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        peer.send_to(b"in flight", (Ipv4Addr::LOCALHOST, gpe))
+            .unwrap();
+        let next = Underlay::open(&loopback(gpe, free_port()), Some(&former)).unwrap();
+        assert!(next.shares(&former, Encapsulation::VxlanGpe));
+        assert!(!next.shares(&former, Encapsulation::Vxlan));
+        drop(former);
+        assert_eq!(receive_one(&next, Encapsulation::VxlanGpe), b"in flight");
+    }
+
+    #[test]
+    fn a_datagram_longer_than_the_path_takes_is_counted_not_fragmented() {
+        let underlay = Underlay::open(&loopback(free_port(), free_port()), None).unwrap();
+        let mut datagrams = vec![
+            (
+                SocketAddr::from((Ipv4Addr::LOCALHOST, 9)),
+                Frame::copy_of(&[0; 65_530]),
+            ),
+            (
+                SocketAddr::from((Ipv4Addr::LOCALHOST, 9)),
+                Frame::copy_of(b"short"),
+            ),
+        ];
+        let report = underlay.send(0, &mut datagrams, &mut Pool::default());
+        assert_eq!((report.oversize, report.sent), (1, 1));
+    }
+}
