@@ -2,7 +2,7 @@
 //! message headers.
 #![expect(unsafe_code, reason = "message headers hold raw pointers")]
 
-use super::SendReport;
+use super::Loss;
 use super::offload::{self, VNET_HEADER};
 use crate::frame::{Frame, MAX_FRAME, Offload};
 use std::cell::RefCell;
@@ -209,14 +209,15 @@ fn sender(name: &libc::sockaddr_storage) -> Option<IpAddr> {
 }
 
 /// Sends `items` in order, each frame behind `prefix` and to its address where it has one.
-/// A frame the kernel refuses is counted, and the next one tried.
+/// A frame the kernel refuses is told to `ended` with the reason, and the next one tried; one
+/// that it takes is told without.
 pub(super) fn send<T>(
     fd: BorrowedFd<'_>,
     prefix: Option<&[u8; VNET_HEADER]>,
     items: &[T],
     view: impl Fn(&T) -> (&Frame, Option<SocketAddr>),
-) -> SendReport {
-    let mut report = SendReport::default();
+    mut ended: impl FnMut(&T, Option<Loss>),
+) {
     for items in items.chunks(BATCH) {
         // SAFETY: as in `receive`.
         let mut vectors: [[libc::iovec; 2]; BATCH] = unsafe { zeroed() };
@@ -268,9 +269,11 @@ pub(super) fn send<T>(
             };
             let error = match usize::try_from(count) {
                 Ok(count) if count > 0 => {
-                    for item in items.iter().skip(done).take(count) {
-                        report.took(view(item).0.len());
-                    }
+                    items
+                        .iter()
+                        .skip(done)
+                        .take(count)
+                        .for_each(|item| ended(item, None));
                     done += count;
                     continue;
                 }
@@ -281,11 +284,12 @@ pub(super) fn send<T>(
                 // The answer to a datagram sent before; reading it cleared it.
                 Some(libc::ECONNREFUSED) if !retried => retried = true,
                 _ => {
-                    report.refused(&error);
+                    if let Some(item) = items.get(done) {
+                        ended(item, Some(Loss::of(&error)));
+                    }
                     done += 1;
                 }
             }
         }
     }
-    report
 }

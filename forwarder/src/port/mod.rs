@@ -56,40 +56,86 @@ pub trait PacketPort: Send {
     fn reason(&self) -> &str;
 }
 
+/// Frames and their octets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Frames.
+    pub frames: u64,
+    /// Octets.
+    pub bytes: u64,
+}
+
+impl Tally {
+    /// One more frame of `length` octets.
+    fn add(&mut self, length: usize) {
+        self.frames += 1;
+        self.bytes += length as u64;
+    }
+}
+
+/// Why the kernel did not take a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// Queue or buffer is full.
+    Full,
+    /// The link takes no frame of that length.
+    Oversize,
+    /// The interface is down or has gone.
+    Gone,
+    /// Anything else.
+    Error,
+}
+
+impl Loss {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Full, Self::Oversize, Self::Gone, Self::Error];
+
+    /// What `error` of a sending call means for the frame.
+    fn of(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            _ if is_gone(error) => Self::Gone,
+            Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => Self::Full,
+            Some(libc::EMSGSIZE) => Self::Oversize,
+            _ => Self::Error,
+        }
+    }
+}
+
 /// What became of the frames of one [`PacketPort::send`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SendReport {
     /// Frames the kernel took.
-    pub sent: u64,
-    /// Their octets.
-    pub bytes: u64,
-    /// Frames lost because queue or buffer was full.
-    pub full: u64,
-    /// Frames lost because the link takes no frame of that length.
-    pub oversize: u64,
-    /// Frames the kernel refused for another reason.
-    pub errors: u64,
-    /// Frames lost because the interface is down or has gone.
-    pub gone: u64,
+    pub sent: Tally,
+    lost: [Tally; Loss::ALL.len()],
 }
 
 impl SendReport {
-    /// Accounts for one frame of `length` octets that the kernel took.
-    fn took(&mut self, length: usize) {
-        self.sent += 1;
-        self.bytes += length as u64;
+    /// Every one of `frames` was lost.
+    pub fn all_lost(frames: &[Frame], loss: Loss) -> Self {
+        let mut report = Self::default();
+        frames
+            .iter()
+            .for_each(|frame| report.lose(loss, frame.len()));
+        report
     }
 
-    /// Accounts for one frame that the kernel refused with `error`.
-    fn refused(&mut self, error: &io::Error) {
-        if is_gone(error) {
-            self.gone += 1;
-            return;
-        }
-        match error.raw_os_error() {
-            Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => self.full += 1,
-            Some(libc::EMSGSIZE) => self.oversize += 1,
-            _ => self.errors += 1,
+    /// Frames lost by reason; reasons that did not happen are left out.
+    pub fn losses(&self) -> impl Iterator<Item = (Loss, Tally)> {
+        Loss::ALL
+            .into_iter()
+            .zip(self.lost)
+            .filter(|(_, tally)| tally.frames > 0)
+    }
+
+    /// Frames lost for any reason.
+    pub fn lost(&self) -> u64 {
+        self.lost.iter().map(|tally| tally.frames).sum()
+    }
+
+    /// Accounts for one lost frame of `length` octets.
+    fn lose(&mut self, loss: Loss, length: usize) {
+        if let Some(tally) = self.lost.get_mut(loss as usize) {
+            tally.add(length);
         }
     }
 }

@@ -93,7 +93,17 @@ impl PacketPort for PacketSocket {
     fn send(&mut self, frames: &mut Vec<Frame>, pool: &mut Pool) -> SendReport {
         frames.iter_mut().for_each(offload::write_tag);
         let prefix = Some(&offload::FINISHED);
-        let report = mmsg::send(self.socket.as_fd(), prefix, frames, |frame| (frame, None));
+        let mut report = SendReport::default();
+        mmsg::send(
+            self.socket.as_fd(),
+            prefix,
+            frames,
+            |frame| (frame, None),
+            |frame, loss| match loss {
+                None => report.sent.add(frame.len()),
+                Some(loss) => report.lose(loss, frame.len()),
+            },
+        );
         for frame in frames.drain(..) {
             pool.give(frame);
         }

@@ -6,7 +6,7 @@
 
 use super::facts::Facts;
 use super::offload::{self, FINISHED, VNET_HEADER};
-use super::{PacketPort, PortError, SendReport, socket};
+use super::{Loss, PacketPort, PortError, SendReport, socket};
 use crate::frame::{Frame, MAX_FRAME, Pool};
 use kc_forwarder_api::{Backend, MacAddr};
 use pnet_datalink::{Channel, Config, DataLinkReceiver, DataLinkSender, NetworkInterface};
@@ -138,8 +138,8 @@ impl PacketPort for PnetChannel {
         let mut report = SendReport::default();
         for mut frame in frames.drain(..) {
             match self.send_one(&mut frame) {
-                Ok(()) => report.took(frame.len()),
-                Err(error) => report.refused(&error),
+                Ok(()) => report.sent.add(frame.len()),
+                Err(error) => report.lose(Loss::of(&error), frame.len()),
             }
             pool.give(frame);
         }

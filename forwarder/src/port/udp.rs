@@ -3,7 +3,7 @@
 //! that the outer source port tells flows apart on the way (RFC 7348 section 5).
 
 use super::mmsg::{self, BATCH, Kind};
-use super::{SendReport, socket};
+use super::{Loss, socket};
 use crate::frame::{Frame, Pool};
 use kc_forwarder_api as api;
 use kc_forwarder_api::Encapsulation;
@@ -146,24 +146,23 @@ impl Underlay {
         Ok(total)
     }
 
-    /// Sends all `datagrams` in order from the source port that `entropy` selects, gives their
-    /// buffers to `pool` and leaves `datagrams` empty.
-    pub fn send(
+    /// Sends `datagrams` in order from the source port that `entropy` selects. `view` shows a
+    /// datagram's payload and destination; `lost` is told each one the kernel did not take.
+    pub fn send<T>(
         &self,
         entropy: u16,
-        datagrams: &mut Vec<(SocketAddr, Frame)>,
-        pool: &mut Pool,
-    ) -> SendReport {
-        let report = match self.senders.get(usize::from(entropy % SOURCES)) {
-            Some(socket) => mmsg::send(socket.as_fd(), None, datagrams, |(to, frame)| {
-                (frame, Some(*to))
-            }),
-            None => SendReport::default(),
+        datagrams: &[T],
+        view: impl Fn(&T) -> (&Frame, Option<SocketAddr>),
+        mut lost: impl FnMut(&T, Loss),
+    ) {
+        let Some(socket) = self.senders.get(usize::from(entropy % SOURCES)) else {
+            return;
         };
-        for (_, frame) in datagrams.drain(..) {
-            pool.give(frame);
-        }
-        report
+        mmsg::send(socket.as_fd(), None, datagrams, view, |datagram, loss| {
+            if let Some(loss) = loss {
+                lost(datagram, loss);
+            }
+        });
     }
 }
 
@@ -256,6 +255,10 @@ mod tests {
         probe.local_addr().unwrap().port()
     }
 
+    fn show(datagram: &(Frame, SocketAddr)) -> (&Frame, Option<SocketAddr>) {
+        (&datagram.0, Some(datagram.1))
+    }
+
     fn receive_one(underlay: &Underlay, encapsulation: Encapsulation) -> Vec<u8> {
         let fd =
             nix::poll::PollFd::new(underlay.as_fd(encapsulation), nix::poll::PollFlags::POLLIN);
@@ -274,9 +277,8 @@ mod tests {
         let to = peer.local_addr().unwrap();
         let mut sources = std::collections::BTreeSet::new();
         for entropy in 0..SOURCES {
-            let mut datagrams = vec![(to, Frame::copy_of(b"payload"))];
-            let report = underlay.send(entropy, &mut datagrams, &mut Pool::default());
-            assert_eq!((report.sent, report.bytes), (1, 7));
+            let frame = Frame::copy_of(b"payload");
+            underlay.send(entropy, &[(frame, to)], show, |_, loss| panic!("{loss:?}"));
             let mut buffer = [0; 64];
             let (length, from) = peer.recv_from(&mut buffer).unwrap();
             assert_eq!(&buffer[..length], b"payload");
@@ -319,17 +321,15 @@ mod tests {
     #[test]
     fn a_datagram_longer_than_the_path_takes_is_counted_not_fragmented() {
         let underlay = Underlay::open(&loopback(free_port(), free_port()), None).unwrap();
-        let mut datagrams = vec![
-            (
-                SocketAddr::from((Ipv4Addr::LOCALHOST, 9)),
-                Frame::copy_of(&[0; 65_530]),
-            ),
-            (
-                SocketAddr::from((Ipv4Addr::LOCALHOST, 9)),
-                Frame::copy_of(b"short"),
-            ),
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+        let datagrams = [
+            (Frame::copy_of(&[0; 65_530]), to),
+            (Frame::copy_of(b"short"), to),
         ];
-        let report = underlay.send(0, &mut datagrams, &mut Pool::default());
-        assert_eq!((report.oversize, report.sent), (1, 1));
+        let mut lost = Vec::new();
+        underlay.send(0, &datagrams, show, |datagram, loss| {
+            lost.push((datagram.0.len(), loss))
+        });
+        assert_eq!(lost, [(65_530, Loss::Oversize)]);
     }
 }
