@@ -1,1 +1,12 @@
-//! stub
+//! The controller of a K-Cluster domain: manifests in, plans out, documents published.
+//!
+//! The deciding half (resources, manifest, topology, scheduler, placement, render, plan) is
+//! pure: no clock, socket, file or task in it. The rest is shell around it.
+
+pub mod manifest;
+pub mod observation;
+pub mod plan;
+pub mod resource;
+pub mod scheduler;
+pub mod simulate;
+pub mod topology;

@@ -1,0 +1,216 @@
+//! What is known of the boxes right now, with the controller's own receipt times. Lives in
+//! memory only; whether a node is there is decided from it and `now`, never from a box's clock.
+
+use crate::plan::Settings;
+use kc_agent_api::{ContainerState, LoadReport, NodeName, NodeState, NodeStatus, Presence};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Everything observed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Observations {
+    /// When the controller's own connection to the broker came up; `None` while it is down.
+    /// While it is down nothing can be held against a node.
+    pub link_up_since_ms: Option<u64>,
+    /// Nodes that were heard of since the controller started.
+    pub nodes: BTreeMap<NodeName, NodeObservation>,
+}
+
+/// What one node said last.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct NodeObservation {
+    /// Presence, and when it was received.
+    pub status: Option<Received<NodeStatus>>,
+    /// Observed state, and when it was received.
+    pub state: Option<Received<NodeState>>,
+    /// Load, and when it was received.
+    pub load: Option<Received<LoadReport>>,
+    /// When the node itself last said anything.
+    pub heard_ms: Option<u64>,
+}
+
+/// A report and when it was received.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Received<T> {
+    /// Milliseconds by the controller's clock.
+    pub at_ms: u64,
+    /// The report.
+    pub report: T,
+}
+
+/// Whether a node can be counted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presumption {
+    /// It speaks; it will be doubted at this time unless it speaks again.
+    Present {
+        /// When it will be doubted.
+        until_ms: u64,
+    },
+    /// Nothing can be said before this time: believe what was believed before.
+    Undecided {
+        /// When it can; `None` while our own connection is down.
+        until_ms: Option<u64>,
+    },
+    /// It is gone.
+    Gone(Absence),
+}
+
+/// Why a node counts as gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absence {
+    /// Its agent, or the broker in its name, said offline.
+    Offline,
+    /// It stopped speaking.
+    Silent,
+}
+
+impl Absence {
+    /// For people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Offline => "went offline",
+            Self::Silent => "stopped reporting",
+        }
+    }
+}
+
+impl Observations {
+    /// Our connection to the broker is up.
+    pub const fn link_up(&mut self, now_ms: u64) {
+        self.link_up_since_ms = Some(now_ms);
+    }
+
+    /// Our connection to the broker is down.
+    pub const fn link_down(&mut self) {
+        self.link_up_since_ms = None;
+    }
+
+    /// Takes up a status. A last will of an earlier session of the same boot is ignored.
+    pub fn status(&mut self, status: NodeStatus, now_ms: u64) {
+        let node = self.nodes.entry(status.node.clone()).or_default();
+        let late = node.status.as_ref().is_some_and(|known| {
+            status.presence == Presence::Offline
+                && known.report.boot == status.boot
+                && known.report.session > status.session
+        });
+        if late {
+            return;
+        }
+        if status.presence == Presence::Online {
+            node.heard_ms = Some(now_ms);
+        }
+        let repeated = node
+            .status
+            .as_ref()
+            .is_some_and(|known| known.report == status && status.presence == Presence::Offline);
+        if !repeated {
+            node.status = Some(Received {
+                at_ms: now_ms,
+                report: status,
+            });
+        }
+    }
+
+    /// Takes up an observed state. `retained` ones are old news and no sign of life.
+    pub fn state(&mut self, name: &NodeName, state: NodeState, retained: bool, now_ms: u64) {
+        let node = self.nodes.entry(name.clone()).or_default();
+        node.state = Some(Received {
+            at_ms: now_ms,
+            report: state,
+        });
+        if !retained {
+            node.heard_ms = Some(now_ms);
+        }
+    }
+
+    /// Takes up a load sample.
+    pub fn load(&mut self, name: &NodeName, load: LoadReport, now_ms: u64) {
+        let node = self.nodes.entry(name.clone()).or_default();
+        node.load = Some(Received {
+            at_ms: now_ms,
+            report: load,
+        });
+        node.heard_ms = Some(now_ms);
+    }
+
+    /// Takes up any other sign of life.
+    pub fn heard(&mut self, name: &NodeName, now_ms: u64) {
+        self.nodes.entry(name.clone()).or_default().heard_ms = Some(now_ms);
+    }
+
+    /// Whether `name` can be counted on at `now_ms`.
+    pub fn presumption(&self, name: &NodeName, settings: &Settings, now_ms: u64) -> Presumption {
+        let Some(up) = self.link_up_since_ms else {
+            return Presumption::Undecided { until_ms: None };
+        };
+        let settled = up.saturating_add(settings.reconnect_grace_ms);
+        let node = self.nodes.get(name);
+        let heard = node.and_then(|node| node.heard_ms).filter(|&at| at >= up);
+        let offline = node
+            .and_then(|node| node.status.as_ref())
+            .filter(|status| status.report.presence == Presence::Offline);
+        let doubt = |gone: u64, absence| {
+            if now_ms >= gone {
+                Presumption::Gone(absence)
+            } else {
+                Presumption::Undecided {
+                    until_ms: Some(gone),
+                }
+            }
+        };
+        match (offline, heard) {
+            // A word of an agent that was here in this connection counts after a short grace,
+            // so that an agent may be restarted; one that was not may still be on its way back.
+            (Some(status), Some(_)) => doubt(
+                status.at_ms.saturating_add(settings.offline_grace_ms),
+                Absence::Offline,
+            ),
+            (Some(_), None) => doubt(settled, Absence::Offline),
+            (None, Some(at)) => {
+                let until_ms = at.saturating_add(settings.heartbeat_timeout_ms);
+                if now_ms < until_ms {
+                    Presumption::Present { until_ms }
+                } else {
+                    Presumption::Gone(Absence::Silent)
+                }
+            }
+            (None, None) => doubt(settled, Absence::Silent),
+        }
+    }
+
+    /// What `node` says of its container `name`; `None` while it has not taken up any document.
+    pub fn container(&self, node: &NodeName, name: &str) -> Option<Option<&ContainerState>> {
+        let state = &self.nodes.get(node)?.state.as_ref()?.report;
+        if state.spec_generation == 0 {
+            return None;
+        }
+        Some(state.containers.iter().find(|c| c.name == name))
+    }
+
+    /// CPU load of a container in percent of its limit; `None` when unknown or older than `max_age_ms`.
+    pub fn container_load(
+        &self,
+        node: &NodeName,
+        name: &str,
+        max_age_ms: u64,
+        now_ms: u64,
+    ) -> Option<f32> {
+        let load = self.nodes.get(node)?.load.as_ref()?;
+        if now_ms.saturating_sub(load.at_ms) > max_age_ms {
+            return None;
+        }
+        let container = load.report.containers.iter().find(|c| c.name == name)?;
+        container
+            .cpu_percent
+            .is_finite()
+            .then_some(container.cpu_percent)
+    }
+
+    /// Generation of the tables that `node`'s forwarder has in force.
+    pub fn acknowledged(&self, node: &NodeName) -> u64 {
+        self.nodes
+            .get(node)
+            .and_then(|node| node.state.as_ref())
+            .map_or(0, |state| state.report.forwarder_generation)
+    }
+}

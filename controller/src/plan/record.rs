@@ -1,0 +1,235 @@
+//! What the planner remembers of nodes, instances and chains from one plan to the next.
+
+use crate::resource::{ChainSpec, Name, ResourceId};
+use crate::scheduler::Explanation;
+use kc_agent_api::{Capacity, NodeName};
+use kc_forwarder_api::Spi;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// A box that has registered itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeRecord {
+    /// 1, 2, 3 …: its part of the overlay is 10.128.`index`.0/24. Never given to another.
+    pub index: u32,
+    /// Whether it is counted on.
+    pub ready: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Since when it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone_since_ms: Option<u64>,
+    /// Labels it gave itself.
+    pub labels: BTreeMap<String, String>,
+    /// What it has.
+    pub capacity: Capacity,
+    /// Where its forwarder is reached.
+    pub vtep: Option<IpAddr>,
+    /// MTU of the interface that carries tunnels, in bytes.
+    pub underlay_mtu: u16,
+    /// Generation of its newest document; 0 before the first.
+    pub generation: u64,
+    /// Fingerprint of that document without its generation.
+    pub digest: u64,
+}
+
+/// One instance of a service function or one replica of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Instance {
+    /// The `ServiceFunction` or `Service` it belongs to.
+    pub owner: ResourceId,
+    /// 1, 2, 3 … within its owner.
+    pub ordinal: u32,
+    /// Numbers its ports and MAC addresses. Never given to another.
+    pub id: u32,
+    /// Where it runs.
+    pub node: Option<NodeName>,
+    /// Its address in the overlay; overlay services only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ipv4Addr>,
+    /// How it is.
+    pub health: InstanceHealth,
+    /// No longer wanted; it goes as soon as no path needs it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retiring: bool,
+    /// Why it has no node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
+}
+
+/// How an instance is, as far as is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InstanceHealth {
+    /// Not seen running yet.
+    #[default]
+    Starting,
+    /// Runs.
+    Running,
+    /// Ran, and no longer does.
+    Down,
+}
+
+/// A chain that is carried, or was.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChainRecord {
+    /// Its paths, oldest first.
+    pub paths: Vec<PathRecord>,
+    /// How it is.
+    pub status: ChainStatus,
+    /// How often a path was chosen for it: the place in a random sequence.
+    pub draws: u64,
+}
+
+impl ChainRecord {
+    /// The path that classifiers point at, or are being turned to.
+    pub fn carrying(&self) -> Option<&PathRecord> {
+        self.paths
+            .iter()
+            .rev()
+            .find(|path| matches!(path.phase, Phase::Switching { .. } | Phase::Active))
+    }
+
+    /// The path that is being prepared.
+    pub fn installing(&self) -> Option<&PathRecord> {
+        self.paths
+            .iter()
+            .find(|path| matches!(path.phase, Phase::Installing { .. }))
+    }
+}
+
+/// How a chain is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "phase")]
+pub enum ChainStatus {
+    /// No path yet.
+    Waiting {
+        /// For what.
+        reason: String,
+    },
+    /// Traffic runs over healthy instances.
+    Ready,
+    /// A new path is on its way.
+    Changing {
+        /// Why.
+        reason: String,
+    },
+    /// Its path is dead and there is no other.
+    Broken {
+        /// Why.
+        reason: String,
+    },
+    /// Being removed.
+    Leaving,
+}
+
+impl Default for ChainStatus {
+    fn default() -> Self {
+        Self::Waiting {
+            reason: "not planned yet".to_owned(),
+        }
+    }
+}
+
+impl ChainStatus {
+    /// One word for a table.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Waiting { .. } => "Waiting",
+            Self::Ready => "Ready",
+            Self::Changing { .. } => "Changing",
+            Self::Broken { .. } => "Broken",
+            Self::Leaving => "Leaving",
+        }
+    }
+
+    /// The reason, where there is one.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Waiting { reason } | Self::Changing { reason } | Self::Broken { reason } => {
+                Some(reason)
+            }
+            Self::Ready | Self::Leaving => None,
+        }
+    }
+}
+
+/// One rendered service path, with its return path if it has one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PathRecord {
+    /// Forward path.
+    pub forward: Spi,
+    /// Return path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reverse: Option<Spi>,
+    /// The chain as it was when this path was chosen.
+    pub spec: ChainSpec,
+    /// Chosen instances in forward order.
+    pub instances: Vec<PathInstance>,
+    /// Why these.
+    pub explanation: Explanation,
+    /// Where it is in its life.
+    pub phase: Phase,
+}
+
+/// An instance on a path. The node is kept: should the instance move, this path is dead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PathInstance {
+    /// Function type.
+    pub function: Name,
+    /// Instance.
+    pub name: String,
+    /// Where it ran.
+    pub node: NodeName,
+}
+
+/// Where a path is in its life (make before break).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "phase")]
+pub enum Phase {
+    /// On its way onto every hop; no classifier points at it.
+    Installing {
+        /// Generation each hop must have in force.
+        waits: BTreeMap<NodeName, u64>,
+    },
+    /// On every hop; classifiers are being turned to it.
+    Switching {
+        /// Generation each end must have in force.
+        waits: BTreeMap<NodeName, u64>,
+    },
+    /// Carries the traffic.
+    Active,
+    /// Until the next path's classifiers are acknowledged, traffic may still come.
+    Superseded,
+    /// Its chain was removed; classifiers are being cleared.
+    Withdrawing {
+        /// Generation each end must have in force.
+        waits: BTreeMap<NodeName, u64>,
+    },
+    /// No classifier points at it any more; frames under way may finish.
+    Draining {
+        /// When it is removed.
+        until_ms: u64,
+    },
+}
+
+impl Phase {
+    /// One word for a table.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Installing { .. } => "Installing",
+            Self::Switching { .. } => "Switching",
+            Self::Active => "Active",
+            Self::Superseded => "Superseded",
+            Self::Withdrawing { .. } => "Withdrawing",
+            Self::Draining { .. } => "Draining",
+        }
+    }
+}

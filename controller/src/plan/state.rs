@@ -1,0 +1,252 @@
+//! The planner's whole memory: what users asked for, and what was decided. Stored in one piece.
+
+use super::{ChainRecord, Instance, NodeRecord};
+use crate::resource::{
+    ApiVersion, Kind, Metadata, Name, NodeResourceSpec, Object, Resource, ResourceId,
+};
+use kc_agent_api::NodeName;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Times the planner goes by, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Settings {
+    /// A node that says nothing for this long is gone.
+    pub heartbeat_timeout_ms: u64,
+    /// A node that said offline is gone after this long, unless it comes back.
+    pub offline_grace_ms: u64,
+    /// How long nodes may take to come back after our own connection did.
+    pub reconnect_grace_ms: u64,
+    /// What ran on a node that is gone for this long is placed elsewhere.
+    pub replace_grace_ms: u64,
+    /// How long a former path is kept for frames under way.
+    pub drain_ms: u64,
+    /// A load sample older than this is no longer believed.
+    pub load_max_age_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            heartbeat_timeout_ms: 3_000,
+            offline_grace_ms: 1_500,
+            reconnect_grace_ms: 8_000,
+            replace_grace_ms: 10_000,
+            drain_ms: 5_000,
+            load_max_age_ms: 10_000,
+        }
+    }
+}
+
+/// Everything the planner remembers.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct State {
+    /// Times.
+    pub settings: Settings,
+    /// What users asked for.
+    pub resources: BTreeMap<ResourceId, Resource>,
+    /// Boxes that registered.
+    pub nodes: BTreeMap<NodeName, NodeRecord>,
+    /// Function instances and service replicas by container name.
+    pub instances: BTreeMap<String, Instance>,
+    /// Chains and their paths.
+    pub chains: BTreeMap<Name, ChainRecord>,
+    /// Round robin: the instance of each type that was taken last.
+    pub rotation: BTreeMap<Name, String>,
+    /// Last instance id given away.
+    pub last_id: u32,
+    /// Last node index given away.
+    pub last_node_index: u32,
+    /// Last path number given away; path n has SPIs 2n and 2n+1.
+    pub last_path: u32,
+}
+
+/// What applying did to one resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Applied {
+    /// The resource.
+    pub id: ResourceId,
+    /// What happened to it.
+    pub change: Change,
+}
+
+/// What happened to a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// It was not there.
+    Created,
+    /// It was there and different.
+    Configured,
+    /// It was there and the same.
+    Unchanged,
+}
+
+/// Why something was not deleted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeleteError {
+    /// It does not exist.
+    #[error("{0} does not exist")]
+    NotFound(ResourceId),
+    /// Something needs it.
+    #[error("{id} is needed by {by}; delete that first")]
+    InUse {
+        /// What was to be deleted.
+        id: ResourceId,
+        /// What needs it.
+        by: ResourceId,
+    },
+    /// It would register itself again.
+    #[error("node {0} is online; stop its agent first")]
+    NodeOnline(NodeName),
+}
+
+impl State {
+    /// Adds or replaces resources that were validated before.
+    pub fn apply(&mut self, resources: Vec<Resource>) -> Vec<Applied> {
+        resources
+            .into_iter()
+            .map(|resource| {
+                let id = resource.id();
+                let change = match self.resources.get(&id) {
+                    None => Change::Created,
+                    Some(known) if *known == resource => Change::Unchanged,
+                    Some(_) => Change::Configured,
+                };
+                self.resources.insert(id.clone(), resource);
+                Applied { id, change }
+            })
+            .collect()
+    }
+
+    /// Takes a resource back. A node that registered itself and is gone is forgotten.
+    pub fn delete(&mut self, id: &ResourceId) -> Result<(), DeleteError> {
+        let node = match id.kind {
+            Kind::Node => NodeName::new(id.name.as_str()).ok(),
+            _ => None,
+        };
+        let record = node.as_ref().and_then(|node| self.nodes.get(node));
+        if !self.resources.contains_key(id) && record.is_none() {
+            return Err(DeleteError::NotFound(id.clone()));
+        }
+        if let Some(by) = self.needed_by(id) {
+            return Err(DeleteError::InUse { id: id.clone(), by });
+        }
+        match (node, record) {
+            (Some(node), Some(record)) => {
+                if record.ready && !self.resources.contains_key(id) {
+                    return Err(DeleteError::NodeOnline(node));
+                }
+                if !record.ready {
+                    self.nodes.remove(&node);
+                }
+            }
+            _ => {}
+        }
+        self.resources.remove(id);
+        Ok(())
+    }
+
+    /// The first resource that cannot do without `id`.
+    fn needed_by(&self, id: &ResourceId) -> Option<ResourceId> {
+        match self.resources.get(id)? {
+            Resource::ServiceFunction(object) => {
+                let name = &object.metadata.name;
+                let lost = object.spec.type_name(name);
+                let another = self.functions().any(|other| {
+                    other.metadata.name != *name
+                        && other.spec.type_name(&other.metadata.name) == lost
+                });
+                let user = self
+                    .chains_wanted()
+                    .find(|c| c.spec.functions.contains(lost));
+                user.filter(|_| !another)
+                    .map(|chain| ResourceId::new(Kind::Chain, chain.metadata.name.clone()))
+            }
+            Resource::Service(object) => self
+                .services()
+                .find(|other| other.spec.depends_on.contains(&object.metadata.name))
+                .map(|other| ResourceId::new(Kind::Service, other.metadata.name.clone())),
+            Resource::Chain(_) | Resource::Node(_) => None,
+        }
+    }
+
+    /// Cordons, drains or frees a node. False when no such node is known.
+    pub fn set_cordon(&mut self, node: &NodeName, cordon: bool, drain: bool) -> bool {
+        let name = Name::from(node.clone());
+        let id = ResourceId::new(Kind::Node, name.clone());
+        if !self.nodes.contains_key(node) && !self.resources.contains_key(&id) {
+            return false;
+        }
+        let resource = self.resources.entry(id).or_insert_with(|| {
+            Resource::Node(Object {
+                api_version: ApiVersion::V1,
+                metadata: Metadata {
+                    name,
+                    labels: BTreeMap::new(),
+                },
+                spec: NodeResourceSpec::default(),
+            })
+        });
+        if let Resource::Node(object) = resource {
+            object.spec.cordon = cordon;
+            object.spec.drain = drain;
+        }
+        true
+    }
+
+    /// Service functions asked for.
+    pub fn functions(&self) -> impl Iterator<Item = &Object<crate::resource::FunctionSpec>> {
+        self.resources
+            .values()
+            .filter_map(|resource| match resource {
+                Resource::ServiceFunction(object) => Some(object),
+                _ => None,
+            })
+    }
+
+    /// Chains asked for.
+    pub fn chains_wanted(&self) -> impl Iterator<Item = &Object<crate::resource::ChainSpec>> {
+        self.resources
+            .values()
+            .filter_map(|resource| match resource {
+                Resource::Chain(object) => Some(object),
+                _ => None,
+            })
+    }
+
+    /// Services asked for.
+    pub fn services(&self) -> impl Iterator<Item = &Object<crate::resource::ServiceSpec>> {
+        self.resources
+            .values()
+            .filter_map(|resource| match resource {
+                Resource::Service(object) => Some(object),
+                _ => None,
+            })
+    }
+
+    /// What a user said about `node`, if anything.
+    pub fn node_resource(&self, node: &NodeName) -> Option<&Object<NodeResourceSpec>> {
+        let id = ResourceId::new(Kind::Node, Name::from(node.clone()));
+        match self.resources.get(&id) {
+            Some(Resource::Node(object)) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// Labels of `node`: its own, and over them those a user gave it.
+    pub fn labels(&self, node: &NodeName) -> BTreeMap<String, String> {
+        let mut labels = self
+            .nodes
+            .get(node)
+            .map(|n| n.labels.clone())
+            .unwrap_or_default();
+        if let Some(object) = self.node_resource(node) {
+            labels.extend(object.metadata.labels.clone());
+        }
+        labels
+    }
+}

@@ -1,0 +1,157 @@
+//! `Chain`: an ordered list of function types, the scheduler that picks instances, and the
+//! traffic that runs through it.
+
+use super::Name;
+use ipnet::IpNet;
+use kc_agent_api::NodeName;
+use kc_forwarder_api::{PortName, PortRange, Protocol};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What is wanted of a chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ChainSpec {
+    /// Function types in the order traffic meets them.
+    pub functions: Vec<Name>,
+    /// How instances are chosen.
+    #[serde(default)]
+    pub scheduler: SchedulerSpec,
+    /// Where traffic enters.
+    pub from: End,
+    /// Where traffic leaves.
+    pub to: End,
+    /// Which traffic is taken; all of it when empty. Address resolution always goes along.
+    #[serde(rename = "match", default, skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<TrafficMatch>,
+    /// What happens to traffic from the far end.
+    #[serde(rename = "return", default)]
+    pub return_path: ReturnPath,
+}
+
+/// One end of a chain.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct End {
+    /// The box.
+    pub node: NodeName,
+    /// An interface that exists on it.
+    pub interface: PortName,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.node, self.interface)
+    }
+}
+
+/// What happens to traffic from the far end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReturnPath {
+    /// The same instances backwards.
+    #[default]
+    Symmetric,
+    /// It is not this chain's business.
+    None,
+}
+
+/// Which traffic a chain takes. All conditions of one entry must hold; one entry must match.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct TrafficMatch {
+    /// IP protocol.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
+    /// Source prefix.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpNet>,
+    /// Destination prefix.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<IpNet>,
+    /// TCP, UDP or SCTP source ports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_ports: Option<PortRange>,
+    /// TCP, UDP or SCTP destination ports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination_ports: Option<PortRange>,
+    /// VLAN identifier; 0 matches only untagged frames.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<u16>,
+}
+
+/// A scheduler and its parameters.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct SchedulerSpec {
+    /// Which one.
+    pub algorithm: Algorithm,
+    /// Hop threshold L_TH; load-path-aware only, and there required.
+    #[serde(rename = "lTh", default, skip_serializing_if = "Option::is_none")]
+    pub l_th: Option<u32>,
+    /// Start of the random sequence; random only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+/// Schedulers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Algorithm {
+    /// Any instance, from a seeded sequence.
+    Random,
+    /// Each instance in turn.
+    RoundRobin,
+    /// The least loaded instance.
+    LoadBalance,
+    /// The fewest hops in total.
+    ShortestPath,
+    /// The least loaded instance at most L_TH hops away.
+    LoadPathAware,
+    /// The same with a threshold found for each step.
+    #[default]
+    Adaptive,
+}
+
+impl Algorithm {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Random,
+        Self::RoundRobin,
+        Self::LoadBalance,
+        Self::ShortestPath,
+        Self::LoadPathAware,
+        Self::Adaptive,
+    ];
+
+    /// As written in manifests.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Random => "random",
+            Self::RoundRobin => "round-robin",
+            Self::LoadBalance => "load-balance",
+            Self::ShortestPath => "shortest-path",
+            Self::LoadPathAware => "load-path-aware",
+            Self::Adaptive => "adaptive",
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Display for SchedulerSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.algorithm)?;
+        if let Some(l_th) = self.l_th {
+            write!(f, " lTh={l_th}")?;
+        }
+        if let Some(seed) = self.seed {
+            write!(f, " seed={seed}")?;
+        }
+        Ok(())
+    }
+}

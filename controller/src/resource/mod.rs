@@ -1,0 +1,101 @@
+//! What a user may ask for: the kinds of resources and their fields, as they are written in
+//! manifests, stored and served. Types only: [`crate::manifest`] reads and checks them,
+//! [`crate::plan`] acts on them.
+
+mod chain;
+mod function;
+mod name;
+mod node;
+mod quantity;
+mod service;
+
+pub use chain::{Algorithm, ChainSpec, End, ReturnPath, SchedulerSpec, TrafficMatch};
+pub use function::{FileSpec, FunctionSpec, MountSpec, Wiring, WorkloadSpec};
+pub use name::{Kind, KindError, Name, NameError, ResourceId, ResourceIdError};
+pub use node::{LinkSpec, NodeResourceSpec};
+pub use quantity::{Cpu, Memory, QuantityError, Requests};
+pub use service::{PlacementSpec, ServiceNetwork, ServicePort, ServiceSpec};
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The only `apiVersion` there is.
+pub const API_VERSION: &str = "kcluster/v1";
+
+/// `apiVersion: kcluster/v1`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ApiVersion {
+    /// The first version.
+    #[default]
+    #[serde(rename = "kcluster/v1")]
+    V1,
+}
+
+/// Who a resource is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Metadata {
+    /// Unique within its kind.
+    pub name: Name,
+    /// Free for users; on nodes, what `nodeSelector` selects by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// One resource of a known kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Object<S> {
+    /// Always `kcluster/v1`.
+    pub api_version: ApiVersion,
+    /// Who it is.
+    pub metadata: Metadata,
+    /// What is wanted.
+    pub spec: S,
+}
+
+/// One resource of any kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+pub enum Resource {
+    /// A kind of network function and its instances.
+    ServiceFunction(Object<FunctionSpec>),
+    /// An ordered list of function types that traffic runs through.
+    Chain(Object<ChainSpec>),
+    /// A replicated container.
+    Service(Object<ServiceSpec>),
+    /// What a user says about a box.
+    Node(Object<NodeResourceSpec>),
+}
+
+impl Resource {
+    /// Its kind.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::ServiceFunction(_) => Kind::ServiceFunction,
+            Self::Chain(_) => Kind::Chain,
+            Self::Service(_) => Kind::Service,
+            Self::Node(_) => Kind::Node,
+        }
+    }
+
+    /// Its metadata.
+    pub const fn metadata(&self) -> &Metadata {
+        match self {
+            Self::ServiceFunction(object) => &object.metadata,
+            Self::Chain(object) => &object.metadata,
+            Self::Service(object) => &object.metadata,
+            Self::Node(object) => &object.metadata,
+        }
+    }
+
+    /// Its name.
+    pub const fn name(&self) -> &Name {
+        &self.metadata().name
+    }
+
+    /// Kind and name together.
+    pub fn id(&self) -> ResourceId {
+        ResourceId::new(self.kind(), self.name().clone())
+    }
+}

@@ -1,0 +1,79 @@
+//! Why a path is the one it is.
+
+use crate::resource::Name;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The whole reasoning.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// The scheduler and its parameters.
+    pub scheduler: String,
+    /// One entry per function type, in order.
+    pub positions: Vec<Position>,
+    /// Hops of the whole path as far as its ends are known.
+    pub hops: Option<u32>,
+}
+
+/// One choice.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Position {
+    /// Function type.
+    pub function: Name,
+    /// What was chosen by, in words.
+    pub rule: String,
+    /// All instances of the type in name order.
+    pub candidates: Vec<Candidate>,
+}
+
+/// One instance that was looked at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Candidate {
+    /// The instance.
+    pub instance: String,
+    /// Its SFF.
+    pub sff: String,
+    /// CPU load in percent; unknown loads count as 50.
+    pub load: Option<f32>,
+    /// Hops from the instance chosen before, or from the ingress SFF.
+    pub hops: Option<u32>,
+    /// Whether it was chosen.
+    pub taken: bool,
+    /// Why, in words.
+    pub why: String,
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "scheduler {}", self.scheduler)?;
+        if let Some(hops) = self.hops {
+            write!(f, ", {hops} hops in all")?;
+        }
+        writeln!(f)?;
+        for position in &self.positions {
+            writeln!(f, "{}: {}", position.function, position.rule)?;
+            for candidate in &position.candidates {
+                writeln!(f, "  {candidate}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = if self.taken { '*' } else { ' ' };
+        write!(f, "{mark} {} on {}", self.instance, self.sff)?;
+        match self.load {
+            Some(load) => write!(f, ", load {load:.0}%")?,
+            None => write!(f, ", load unknown")?,
+        }
+        if let Some(hops) = self.hops {
+            write!(f, ", {hops} hops")?;
+        }
+        write!(f, ": {}", self.why)
+    }
+}
