@@ -5,13 +5,12 @@
 //! without a time limit: against a silently dead peer a full socket buffer would hold it, and the
 //! pings that find out, for a quarter of an hour.
 
-use crate::inbox::Receipt;
 use crate::link::{Shared, message_of, mqtt_qos};
 use crate::outbox::{Returned, SAMPLES, WINDOW};
-use crate::{Backoff, Config, Incoming, QoS};
+use crate::{Backoff, Config, Incoming};
 use rumqttc::{
     AsyncClient, ConnectionError, Event, EventLoop, LastWill, MqttOptions, Outgoing, Packet,
-    Publish, Request, Subscribe, SubscribeFilter, SubscribeReasonCode,
+    Publish, Request, StateError, Subscribe, SubscribeFilter, SubscribeReasonCode,
 };
 use std::net::Ipv6Addr;
 use std::ops::ControlFlow::{self, Break, Continue};
@@ -36,16 +35,13 @@ pub(crate) fn client(config: &Config) -> (AsyncClient, EventLoop) {
     options
         .set_keep_alive(keep_alive(config))
         .set_max_packet_size(config.max_packet, config.max_packet)
-        .set_manual_acks(true)
         .set_inflight(IDENTIFIERS)
         .set_clean_session(config.clean_session || config.client_id.is_empty());
     if let Some((user, password)) = &config.credentials {
         options.set_credentials(user, password);
     }
-    // Everything that can be in the channel at once: both windows, and an acknowledgement for
-    // every message a reader may be owed.
-    let capacity = WINDOW + SAMPLES + 2 * config.inbox + 128;
-    AsyncClient::new(options, capacity)
+    // Everything that can be in the channel at once: both windows and a DISCONNECT.
+    AsyncClient::new(options, WINDOW + SAMPLES + 1)
 }
 
 fn keep_alive(config: &Config) -> Duration {
@@ -65,6 +61,7 @@ pub(crate) struct Driver {
     shared: Arc<Shared>,
     backoff: Backoff,
     last_reason: Option<String>,
+    reader_is_late: bool,
 }
 
 impl Driver {
@@ -75,6 +72,7 @@ impl Driver {
             shared,
             backoff: Backoff::default(),
             last_reason: None,
+            reader_is_late: false,
         }
     }
 
@@ -89,8 +87,8 @@ impl Driver {
                 self.events.mqtt_options.set_last_will(will);
             }
             let start = Instant::now();
-            let end = self.connection(session).await;
-            self.take_back(session);
+            let end = self.connection().await;
+            self.take_back();
             match end {
                 End::Closed => break,
                 End::Lost(reason) => self.tell_lost(reason),
@@ -102,7 +100,7 @@ impl Driver {
     }
 
     /// One connection, from CONNECT to its end.
-    async fn connection(&mut self, session: u64) -> End {
+    async fn connection(&mut self) -> End {
         let mut patience = Duration::from_secs(CONNECT_SECONDS * 2);
         self.events
             .network_options
@@ -122,13 +120,22 @@ impl Driver {
                     .set_connection_timeout(flush.as_secs());
                 patience = 2 * flush;
             }
-            if let Break(end) = self.on_event(event, session) {
+            if let Break(end) = self.on_event(event) {
                 return end;
+            }
+            // Not reading is what slows a broker down. It takes our silence for as long as a ping
+            // may be late; after that it is better to be gone, and known to be.
+            if std::mem::take(&mut self.reader_is_late)
+                && timeout(keep_alive(&self.config), reader_has_room(&self.shared))
+                    .await
+                    .is_err()
+            {
+                return End::Lost("the reader of this link is too slow".to_owned());
             }
         }
     }
 
-    fn on_event(&mut self, event: Event, session: u64) -> ControlFlow<End> {
+    fn on_event(&mut self, event: Event) -> ControlFlow<End> {
         match event {
             Event::Incoming(Packet::ConnAck(_)) => self.on_connack(),
             Event::Incoming(Packet::SubAck(ack)) => {
@@ -141,7 +148,7 @@ impl Driver {
                 }
                 self.on_connected();
             }
-            Event::Incoming(Packet::Publish(publish)) => return self.on_message(publish, session),
+            Event::Incoming(Packet::Publish(publish)) => self.on_message(publish),
             Event::Incoming(Packet::PubAck(ack)) => {
                 let mut state = self.shared.lock();
                 state.outbox.acknowledged(ack.pkid);
@@ -182,31 +189,24 @@ impl Driver {
         self.shared.pump(&mut state);
     }
 
-    fn on_message(&self, publish: Publish, session: u64) -> ControlFlow<End> {
-        let id = publish.pkid;
-        let message = message_of(publish);
-        let receipt = (message.qos == QoS::AtLeastOnce).then_some(Receipt { session, id });
+    fn on_message(&mut self, publish: Publish) {
         let mut state = self.shared.lock();
         let dropped = state.inbox.dropped();
-        if !state.inbox.push(message, receipt) {
-            return Break(End::Lost("the reader of this link is too slow".to_owned()));
-        }
+        self.reader_is_late |= !state.inbox.push(message_of(publish));
         if dropped == 0 && state.inbox.dropped() > 0 {
             tracing::warn!("a slow reader has begun to cost QoS 0 messages");
         }
         self.shared.inbox_ready.notify_one();
-        Continue(())
     }
 
     /// Empties `rumqttc` of all it holds, which it would forget or resend out of order.
-    fn take_back(&mut self, session: u64) {
-        // No message and no acknowledgement enters the channel from here on: those of this
-        // connection must not reach the next one.
+    fn take_back(&mut self) {
+        // Nothing enters the channel from here on.
         self.shared.lock().open = false;
         // What arrived together with the end is still good.
         for event in std::mem::take(&mut self.events.state.events) {
             if !matches!(event, Event::Incoming(Packet::SubAck(_))) {
-                let _ = self.on_event(event, session);
+                let _ = self.on_event(event);
             }
         }
         self.events.clean();
@@ -257,19 +257,15 @@ async fn reader_has_room(shared: &Shared) {
     }
 }
 
-/// The delivering task: hands messages to the reader, and acknowledges what the reader's channel
-/// took. Without a reader, messages are acknowledged and forgotten.
+/// The delivering task: hands messages to the reader. Without a reader they are forgotten.
 pub(crate) async fn deliver(shared: Arc<Shared>, reader: mpsc::Sender<Incoming>) {
     loop {
         let next = shared.lock().inbox.pop();
-        let Some(delivery) = next else {
+        let Some(incoming) = next else {
             shared.inbox_ready.notified().await;
             continue;
         };
-        let _ = reader.send(delivery.incoming).await;
-        if let Some(receipt) = delivery.receipt {
-            shared.acknowledge(receipt);
-        }
+        let _ = reader.send(incoming).await;
         shared.inbox_room.notify_one();
     }
 }
@@ -278,6 +274,17 @@ fn reason(error: ConnectionError) -> String {
     match error {
         ConnectionError::ConnectionRefused(code) => format!("the broker refused: {code:?}"),
         ConnectionError::NetworkTimeout => "the broker does not answer".to_owned(),
+        ConnectionError::FlushTimeout => "the broker takes nothing any more".to_owned(),
+        ConnectionError::Io(error) => error.to_string(),
+        ConnectionError::MqttState(StateError::AwaitPingResp) => {
+            "the broker does not answer pings".to_owned()
+        }
+        ConnectionError::MqttState(StateError::ConnectionAborted) => {
+            "the broker closed the connection".to_owned()
+        }
+        ConnectionError::MqttState(StateError::CollisionTimeout) => {
+            "the broker owes an acknowledgement for too long".to_owned()
+        }
         other => other.to_string(),
     }
 }

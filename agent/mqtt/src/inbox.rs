@@ -3,27 +3,13 @@
 use crate::{Incoming, Message, QoS};
 use std::collections::VecDeque;
 
-/// What a QoS 1 message's acknowledgement needs: the connection it came by, and its identifier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Receipt {
-    pub(crate) session: u64,
-    pub(crate) id: u16,
-}
-
-/// One thing to tell the reader.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Delivery {
-    pub(crate) incoming: Incoming,
-    pub(crate) receipt: Option<Receipt>,
-}
-
 /// The bounded queue of incoming messages.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     capacity: usize,
-    ready: VecDeque<Delivery>,
+    ready: VecDeque<Incoming>,
     /// Messages that came between CONNACK and SUBACK wait for [`Incoming::Connected`].
-    early: Option<Vec<Delivery>>,
+    early: Option<Vec<Message>>,
     dropped: u64,
 }
 
@@ -44,49 +30,42 @@ impl Inbox {
 
     /// All subscriptions are in force.
     pub(crate) fn connected(&mut self) {
-        self.tell(Incoming::Connected);
-        self.ready.extend(self.early.take().unwrap_or_default());
+        self.ready.push_back(Incoming::Connected);
+        self.release_early();
     }
 
     /// The connection is gone. A connection the reader has not heard of yet is not told at all.
     pub(crate) fn disconnected(&mut self, reason: String) {
-        self.ready.extend(self.early.take().unwrap_or_default());
-        if let Some(last) = self.ready.back()
-            && last.incoming == Incoming::Connected
-        {
+        self.release_early();
+        if self.ready.back() == Some(&Incoming::Connected) {
             self.ready.pop_back();
         }
-        if let Some(last) = self.ready.back_mut()
-            && let Incoming::Disconnected { reason: earlier } = &mut last.incoming
-        {
+        if let Some(Incoming::Disconnected { reason: earlier }) = self.ready.back_mut() {
             *earlier = reason;
         } else {
-            self.tell(Incoming::Disconnected { reason });
+            self.ready.push_back(Incoming::Disconnected { reason });
         }
     }
 
-    /// Queues a message. `false` when a QoS 1 message found no room: it was not taken.
-    pub(crate) fn push(&mut self, message: Message, receipt: Option<Receipt>) -> bool {
+    /// Queues a message. Without room, a QoS 0 message takes the place of an older one to the same
+    /// topic, or is dropped. A QoS 1 message is always taken; `false` says that no more must come
+    /// until [`Inbox::has_room`].
+    pub(crate) fn push(&mut self, message: Message) -> bool {
         let early = self.early.as_ref().map_or(0, Vec::len);
-        if self.ready.len() + early >= self.capacity {
-            if message.qos == QoS::AtLeastOnce {
-                return false;
-            }
-            return self.replace(message);
+        let full = self.ready.len() + early >= self.capacity;
+        if full && message.qos == QoS::AtMostOnce {
+            self.replace(message);
+            return true;
         }
-        let delivery = Delivery {
-            incoming: Incoming::Message(message),
-            receipt,
-        };
         match &mut self.early {
-            Some(early) => early.push(delivery),
-            None => self.ready.push_back(delivery),
+            Some(early) => early.push(message),
+            None => self.ready.push_back(Incoming::Message(message)),
         }
-        true
+        !full
     }
 
     /// The next thing to tell.
-    pub(crate) fn pop(&mut self) -> Option<Delivery> {
+    pub(crate) fn pop(&mut self) -> Option<Incoming> {
         self.ready.pop_front()
     }
 
@@ -100,28 +79,23 @@ impl Inbox {
         self.dropped
     }
 
-    /// There is no room: a QoS 0 message takes the place of an older one to the same topic, or is
-    /// dropped.
-    fn replace(&mut self, message: Message) -> bool {
+    fn replace(&mut self, message: Message) {
         self.dropped += 1;
-        let queued = self.ready.iter_mut().chain(self.early.iter_mut().flatten());
-        let older = queued
-            .filter_map(|delivery| match &mut delivery.incoming {
-                Incoming::Message(queued) => Some(queued),
-                _ => None,
-            })
+        let ready = self.ready.iter_mut().filter_map(|told| match told {
+            Incoming::Message(queued) => Some(queued),
+            Incoming::Connected | Incoming::Disconnected { .. } => None,
+        });
+        let older = ready
+            .chain(self.early.iter_mut().flatten())
             .find(|queued| queued.qos == QoS::AtMostOnce && queued.topic == message.topic);
         if let Some(older) = older {
             *older = message;
         }
-        true
     }
 
-    fn tell(&mut self, incoming: Incoming) {
-        self.ready.push_back(Delivery {
-            incoming,
-            receipt: None,
-        });
+    fn release_early(&mut self) {
+        let early = self.early.take().unwrap_or_default();
+        self.ready.extend(early.into_iter().map(Incoming::Message));
     }
 }
 
@@ -140,7 +114,7 @@ mod tests {
 
     fn told(inbox: &mut Inbox) -> Vec<String> {
         std::iter::from_fn(|| inbox.pop())
-            .map(|delivery| match delivery.incoming {
+            .map(|told| match told {
                 Incoming::Connected => "connected".into(),
                 Incoming::Disconnected { reason } => reason,
                 Incoming::Message(m) => String::from_utf8(m.payload).unwrap(),
@@ -152,7 +126,7 @@ mod tests {
     fn messages_before_the_suback_are_told_after_connected() {
         let mut inbox = Inbox::new(10);
         inbox.connecting();
-        assert!(inbox.push(message("x", "1", QoS::AtLeastOnce), None));
+        assert!(inbox.push(message("x", "1", QoS::AtLeastOnce)));
         assert_eq!(inbox.pop(), None);
         inbox.connected();
         assert_eq!(told(&mut inbox), ["connected", "1"]);
@@ -170,16 +144,16 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_reader_gets_the_newest_samples_and_no_qos_1_is_taken_without_room() {
+    fn a_slow_reader_gets_the_newest_samples_and_every_qos_1_message() {
         let mut inbox = Inbox::new(2);
-        assert!(inbox.push(message("load", "1", QoS::AtMostOnce), None));
-        assert!(inbox.push(message("event", "e", QoS::AtLeastOnce), None));
-        assert!(inbox.push(message("load", "2", QoS::AtMostOnce), None));
-        assert!(inbox.push(message("other", "1", QoS::AtMostOnce), None));
-        assert!(!inbox.push(message("event", "f", QoS::AtLeastOnce), None));
+        assert!(inbox.push(message("load", "1", QoS::AtMostOnce)));
+        assert!(inbox.push(message("event", "e", QoS::AtLeastOnce)));
+        assert!(inbox.push(message("load", "2", QoS::AtMostOnce)));
+        assert!(inbox.push(message("other", "1", QoS::AtMostOnce)));
+        assert!(!inbox.push(message("event", "f", QoS::AtLeastOnce)));
         assert!(!inbox.has_room());
         assert_eq!(inbox.dropped(), 2);
-        assert_eq!(told(&mut inbox), ["2", "e"]);
+        assert_eq!(told(&mut inbox), ["2", "e", "f"]);
         assert!(inbox.has_room());
     }
 }

@@ -8,11 +8,12 @@
 //! * Reconnecting backs off with jitter; subscriptions are made again, and answered, before
 //!   [`Incoming::Connected`] is told.
 //!
-//! **Back-pressure.** Incoming messages go through a bounded buffer to the reader. While it is
-//! full, QoS 0 messages to one topic replace each other, then the oldest are dropped. QoS 1
-//! messages are acknowledged only once the reader's channel took them, so the broker's own window
-//! slows it down; should a broker keep sending regardless, the link hangs up and returns when the
-//! reader has caught up half of its arrears.
+//! **Back-pressure.** Incoming messages go through a bounded inbox to the reader's channel, and are
+//! acknowledged when they enter the inbox. While it is full, QoS 0 messages to one topic replace
+//! each other, or are dropped. When a QoS 1 message fills it, the link stops reading from the
+//! broker until half of the inbox is free, but no longer than one keep-alive interval; then it
+//! hangs up, and returns when there is room. A reader that stands still so takes its link off the
+//! network instead of growing without bound, and loses nothing that was acknowledged.
 //!
 //! This crate knows nothing of K-Cluster's topics or payloads.
 

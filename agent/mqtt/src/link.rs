@@ -1,7 +1,7 @@
 //! The handle to a link: publish, ask, close. Nothing here waits except `drained` and `close`.
 
 use crate::driver::{self, Driver};
-use crate::inbox::{Inbox, Receipt};
+use crate::inbox::Inbox;
 use crate::outbox::Outbox;
 use crate::{Config, Incoming, Message, QoS};
 use rumqttc::{AsyncClient, ClientError, Publish, Request};
@@ -70,7 +70,6 @@ impl Link {
             state: Mutex::new(State {
                 outbox: Outbox::new(config.queue),
                 inbox: Inbox::new(config.inbox),
-                session: 0,
                 open: false,
                 closed: false,
             }),
@@ -193,8 +192,6 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     pub(crate) outbox: Outbox,
     pub(crate) inbox: Inbox,
-    /// Number of the connection attempt: receipts of an earlier one are void.
-    pub(crate) session: u64,
     /// Whether messages may be handed over.
     pub(crate) open: bool,
     pub(crate) closed: bool,
@@ -207,10 +204,7 @@ impl Shared {
 
     /// Numbers a new connection attempt.
     pub(crate) fn begin_session(&self) -> u64 {
-        let mut state = self.lock();
-        state.session += 1;
-        self.session.store(state.session, Ordering::Release);
-        state.session
+        self.session.fetch_add(1, Ordering::AcqRel) + 1
     }
 
     /// Hands over what the windows allow. Under the lock, so that order is that of `publish`.
@@ -237,19 +231,6 @@ impl Shared {
         let count = state.outbox.unacknowledged();
         self.unacknowledged
             .send_if_modified(|before| std::mem::replace(before, count) != count);
-    }
-
-    /// Acknowledges a delivered message, unless the connection it came by is gone.
-    pub(crate) fn acknowledge(&self, receipt: Receipt) {
-        let state = self.lock();
-        if !state.open || state.session != receipt.session {
-            return;
-        }
-        let mut publish = Publish::new("", rumqttc::QoS::AtLeastOnce, Vec::new());
-        publish.pkid = receipt.id;
-        if self.client.try_ack(&publish).is_err() {
-            tracing::warn!(id = receipt.id, "an acknowledgement found no room");
-        }
     }
 }
 

@@ -1,0 +1,9 @@
+//! The link against brokers that are killed, cut off, that refuse, and that misbehave.
+#![cfg(test)]
+
+mod mosquitto;
+mod process;
+mod proxy;
+mod rumqttd;
+mod support;
+mod unruly;
