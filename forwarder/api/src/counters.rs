@@ -66,7 +66,7 @@ drop_reasons! {
     MtuExceeded = "mtu-exceeded",
     /// A GSO super-frame of a kind that cannot be segmented.
     GsoRefused = "gso-refused",
-    /// An ICMP error could not or must not be sent for this frame.
+    /// Would have to go back to the segment member, or from tunnel to tunnel, that it came from.
     HairPin = "hair-pin",
     /// Egress port has no interface at present.
     PortDown = "port-down",
@@ -78,6 +78,8 @@ drop_reasons! {
     NoBuffer = "no-buffer",
     /// A segment without another member to send to.
     NoMember = "no-member",
+    /// A VLAN tag inside a VXLAN frame (RFC 7348 section 6.1).
+    InnerVlan = "inner-vlan",
 }
 
 impl fmt::Display for DropReason {

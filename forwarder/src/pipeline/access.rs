@@ -1,0 +1,170 @@
+//! Frames from a port that is nobody's leg: made whole, classified, put on their way.
+
+use super::packet::Packet;
+use super::run::{Origin, Run};
+use super::{Egress, PortIndex};
+use crate::classifier::{FlowId, Subject};
+use crate::frame::{Checksum, Frame};
+use crate::limits::mss;
+use crate::tables::{CompiledRule, Location, Verdict};
+use crate::wire::{checksum, vlan};
+use kc_forwarder_api::DropReason;
+
+impl Run<'_> {
+    /// One frame from an access port.
+    pub(super) fn access(&mut self, port: PortIndex, frame: Frame) {
+        let Some((frame, packet)) = self.whole(frame) else {
+            return;
+        };
+        let tables = self.tables;
+        let Some(rule) = self
+            .classify(port, &frame, &packet)
+            .and_then(|rule| tables.rules.get(rule as usize))
+        else {
+            return match tables.ports.get(port.at()).and_then(|port| port.segment) {
+                Some(segment) => self.join(segment, frame, &packet, port),
+                None => self.drop(frame, DropReason::NoMatch),
+            };
+        };
+        match rule.verdict {
+            Verdict::Path(_) => self.encapsulate(frame, &packet, rule, port),
+            Verdict::Segment(segment) => self.join(segment, frame, &packet, port),
+            Verdict::Egress(egress) => self.pass(frame, &packet, egress, port),
+            Verdict::Drop => self.drop(frame, DropReason::RuleDrop),
+        }
+    }
+
+    /// Puts back what the kernel took out of a frame or left undone, and reads its headers.
+    /// `None`, the frame dropped, when it has no Ethernet header.
+    pub(super) fn whole(&mut self, mut frame: Frame) -> Option<(Frame, Packet)> {
+        let mut shift = 0;
+        if let Some(tci) = frame.offload.vlan.take() {
+            let before = frame.len();
+            vlan::push(&mut frame, tci);
+            shift = frame.len() - before;
+        }
+        let Some(packet) = Packet::parse(frame.bytes()) else {
+            self.drop(frame, DropReason::Truncated);
+            return None;
+        };
+        match frame.offload.checksum {
+            Checksum::Complete => {}
+            Checksum::Unknown => {
+                if let Some(ip) = frame.bytes_mut().get_mut(packet.l2_len..) {
+                    checksum::finish(ip);
+                }
+            }
+            Checksum::Partial { start, offset } => {
+                finish_partial(
+                    frame.bytes_mut(),
+                    usize::from(start) + shift,
+                    usize::from(offset),
+                );
+            }
+        }
+        frame.offload.checksum = Checksum::Complete;
+        Some((frame, packet))
+    }
+
+    fn classify(&mut self, port: PortIndex, frame: &Frame, packet: &Packet) -> Option<u32> {
+        let classifier = &self.tables.classifier;
+        if classifier.is_empty() {
+            return None;
+        }
+        let macs: Option<[u8; 12]> = frame
+            .bytes()
+            .get(..12)
+            .and_then(|macs| macs.try_into().ok());
+        let flow = FlowId::new(port.0, packet, macs.filter(|_| classifier.looks_at_macs()));
+        self.state.cache.find(self.now_ms, flow, || {
+            let mac = |at: usize| {
+                frame
+                    .bytes()
+                    .get(at..at + 6)
+                    .and_then(|mac| mac.try_into().ok())
+            };
+            classifier.first_match(&Subject {
+                port: port.0,
+                vlan: packet.vlan,
+                ethertype: packet.ethertype,
+                source_mac: mac(6).unwrap_or_default(),
+                destination_mac: mac(0).unwrap_or_default(),
+                ip: packet
+                    .ip
+                    .as_ref()
+                    .map(|ip| (ip.source, ip.destination, ip.protocol)),
+                ports: packet.ip.as_ref().and_then(|ip| ip.ports),
+            })
+        })
+    }
+
+    /// The classifier's own work: NSH in front of the frame, RFC 8300 section 3 item 1. The TTL
+    /// is the initial one: this SFF is where the path begins, and no SFF forwarded the packet
+    /// to it.
+    fn encapsulate(
+        &mut self,
+        mut frame: Frame,
+        packet: &Packet,
+        rule: &CompiledRule,
+        port: PortIndex,
+    ) {
+        let Verdict::Path(hop) = rule.verdict else {
+            return self.drop(frame, DropReason::NoPath);
+        };
+        let nsh = rule
+            .nsh
+            .get(..usize::from(rule.nsh_len))
+            .unwrap_or(&rule.nsh);
+        self.state.nsh.set(nsh);
+        if let Some(ip) = &packet.ip
+            && ip.protocol == 6
+        {
+            let mtu = rule.mtu.min(self.hop_mtu(&hop, packet));
+            mss::clamp(frame.bytes_mut(), ip, mtu);
+        }
+        self.steer(frame, packet, &hop, rule.mtu, Origin::Port(port));
+    }
+
+    /// A frame enters a segment by a local port.
+    fn join(&mut self, segment: u16, mut frame: Frame, packet: &Packet, port: PortIndex) {
+        if let Some(ip) = &packet.ip
+            && ip.protocol == 6
+        {
+            let mtu = self.segment_mtu(segment, packet);
+            mss::clamp(frame.bytes_mut(), ip, mtu);
+        }
+        let member = Some(Location::Port(port));
+        self.bridge(segment, frame, packet, member, Origin::Port(port));
+    }
+
+    /// Out of a port unchanged, as a rule said.
+    fn pass(&mut self, frame: Frame, packet: &Packet, egress: PortIndex, port: PortIndex) {
+        let mtu = self.port_mtu(egress);
+        if Self::fits(&frame, packet, mtu) {
+            return self.emit_port(egress, frame);
+        }
+        self.fit(frame, packet, mtu, Origin::Port(port));
+        let mut pieces = std::mem::take(&mut self.state.pieces);
+        for piece in pieces.drain(..) {
+            self.emit_tunnel(Egress::Port(egress), 0, piece);
+        }
+        self.state.pieces = pieces;
+    }
+}
+
+/// Finishes a checksum where the kernel said it is open.
+fn finish_partial(frame: &mut [u8], start: usize, offset: usize) {
+    let Some(covered) = frame.get_mut(start..) else {
+        return;
+    };
+    if covered.len() < offset + 2 {
+        return;
+    }
+    // The field holds the pseudo-header's sum, which belongs into the total.
+    let total = checksum::fold(checksum::sum(covered));
+    // RFC 768: "If the computed checksum is zero, it is transmitted as all ones".
+    let sum = if total == 0xffff { 0xffff } else { !total };
+    if let Some(field) = covered.get_mut(offset..offset + 2) {
+        field.copy_from_slice(&sum.to_be_bytes());
+    }
+}

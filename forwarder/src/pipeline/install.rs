@@ -1,0 +1,108 @@
+//! New tables between two packets: what was learned and counted stays with its name.
+
+use super::state::{PortState, State};
+use crate::overlay::Fdb;
+use crate::proxy::Memory;
+use crate::stats::Count;
+use crate::tables::{Compiled, Location};
+use rustc_hash::FxHashMap;
+
+impl State {
+    /// Goes on under `new`; `old` are the tables it was built for.
+    pub(super) fn adopt(&mut self, old: &Compiled, new: &Compiled) {
+        self.adopt_ports(old, new);
+        self.adopt_functions(old, new);
+        self.adopt_segments(old, new);
+        self.adopt_paths(old, new);
+        self.tunnels.keep(|id| {
+            if id.gpe {
+                new.gpe_vnis.contains(&id.vni) || new.segment_vnis.contains_key(&id.vni)
+            } else {
+                new.segment_vnis.contains_key(&id.vni)
+            }
+        });
+        self.cache.clear();
+    }
+
+    fn adopt_ports(&mut self, old: &Compiled, new: &Compiled) {
+        let held = |name| {
+            old.port_index(name)
+                .and_then(|index| self.ports.get(index.at()))
+        };
+        let ports = new.ports().iter().zip(0_u16..);
+        self.ports = ports
+            .map(|(port, _)| {
+                let known = old
+                    .port_index(&port.name)
+                    .and_then(|index| old.ports().get(index.at()));
+                match held(&port.name) {
+                    // Another interface under the same name: the shell has yet to tell about it.
+                    Some(state) if known.is_some_and(|known| known.interface != port.interface) => {
+                        PortState {
+                            info: None,
+                            ..*state
+                        }
+                    }
+                    Some(state) => *state,
+                    None => PortState::default(),
+                }
+            })
+            .collect();
+    }
+
+    fn adopt_functions(&mut self, old: &Compiled, new: &Compiled) {
+        let names = old
+            .functions
+            .iter()
+            .map(|function| (&function.name, function.wiring));
+        let mut held: FxHashMap<_, _> = names
+            .zip(self.functions.drain(..))
+            .map(|((name, _), memory)| (name, memory))
+            .collect();
+        let memories = new
+            .functions
+            .iter()
+            .map(|function| held.remove(&function.name));
+        self.functions = memories
+            .map(|memory| memory.unwrap_or_else(Memory::new))
+            .collect();
+    }
+
+    fn adopt_segments(&mut self, old: &Compiled, new: &Compiled) {
+        let mut held: Vec<Option<Fdb>> = self.segments.drain(..).map(Some).collect();
+        let mut adopt = |segment: &crate::tables::CompiledSegment| {
+            let number = *old.segment_vnis.get(&segment.vni.get())?;
+            let fdb = held.get_mut(usize::from(number))?.take()?;
+            let before = old.segments.get(usize::from(number))?;
+            Some(fdb.adopt(segment, |location| match location {
+                Location::Port(port) => {
+                    let name = &old.ports().get(port.at())?.name;
+                    let port = new.port_index(name)?;
+                    let is_leg = new.is_leg(port);
+                    (!is_leg).then_some(Location::Port(port))
+                }
+                Location::Peer(peer) => {
+                    let address = before.peers.get(usize::from(peer))?.ip();
+                    let place = segment.peers.iter().position(|peer| peer.ip() == address)?;
+                    u16::try_from(place).ok().map(Location::Peer)
+                }
+            }))
+        };
+        let segments = new.segments.iter();
+        self.segments = segments
+            .map(|segment| adopt(segment).unwrap_or_else(|| Fdb::new(segment)))
+            .collect();
+    }
+
+    fn adopt_paths(&mut self, old: &Compiled, new: &Compiled) {
+        let mut paths = vec![Count::default(); new.steering.len()];
+        for hop in new.steering.iter() {
+            let held = old.steering.get(hop.key);
+            let held = held.and_then(|held| self.paths.get(held.number as usize));
+            if let (Some(held), Some(count)) = (held, paths.get_mut(hop.number as usize)) {
+                *count = *held;
+            }
+        }
+        self.paths = paths;
+    }
+}

@@ -1,0 +1,125 @@
+//! What the stages need to know of a frame, read once.
+
+use crate::wire::flow::FlowKey;
+use crate::wire::summary::Summary;
+use crate::wire::{ethernet, ipv4, vlan};
+use std::net::IpAddr;
+
+/// An IP packet inside a frame. Offsets count from the start of the frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ip {
+    /// IPv6 if true, IPv4 otherwise.
+    pub(crate) v6: bool,
+    /// Source address.
+    pub(crate) source: IpAddr,
+    /// Destination address.
+    pub(crate) destination: IpAddr,
+    /// Protocol behind all extension headers.
+    pub(crate) protocol: u8,
+    /// Where the IP header ends; for IPv6 the transport header starts there.
+    pub(crate) l4: usize,
+    /// Where the packet ends.
+    pub(crate) end: usize,
+    /// Whether this is a part of a datagram only.
+    pub(crate) fragment: bool,
+    /// Whether it is whole or the first part.
+    pub(crate) first: bool,
+    /// IPv4's "don't fragment"; always so in IPv6.
+    pub(crate) dont_fragment: bool,
+    /// Ports of TCP, UDP or SCTP, where the packet is whole.
+    pub(crate) ports: Option<(u16, u16)>,
+}
+
+/// A frame's headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Packet {
+    /// Octets in front of the network header: Ethernet and VLAN tags.
+    pub(crate) l2_len: usize,
+    /// VLAN identifier, 0 for none.
+    pub(crate) vlan: u16,
+    /// EtherType behind VLAN tags.
+    pub(crate) ethertype: u16,
+    /// False for what an NSH carried without Ethernet.
+    pub(crate) is_ethernet: bool,
+    /// Identity of the flow.
+    pub(crate) flow: FlowKey,
+    /// The IP packet, if there is one that makes sense.
+    pub(crate) ip: Option<Ip>,
+}
+
+impl Packet {
+    /// Reads an Ethernet frame; `None` when it is shorter than its header.
+    pub(crate) fn parse(frame: &[u8]) -> Option<Self> {
+        if frame.len() < ethernet::HEADER_LEN {
+            return None;
+        }
+        let summary = Summary::of(frame, None);
+        Some(Self {
+            l2_len: summary.l3,
+            vlan: summary.vlan.map_or(0, vlan::vid),
+            ethertype: summary.ethertype,
+            is_ethernet: true,
+            flow: FlowKey::of(&summary),
+            ip: Ip::of(frame, &summary),
+        })
+    }
+
+    /// Something other than an Ethernet frame, on the service path `path`.
+    pub(crate) fn opaque(path: u32) -> Self {
+        let mut flow = FlowKey::of(&Summary::default());
+        if let Some(place) = flow.source.last_chunk_mut() {
+            *place = path.to_be_bytes();
+        }
+        Self {
+            l2_len: 0,
+            vlan: 0,
+            ethertype: 0,
+            is_ethernet: false,
+            flow,
+            ip: None,
+        }
+    }
+
+    /// For the outer source port: the same for all frames of a flow, in both directions.
+    pub(crate) fn entropy(&self) -> u16 {
+        self.flow.entropy()
+    }
+}
+
+impl Ip {
+    fn of(frame: &[u8], summary: &Summary) -> Option<Self> {
+        let (source, destination) = summary.addresses()?;
+        // The summary leaves both at zero when the header makes no sense.
+        if source.is_unspecified() && destination.is_unspecified() {
+            return None;
+        }
+        let header = frame.get(summary.l3..summary.l3_end)?;
+        let v6 = summary.is_ipv6();
+        let (l4, first, dont_fragment) = if v6 {
+            let first = summary.l4.is_some() || !summary.fragment;
+            (summary.l4.unwrap_or(summary.l3_end), first, true)
+        } else {
+            let ip = ipv4::Packet::new_checked(header).ok()?;
+            (
+                summary.l3 + ip.header_len(),
+                ip.fragment_offset() == 0,
+                ip.dont_fragment(),
+            )
+        };
+        let has_ports = matches!(summary.protocol, 6 | 17 | 132);
+        let ports = (has_ports && !summary.fragment && summary.l4.is_some())
+            .then_some((summary.source_port, summary.destination_port));
+        Some(Self {
+            v6,
+            source,
+            destination,
+            protocol: summary.protocol,
+            l4,
+            end: summary.l3_end,
+            fragment: summary.fragment,
+            first,
+            dont_fragment,
+            ports,
+        })
+    }
+}

@@ -1,0 +1,263 @@
+//! A bounded table of things seen lately: eight-way sets, the hash tags of a set in half a cache
+//! line. It grows while it is well filled, up to its limit, and then forgets the one of eight
+//! that was silent longest. Whoever sends it random keys costs memory once and time never.
+
+use std::hash::{BuildHasher, Hash};
+
+const WAYS: usize = 8;
+const FIRST_SETS: usize = 8;
+const FREE: u32 = 0;
+
+#[derive(Debug, Clone)]
+struct Slot<K, V> {
+    key: K,
+    value: V,
+    used_ms: u64,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Clone)]
+pub(crate) struct Recent<K, V> {
+    tags: Vec<[u32; WAYS]>,
+    slots: Vec<Option<Slot<K, V>>>,
+    len: usize,
+    limit_sets: usize,
+    cursor: usize,
+}
+
+fn tag_of<K: Hash>(key: &K) -> u32 {
+    let hash = rustc_hash::FxBuildHasher.hash_one(key);
+    // Both halves, so that the set (from the low bits) and the tag differ independently.
+    let folded = u32::try_from((hash ^ (hash >> 32)) & 0xffff_ffff).unwrap_or(1);
+    folded.max(FREE + 1)
+}
+
+impl<K: Hash + Eq, V> Recent<K, V> {
+    /// A table for at most about `limit` entries.
+    pub(crate) fn new(limit: usize) -> Self {
+        let limit_sets = (limit / WAYS).max(FIRST_SETS).next_power_of_two();
+        let mut table = Self {
+            tags: Vec::new(),
+            slots: Vec::new(),
+            len: 0,
+            limit_sets,
+            cursor: 0,
+        };
+        table.allocate(FIRST_SETS);
+        table
+    }
+
+    fn allocate(&mut self, sets: usize) {
+        self.tags = vec![[FREE; WAYS]; sets];
+        self.slots = std::iter::repeat_with(|| None).take(sets * WAYS).collect();
+        self.len = 0;
+    }
+
+    fn set_of(&self, tag: u32) -> usize {
+        // The multiplication spreads what the tag comparison does not look at.
+        let spread = tag.wrapping_mul(0x9e37_79b9) >> 8;
+        spread as usize & (self.tags.len() - 1)
+    }
+
+    fn find(&self, key: &K, tag: u32) -> Option<usize> {
+        let set = self.set_of(tag);
+        let tags = self.tags.get(set)?;
+        let matches = |way: &usize| {
+            tags.get(*way) == Some(&tag)
+                && matches!(self.slots.get(set * WAYS + way), Some(Some(slot)) if slot.key == *key)
+        };
+        (0..WAYS).find(matches).map(|way| set * WAYS + way)
+    }
+
+    /// The value of `key`; does not count as use.
+    pub(crate) fn peek(&self, key: &K) -> Option<&V> {
+        self.peek_used(key).map(|(value, _)| value)
+    }
+
+    /// The value of `key` and when it was last used.
+    pub(crate) fn peek_used(&self, key: &K) -> Option<(&V, u64)> {
+        let place = self.find(key, tag_of(key))?;
+        self.slots
+            .get(place)?
+            .as_ref()
+            .map(|slot| (&slot.value, slot.used_ms))
+    }
+
+    /// The value of `key`, used now.
+    pub(crate) fn get(&mut self, now_ms: u64, key: &K) -> Option<&mut V> {
+        let place = self.find(key, tag_of(key))?;
+        let slot = self.slots.get_mut(place)?.as_mut()?;
+        slot.used_ms = now_ms;
+        Some(&mut slot.value)
+    }
+
+    /// Puts `value` under `key`, in the place of an older one, and says whether some other key
+    /// had to be forgotten for it.
+    pub(crate) fn insert(&mut self, now_ms: u64, key: K, value: V) -> bool {
+        let tag = tag_of(&key);
+        if let Some(Some(slot)) = self
+            .find(&key, tag)
+            .and_then(|place| self.slots.get_mut(place))
+        {
+            slot.value = value;
+            slot.used_ms = now_ms;
+            return false;
+        }
+        let full = |table: &Self| {
+            table
+                .tags
+                .get(table.set_of(tag))
+                .is_none_or(|tags| !tags.contains(&FREE))
+        };
+        while full(self) && self.len * 3 > self.slots.len() && self.tags.len() < self.limit_sets {
+            self.grow();
+        }
+        self.place(
+            tag,
+            Slot {
+                key,
+                value,
+                used_ms: now_ms,
+            },
+        )
+    }
+
+    fn place(&mut self, tag: u32, slot: Slot<K, V>) -> bool {
+        let set = self.set_of(tag);
+        let age = |way: &usize| {
+            let held = self.slots.get(set * WAYS + way).and_then(Option::as_ref);
+            held.map_or(0, |held| held.used_ms.saturating_add(1))
+        };
+        let way = (0..WAYS).min_by_key(age).unwrap_or(0);
+        if let Some(held) = self.tags.get_mut(set).and_then(|tags| tags.get_mut(way)) {
+            *held = tag;
+        }
+        let Some(held) = self.slots.get_mut(set * WAYS + way) else {
+            return false;
+        };
+        let forgotten = held.replace(slot).is_some();
+        self.len += usize::from(!forgotten);
+        forgotten
+    }
+
+    fn grow(&mut self) {
+        let sets = self.tags.len() * 2;
+        let tags = std::mem::take(&mut self.tags);
+        let slots = std::mem::take(&mut self.slots);
+        self.allocate(sets);
+        for (tag, slot) in tags.into_iter().flatten().zip(slots) {
+            if let Some(slot) = slot {
+                self.place(tag, slot);
+            }
+        }
+    }
+
+    fn vacate(&mut self, place: usize) {
+        if let Some(slot) = self.slots.get_mut(place)
+            && slot.take().is_some()
+        {
+            self.len -= 1;
+        }
+        if let Some(tag) = self
+            .tags
+            .get_mut(place / WAYS)
+            .and_then(|tags| tags.get_mut(place % WAYS))
+        {
+            *tag = FREE;
+        }
+    }
+
+    /// Keeps the entries for which `keep` says so.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
+        for place in 0..self.slots.len() {
+            if let Some(Some(slot)) = self.slots.get_mut(place)
+                && !keep(&slot.key, &mut slot.value)
+            {
+                self.vacate(place);
+            }
+        }
+    }
+
+    /// Forgets what has been silent for longer than `idle_ms` in the next `sets` sets; called
+    /// again and again, it comes round to all.
+    pub(crate) fn expire(&mut self, now_ms: u64, idle_ms: u64, sets: usize) {
+        for _ in 0..sets.min(self.tags.len()) {
+            self.cursor = (self.cursor + 1) & (self.tags.len() - 1);
+            for place in self.cursor * WAYS..(self.cursor + 1) * WAYS {
+                let silent = matches!(
+                    self.slots.get(place),
+                    Some(Some(slot)) if now_ms.saturating_sub(slot.used_ms) > idle_ms
+                );
+                if silent {
+                    self.vacate(place);
+                }
+            }
+        }
+    }
+
+    /// Forgets everything and gives the memory back.
+    pub(crate) fn clear(&mut self) {
+        self.allocate(FIRST_SETS);
+    }
+
+    /// Entries held.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_remembers_everything_while_there_is_room() {
+        let mut table = Recent::new(65_536);
+        let mut forgotten = 0;
+        for key in 0..20_000_u32 {
+            forgotten += u32::from(table.insert(u64::from(key), key, key * 2));
+        }
+        let found = (0..20_000)
+            .filter(|key| table.peek(key) == Some(&(key * 2)))
+            .count();
+        assert!(forgotten <= 20, "{forgotten} forgotten for want of a place");
+        assert_eq!(found, table.len());
+        assert!(table.peek(&20_000).is_none());
+    }
+
+    #[test]
+    fn it_never_grows_beyond_its_limit_and_forgets_the_silent_first() {
+        let mut table = Recent::new(1024);
+        table.insert(0, u32::MAX, 0);
+        for key in 0..100_000_u32 {
+            table.insert(u64::from(key), key, key);
+            table.get(u64::from(key), &u32::MAX);
+        }
+        assert!(table.len() <= 1024);
+        assert!(table.peek(&u32::MAX).is_some(), "what is in use stays");
+        assert!(table.peek(&99_999).is_some(), "what is new stays");
+    }
+
+    #[test]
+    fn silence_is_forgotten_in_steps() {
+        let mut table = Recent::new(1024);
+        for key in 0..500_u32 {
+            table.insert(u64::from(key), key, ());
+        }
+        for _ in 0..1024 / WAYS {
+            table.expire(700, 450, 1);
+        }
+        assert_eq!(table.len(), 250);
+        assert!(table.peek(&250).is_some() && table.peek(&249).is_none());
+    }
+
+    #[test]
+    fn a_key_is_replaced_not_doubled() {
+        let mut table = Recent::new(64);
+        assert!(!table.insert(1, "a", 1) && !table.insert(2, "a", 2));
+        assert_eq!((table.len(), table.peek_used(&"a")), (1, Some((&2, 2))));
+        table.retain(|_, _| false);
+        assert_eq!(table.len(), 0);
+    }
+}

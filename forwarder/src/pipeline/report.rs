@@ -1,0 +1,54 @@
+//! The counters with their names, for whoever asks.
+
+use super::Pipeline;
+use crate::tables::steering::unpack;
+use kc_forwarder_api::{Counters, PathCounters, PortCounters, TunnelCounters, Vni};
+
+impl Pipeline {
+    /// All counters at this moment. Paths come in table order, tunnels by address.
+    pub fn counters(&self) -> Counters {
+        let (tables, state) = (&*self.tables, &self.state);
+        let ports = tables
+            .ports()
+            .iter()
+            .zip(&state.ports)
+            .map(|(port, state)| PortCounters {
+                name: port.name.clone(),
+                rx_packets: state.traffic.rx.packets,
+                rx_bytes: state.traffic.rx.bytes,
+                tx_packets: state.traffic.tx.packets,
+                tx_bytes: state.traffic.tx.bytes,
+            });
+        let mut hops: Vec<_> = tables.steering.iter().collect();
+        hops.sort_unstable_by_key(|hop| hop.number);
+        let paths = hops.iter().zip(&state.paths).map(|(hop, count)| {
+            let (spi, si) = unpack(hop.key);
+            PathCounters {
+                spi,
+                si,
+                packets: count.packets,
+                bytes: count.bytes,
+            }
+        });
+        let mut tunnels: Vec<_> = state.tunnels.slots.iter().collect();
+        tunnels.sort_unstable_by_key(|(id, _)| *id);
+        let tunnels = tunnels.iter().filter_map(|(id, traffic)| {
+            Some(TunnelCounters {
+                remote: id.remote,
+                vni: Vni::new(id.vni).ok()?,
+                encapsulation: id.encapsulation(),
+                rx_packets: traffic.rx.packets,
+                rx_bytes: traffic.rx.bytes,
+                tx_packets: traffic.tx.packets,
+                tx_bytes: traffic.tx.bytes,
+            })
+        });
+        Counters {
+            generation: tables.generation(),
+            ports: ports.collect(),
+            paths: paths.collect(),
+            tunnels: tunnels.collect(),
+            drops: state.drops.iter().collect(),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Frames that come back from a function: the SFC proxy's way out, and NSH-aware functions.
+
+use super::PortIndex;
+use super::packet::Packet;
+use super::run::{Origin, Run};
+use crate::frame::Frame;
+use crate::proxy::{Recall, Side};
+use crate::sff;
+use crate::tables::steering::{Hop, Steering};
+use crate::tables::{Binding, CompiledFunction, Leg, Target};
+use crate::wire::ethernet;
+use crate::wire::nsh::MetadataRepr;
+use kc_forwarder_api::{Direction, DropReason};
+
+impl Run<'_> {
+    /// One frame from a function's leg.
+    pub(super) fn leg(&mut self, port: PortIndex, function: u16, leg: Leg, frame: Frame) {
+        match leg {
+            Leg::Aware => self.aware(frame, port),
+            Leg::Inside => self.unaware(port, function, Side::Inside, frame),
+            Leg::Outside => self.unaware(port, function, Side::Outside, frame),
+            Leg::Only => self.unaware(port, function, Side::Only, frame),
+        }
+    }
+
+    /// RFC 8300 section 9: Ethernet frames of the NSH EtherType, or nothing.
+    fn aware(&mut self, mut frame: Frame, port: PortIndex) {
+        let ethernet = ethernet::Packet::new_checked(frame.bytes());
+        match ethernet.map(|ethernet| ethernet.ethertype()) {
+            Ok(ethernet::ethertype::NSH) => {
+                frame.pull(ethernet::HEADER_LEN);
+                if let Some((frame, packet, hop)) = self.take_nsh(frame) {
+                    self.steer(frame, &packet, &hop, u16::MAX, Origin::Port(port));
+                }
+            }
+            Ok(_) => self.drop(frame, DropReason::NotNsh),
+            Err(_) => self.drop(frame, DropReason::Truncated),
+        }
+    }
+
+    /// A frame without NSH from a function that knows none.
+    fn unaware(&mut self, port: PortIndex, number: u16, side: Side, frame: Frame) {
+        let Some((frame, packet)) = self.whole(frame) else {
+            return;
+        };
+        let Some(hop) = self.restore(number, side, &packet) else {
+            return self.drop(frame, DropReason::NoReturn);
+        };
+        self.steer(frame, &packet, &hop, u16::MAX, Origin::Port(port));
+    }
+
+    /// Puts the NSH for a frame that came out of a function into `state.nsh`, and finds where it
+    /// goes on.
+    fn restore(&mut self, number: u16, side: Side, packet: &Packet) -> Option<Hop> {
+        let tables = self.tables;
+        let function = tables.functions.get(usize::from(number))?;
+        let memory = self.state.functions.get_mut(usize::from(number))?;
+        let steering = &tables.steering;
+        let usable = |recall: Recall<'_>| continued(function, steering, recall).is_some();
+        match memory.recall(self.now_ms, side, packet, usable) {
+            Some(recall) => {
+                let hop = continued(function, steering, recall)?;
+                let (Recall::Passed(nsh) | Recall::Answer(nsh)) = recall;
+                self.state.nsh.set(nsh);
+                sff::put_path(self.state.nsh.octets_mut(), hop.key);
+                Some(hop)
+            }
+            // Nothing like it went in: the function speaks of its own accord, and the newest
+            // path through it is as good as any.
+            None => {
+                let [forward, reverse] = function.newest;
+                let binding = match side {
+                    Side::Inside => reverse,
+                    Side::Outside => forward,
+                    Side::Only => forward.or(reverse),
+                }?;
+                let hop = after(steering, binding)?;
+                let (nsh, length) = sff::fresh(hop.key, MetadataRepr::One([0; 16]));
+                self.state.nsh.set(nsh.get(..usize::from(length))?);
+                Some(hop)
+            }
+        }
+    }
+}
+
+/// The hop behind the function at `binding`.
+///
+/// RFC 8300 section 2.3: "SI MUST be decremented by a value of 1 by Service Functions or by SFC
+/// Proxy nodes after performing required services; the new decremented SI value MUST be used in
+/// the egress packet's NSH".
+fn after(steering: &Steering, binding: Binding) -> Option<Hop> {
+    if binding & 0xff == 0 {
+        return None;
+    }
+    steering.get(binding - 1).copied()
+}
+
+/// Where a remembered NSH goes on, if its path still does.
+fn continued(function: &CompiledFunction, steering: &Steering, recall: Recall<'_>) -> Option<Hop> {
+    match recall {
+        Recall::Passed(nsh) => after(steering, sff::path(nsh)?),
+        // The function's own answer takes the return path, from this function on.
+        Recall::Answer(nsh) => {
+            let asked = sff::path(nsh)?;
+            let back = match steering.get(asked)?.target {
+                Target::Function(_, Direction::Forward) => Direction::Reverse,
+                Target::Function(_, Direction::Reverse) => Direction::Forward,
+                _ => return None,
+            };
+            after(steering, function.nearest(back, asked >> 8)?)
+        }
+    }
+}

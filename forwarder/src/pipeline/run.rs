@@ -1,0 +1,113 @@
+//! One batch on its way: the tables, what changes, the time and the way out. The stages are
+//! methods on [`Run`], a file each; here is what they share.
+
+use super::state::{State, TunnelId};
+use super::{Egress, Outputs, PortIndex};
+use crate::frame::Frame;
+use crate::tables::{Compiled, Role};
+use kc_forwarder_api::DropReason;
+use std::net::IpAddr;
+
+/// Where a frame came from, as far as it matters for what is too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A port, by which the sender can be told.
+    Port(PortIndex),
+    /// A tunnel.
+    Tunnel,
+}
+
+/// One batch on its way.
+pub(super) struct Run<'a> {
+    pub(super) tables: &'a Compiled,
+    pub(super) state: &'a mut State,
+    pub(super) now_ms: u64,
+    pub(super) out: &'a mut Outputs,
+}
+
+impl Run<'_> {
+    /// A batch from a port.
+    pub(super) fn port(&mut self, port: PortIndex, batch: &mut Vec<Frame>) {
+        let role = self.tables.ports.get(port.at()).map(|port| port.role);
+        if let Some(state) = self.state.ports.get_mut(port.at()) {
+            batch
+                .iter()
+                .for_each(|frame| state.traffic.rx.add(frame.len()));
+        }
+        for frame in batch.drain(..) {
+            match role {
+                Some(Role::Access) => self.access(port, frame),
+                Some(Role::Leg(function, leg)) => self.leg(port, function, leg, frame),
+                // The shell and the tables disagree for a moment during a change.
+                None => self.drop(frame, DropReason::PortDown),
+            }
+        }
+    }
+
+    /// The end of a frame that is not forwarded.
+    pub(super) fn drop(&mut self, frame: Frame, reason: DropReason) {
+        self.state.dropped(reason, 1);
+        self.out.pool.give(frame);
+    }
+
+    /// The end of a frame that leaves by a port.
+    pub(super) fn emit_port(&mut self, port: PortIndex, frame: Frame) {
+        let Some(state) = self
+            .state
+            .ports
+            .get_mut(port.at())
+            .filter(|port| port.is_up())
+        else {
+            return self.drop(frame, DropReason::PortDown);
+        };
+        state.traffic.tx.add(frame.len());
+        self.state.balance.sent += 1;
+        self.out.frames.push((Egress::Port(port), frame));
+    }
+
+    /// The end of a frame that leaves by a tunnel.
+    pub(super) fn emit_tunnel(&mut self, egress: Egress, vni: u32, frame: Frame) {
+        let id = match egress {
+            Egress::Gpe { remote, .. } => TunnelId {
+                remote: remote.ip(),
+                vni,
+                gpe: true,
+            },
+            Egress::Vxlan { remote, .. } => TunnelId {
+                remote: remote.ip(),
+                vni,
+                gpe: false,
+            },
+            Egress::Port(port) => return self.emit_port(port, frame),
+        };
+        if let Some(traffic) = self.state.tunnels.at(id) {
+            traffic.tx.add(frame.len());
+        }
+        self.state.balance.sent += 1;
+        self.out.frames.push((egress, frame));
+    }
+
+    /// Largest IP packet that a port takes; a port that is down takes anything, since nothing
+    /// leaves by it.
+    pub(super) fn port_mtu(&self, port: PortIndex) -> u16 {
+        let info = self.state.ports.get(port.at()).and_then(|port| port.info);
+        let table = self.tables.ports.get(port.at()).and_then(|port| port.mtu);
+        let mtu = info
+            .filter(|info| info.up)
+            .map_or(u16::MAX, |info| info.mtu);
+        table.map_or(mtu, |table| table.min(mtu))
+    }
+
+    /// Largest inner IP packet that a tunnel takes, behind `inner` octets of headers that are not
+    /// outer IP, UDP and VXLAN.
+    pub(super) fn tunnel_mtu(&self, remote: IpAddr, inner: usize) -> u16 {
+        tunnel_mtu(self.tables.underlay_mtu(), remote, inner)
+    }
+}
+
+/// See [`Run::tunnel_mtu`].
+pub(crate) fn tunnel_mtu(underlay: u16, remote: IpAddr, inner: usize) -> u16 {
+    let outer = if remote.is_ipv4() { 20 } else { 40 } + 8 + 8;
+    let room = usize::from(underlay).saturating_sub(outer + inner);
+    u16::try_from(room).unwrap_or(u16::MAX)
+}

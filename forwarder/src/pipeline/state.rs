@@ -1,0 +1,228 @@
+//! What changes with packets: counters, memories, learned addresses. It outlives a change of
+//! tables by name.
+
+use super::{Balance, Egress, PortInfo};
+use crate::classifier::FlowCache;
+use crate::frame::Frame;
+use crate::limits::Bucket;
+use crate::overlay::Fdb;
+use crate::proxy::Memory;
+use crate::stats::{Count, Drops, Traffic};
+use crate::tables::Compiled;
+use kc_forwarder_api::{DropReason, Encapsulation};
+use rustc_hash::FxHashMap;
+use std::net::IpAddr;
+
+/// ICMP messages a second, and at once.
+const ICMP_RATE: (u64, u64) = (100, 50);
+
+/// Remote VTEPs that are counted without being in the tables.
+const STRANGERS: usize = 4096;
+
+/// A port's traffic and what the shell told about its interface.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct PortState {
+    pub(super) info: Option<PortInfo>,
+    pub(super) traffic: Traffic,
+}
+
+impl PortState {
+    /// Whether frames can leave by the port.
+    pub(super) fn is_up(&self) -> bool {
+        self.info.is_some_and(|info| info.up)
+    }
+}
+
+/// A tunnel as it is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct TunnelId {
+    pub(super) remote: IpAddr,
+    pub(super) vni: u32,
+    /// VXLAN-GPE if true, plain VXLAN otherwise.
+    pub(super) gpe: bool,
+}
+
+impl TunnelId {
+    pub(super) fn encapsulation(self) -> Encapsulation {
+        if self.gpe {
+            Encapsulation::VxlanGpe
+        } else {
+            Encapsulation::Vxlan
+        }
+    }
+}
+
+/// Traffic by tunnel.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tunnels {
+    pub(super) slots: Vec<(TunnelId, Traffic)>,
+    places: FxHashMap<TunnelId, usize>,
+}
+
+impl Tunnels {
+    /// The counters of `id`, made when they do not exist yet; `None` when there are too many.
+    pub(super) fn at(&mut self, id: TunnelId) -> Option<&mut Traffic> {
+        let place = match self.places.get(&id) {
+            Some(&place) => place,
+            None => self.add(id)?,
+        };
+        self.slots.get_mut(place).map(|(_, traffic)| traffic)
+    }
+
+    fn add(&mut self, id: TunnelId) -> Option<usize> {
+        let place = self.slots.len();
+        if place >= STRANGERS + usize::from(u16::MAX) {
+            return None;
+        }
+        self.places.insert(id, place);
+        self.slots.push((id, Traffic::default()));
+        Some(place)
+    }
+
+    /// Counts on for those that `keep` names.
+    pub(super) fn keep(&mut self, keep: impl Fn(&TunnelId) -> bool) {
+        self.slots.retain(|(id, _)| keep(id));
+        self.places = self
+            .slots
+            .iter()
+            .enumerate()
+            .map(|(place, (id, _))| (*id, place))
+            .collect();
+    }
+}
+
+/// Everything that changes with packets.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) ports: Vec<PortState>,
+    pub(super) functions: Vec<Memory>,
+    pub(super) segments: Vec<Fdb>,
+    pub(super) cache: FlowCache,
+    pub(super) paths: Vec<Count>,
+    pub(super) tunnels: Tunnels,
+    pub(super) drops: Drops,
+    pub(super) balance: Balance,
+    pub(super) icmp: Bucket,
+    /// The NSH of the frame at hand.
+    pub(super) nsh: NshBuffer,
+    /// Pieces of the frame at hand; empty between frames.
+    pub(super) pieces: Vec<Frame>,
+    /// Datagrams about to be looked at again; empty between frames.
+    pub(super) datagrams: Vec<Frame>,
+}
+
+impl State {
+    /// A fresh state for `tables`.
+    pub(super) fn new(tables: &Compiled) -> Self {
+        let (rate, burst) = ICMP_RATE;
+        Self {
+            ports: vec![PortState::default(); tables.ports.len()],
+            functions: tables.functions.iter().map(|_| Memory::new()).collect(),
+            segments: tables.segments.iter().map(Fdb::new).collect(),
+            cache: FlowCache::new(),
+            paths: vec![Count::default(); tables.steering.len()],
+            tunnels: Tunnels::default(),
+            drops: Drops::default(),
+            balance: Balance::default(),
+            icmp: Bucket::new(rate, burst),
+            nsh: NshBuffer::default(),
+            pieces: Vec::new(),
+            datagrams: Vec::new(),
+        }
+    }
+
+    /// Makes counters for all tunnels of `tables`, so that they show before the first packet.
+    pub(super) fn expect_tunnels(&mut self, tables: &Compiled) {
+        for tunnel in &tables.tunnels {
+            let (remote, vni) = (tunnel.remote.ip(), tunnel.vni.get());
+            self.tunnels.at(TunnelId {
+                remote,
+                vni,
+                gpe: true,
+            });
+        }
+        for segment in &tables.segments {
+            for peer in &segment.peers {
+                let (remote, vni) = (peer.ip(), segment.vni.get());
+                self.tunnels.at(TunnelId {
+                    remote,
+                    vni,
+                    gpe: false,
+                });
+            }
+        }
+    }
+
+    /// Takes back the account of frames that were handed out and never left.
+    pub(super) fn take_back(&mut self, egress: Egress, frames: u64, bytes: u64) {
+        let (remote, gpe) = match egress {
+            Egress::Port(port) => {
+                if let Some(port) = self.ports.get_mut(port.at()) {
+                    port.traffic.tx.take_back(frames, bytes);
+                }
+                return;
+            }
+            Egress::Gpe { remote, .. } => (remote.ip(), true),
+            Egress::Vxlan { remote, .. } => (remote.ip(), false),
+        };
+        // The kernel refuses a remote, whatever the VNI: the busiest one is nearest the truth.
+        let slots = self
+            .tunnels
+            .slots
+            .iter_mut()
+            .filter(|(id, _)| id.remote == remote && id.gpe == gpe);
+        if let Some((_, traffic)) = slots.max_by_key(|(_, traffic)| traffic.tx.packets) {
+            traffic.tx.take_back(frames, bytes);
+        }
+    }
+
+    /// Accounts for dropped frames.
+    pub(super) fn dropped(&mut self, reason: DropReason, frames: u64) {
+        self.drops.add(reason, frames);
+        self.balance.dropped += frames;
+    }
+}
+
+/// Longest NSH: 63 words of four octets (RFC 8300 section 2.2).
+const LONGEST: usize = 252;
+
+/// Room for one NSH.
+#[derive(Debug, Clone)]
+pub(super) struct NshBuffer {
+    len: usize,
+    octets: [u8; LONGEST],
+}
+
+impl Default for NshBuffer {
+    fn default() -> Self {
+        Self {
+            len: 0,
+            octets: [0; LONGEST],
+        }
+    }
+}
+
+impl NshBuffer {
+    /// Takes a copy of `nsh`; one that is too long cannot come from a checked header.
+    pub(super) fn set(&mut self, nsh: &[u8]) {
+        self.len = nsh.len().min(LONGEST);
+        if let (Some(to), Some(from)) = (self.octets.get_mut(..self.len), nsh.get(..self.len)) {
+            to.copy_from_slice(from);
+        }
+    }
+
+    /// The NSH.
+    pub(super) fn octets(&self) -> &[u8] {
+        self.octets.get(..self.len).unwrap_or_default()
+    }
+
+    /// The NSH, to be changed.
+    pub(super) fn octets_mut(&mut self) -> &mut [u8] {
+        self.octets.get_mut(..self.len).unwrap_or_default()
+    }
+
+    /// Its length.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+}

@@ -1,0 +1,188 @@
+//! The SFF: from (SPI, SI) to the next hop. RFC 7665 section 4.3, RFC 8300 section 2.
+
+use super::packet::Packet;
+use super::run::{Origin, Run};
+use super::{Egress, PortIndex};
+use crate::frame::Frame;
+use crate::proxy::Side;
+use crate::tables::steering::Hop;
+use crate::tables::{Target, Wiring};
+use crate::wire::{ethernet, vxlan_gpe};
+use kc_forwarder_api::{Direction, DropReason};
+
+impl Run<'_> {
+    /// Sends an inner frame, whose NSH is in `state.nsh`, to `hop`. `mtu` is the largest IP
+    /// packet of the path, where that is known.
+    pub(super) fn steer(
+        &mut self,
+        frame: Frame,
+        packet: &Packet,
+        hop: &Hop,
+        mtu: u16,
+        origin: Origin,
+    ) {
+        let mtu = self.hop_mtu(hop, packet).min(mtu);
+        if Self::fits(&frame, packet, mtu) {
+            self.count(hop, frame.len());
+            return self.forward(frame, packet, hop, origin);
+        }
+        let length = frame.len();
+        self.fit(frame, packet, mtu, origin);
+        let mut pieces = std::mem::take(&mut self.state.pieces);
+        if pieces.is_empty() {
+            self.count(hop, length);
+        }
+        for piece in pieces.drain(..) {
+            self.count(hop, piece.len());
+            // Only the first fragment has ports.
+            let own = Packet::parse(piece.bytes());
+            self.forward(piece, own.as_ref().unwrap_or(packet), hop, origin);
+        }
+        self.state.pieces = pieces;
+    }
+
+    fn count(&mut self, hop: &Hop, bytes: usize) {
+        if let Some(count) = self.state.paths.get_mut(hop.number as usize) {
+            count.add(bytes);
+        }
+    }
+
+    /// Largest inner IP packet that the next hop takes.
+    pub(super) fn hop_mtu(&self, hop: &Hop, packet: &Packet) -> u16 {
+        let headers = self.state.nsh.len() + packet.l2_len;
+        match hop.target {
+            Target::Tunnel(number) => match self.tables.tunnels.get(usize::from(number)) {
+                Some(tunnel) => self.tunnel_mtu(tunnel.remote.ip(), headers),
+                None => u16::MAX,
+            },
+            Target::Egress(port) => self.port_mtu(port),
+            Target::Function(number, direction) => match self.entrance(number, direction) {
+                Some((port, Wiring::NshAware { .. })) => {
+                    let room = usize::from(self.port_mtu(port)).saturating_sub(headers);
+                    u16::try_from(room).unwrap_or(u16::MAX)
+                }
+                Some((port, _)) => self.port_mtu(port),
+                None => u16::MAX,
+            },
+            // Members differ: the overlay looks at each.
+            Target::Segment(_) => u16::MAX,
+        }
+    }
+
+    /// The port by which frames enter a function.
+    fn entrance(&self, number: u16, direction: Direction) -> Option<(PortIndex, Wiring)> {
+        let wiring = self.tables.functions.get(usize::from(number))?.wiring;
+        let port = match (wiring, direction) {
+            (Wiring::TwoLeg { inside, .. }, Direction::Forward) => inside,
+            (Wiring::TwoLeg { outside, .. }, Direction::Reverse) => outside,
+            (Wiring::OneLeg { port, .. } | Wiring::NshAware { port, .. }, _) => port,
+        };
+        Some((port, wiring))
+    }
+
+    fn forward(&mut self, frame: Frame, packet: &Packet, hop: &Hop, origin: Origin) {
+        if let Target::Tunnel(number) = hop.target {
+            return self.send_to_tunnel(frame, packet, number);
+        }
+        if let Target::Function(number, direction) = hop.target
+            && let Some((port, Wiring::NshAware { mac, .. })) = self.entrance(number, direction)
+        {
+            return self.send_to_aware(frame, port, mac);
+        }
+        // RFC 8300 section 2.2: "Packets with Next Protocol values not supported SHOULD be
+        // silently dropped by default". Functions, ports and segments take Ethernet.
+        if !packet.is_ethernet {
+            return self.drop(frame, DropReason::NshNextProtocol);
+        }
+        match hop.target {
+            Target::Function(number, direction) => {
+                self.send_to_function(frame, packet, number, direction)
+            }
+            Target::Egress(port) => self.emit_port(port, frame),
+            Target::Segment(number) => self.bridge(number, frame, packet, None, origin),
+            Target::Tunnel(_) => self.drop(frame, DropReason::NoPath),
+        }
+    }
+
+    fn send_to_tunnel(&mut self, mut frame: Frame, packet: &Packet, number: u16) {
+        let Some(tunnel) = self.tables.tunnels.get(usize::from(number)) else {
+            return self.drop(frame, DropReason::NoPath);
+        };
+        let nsh = self.state.nsh.octets();
+        let outer = frame.push(vxlan_gpe::HEADER_LEN + nsh.len());
+        let (header, inner) = outer.split_at_mut(vxlan_gpe::HEADER_LEN);
+        let next = vxlan_gpe::NextProtocol::Nsh;
+        vxlan_gpe::Repr {
+            vni: tunnel.vni,
+            next,
+            oam: false,
+        }
+        .emit(header);
+        inner.copy_from_slice(nsh);
+        let egress = Egress::Gpe {
+            remote: tunnel.remote,
+            entropy: packet.entropy(),
+        };
+        self.emit_tunnel(egress, tunnel.vni.get(), frame);
+    }
+
+    /// Ethernet with the NSH EtherType, RFC 8300 section 9 and figure 8.
+    fn send_to_aware(&mut self, mut frame: Frame, port: PortIndex, mac: [u8; 6]) {
+        let own = self.state.ports.get(port.at()).and_then(|port| port.info);
+        let own = own.map_or([0; 6], |info| info.mac);
+        let nsh = self.state.nsh.octets();
+        let outer = frame.push(ethernet::HEADER_LEN + nsh.len());
+        let (header, inner) = outer.split_at_mut(ethernet::HEADER_LEN);
+        let (addresses, ethertype) = header.split_at_mut(12);
+        let (destination, source) = addresses.split_at_mut(6);
+        destination.copy_from_slice(&mac);
+        source.copy_from_slice(&own);
+        ethertype.copy_from_slice(&ethernet::ethertype::NSH.to_be_bytes());
+        inner.copy_from_slice(nsh);
+        self.emit_port(port, frame);
+    }
+
+    /// The SFC proxy's way in: NSH stays behind.
+    fn send_to_function(
+        &mut self,
+        mut frame: Frame,
+        packet: &Packet,
+        number: u16,
+        direction: Direction,
+    ) {
+        let place = usize::from(number);
+        let Some((port, wiring)) = self.entrance(number, direction) else {
+            return self.drop(frame, DropReason::NoPath);
+        };
+        if !self
+            .state
+            .ports
+            .get(port.at())
+            .is_some_and(|port| port.is_up())
+        {
+            return self.drop(frame, DropReason::PortDown);
+        }
+        let leaves_by = match (wiring, direction) {
+            (Wiring::TwoLeg { .. }, Direction::Forward) => Side::Outside,
+            (Wiring::TwoLeg { .. }, Direction::Reverse) => Side::Inside,
+            _ => Side::Only,
+        };
+        if let Wiring::OneLeg { mac, .. } = wiring
+            && let Some(destination) = frame.bytes_mut().get_mut(..6)
+        {
+            destination.copy_from_slice(&mac);
+        }
+        // Without IP a flow is told by its MAC addresses, of which one has just changed.
+        let readdressed = packet.ip.is_none() && matches!(wiring, Wiring::OneLeg { .. });
+        let parsed = if readdressed {
+            Packet::parse(frame.bytes())
+        } else {
+            None
+        };
+        let packet = parsed.as_ref().unwrap_or(packet);
+        if let Some(memory) = self.state.functions.get_mut(place) {
+            memory.learn(self.now_ms, leaves_by, packet, self.state.nsh.octets());
+        }
+        self.emit_port(port, frame);
+    }
+}

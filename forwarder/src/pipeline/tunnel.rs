@@ -1,0 +1,87 @@
+//! Frames from the VXLAN-GPE socket: NSH for the SFF, or Ethernet for a segment.
+
+use super::packet::Packet;
+use super::run::{Origin, Run};
+use super::state::TunnelId;
+use crate::frame::Frame;
+use crate::sff;
+use crate::tables::steering::Hop;
+use crate::wire::vxlan_gpe::{HEADER_LEN, NextProtocol, Repr};
+use kc_forwarder_api::DropReason;
+use std::net::IpAddr;
+
+impl Run<'_> {
+    /// One frame from the VXLAN-GPE socket.
+    pub(super) fn gpe(&mut self, remote: IpAddr, mut frame: Frame) {
+        let header = match Repr::parse(frame.bytes()) {
+            Ok(header) if !header.oam => header,
+            _ => return self.drop(frame, DropReason::VxlanHeader),
+        };
+        let vni = header.vni.get();
+        match header.next {
+            NextProtocol::Nsh => {
+                // Any SFF may hand us a packet of a path we serve: who sends to us need not be
+                // among those we send to.
+                if !self.tables.gpe_vnis.contains(&vni) {
+                    return self.drop(frame, DropReason::UnknownVni);
+                }
+                self.count_received(remote, vni, true, frame.len());
+                frame.pull(HEADER_LEN);
+                if let Some((frame, packet, hop)) = self.take_nsh(frame) {
+                    self.steer(frame, &packet, &hop, u16::MAX, Origin::Tunnel);
+                }
+            }
+            NextProtocol::Ethernet => {
+                let Some(&number) = self.tables.segment_vnis.get(&vni) else {
+                    return self.drop(frame, DropReason::GpeNextProtocol);
+                };
+                let Some(peer) = self.peer(number, remote) else {
+                    return self.drop(frame, DropReason::UnknownVtep);
+                };
+                self.count_received(remote, vni, true, frame.len());
+                frame.pull(HEADER_LEN);
+                self.receive_from_peer(number, peer, frame);
+            }
+            _ => self.drop(frame, DropReason::GpeNextProtocol),
+        }
+    }
+
+    /// Takes an NSH that arrived on a wire off its frame and keeps it in `state.nsh`; finds its
+    /// next hop. `None`, the frame dropped, when it must not go on.
+    pub(super) fn take_nsh(&mut self, mut frame: Frame) -> Option<(Frame, Packet, Hop)> {
+        let arrived = match sff::arrive(frame.bytes()) {
+            Ok(arrived) => arrived,
+            Err(reason) => {
+                self.drop(frame, reason);
+                return None;
+            }
+        };
+        // RFC 8300 section 2.3: "an SFF that is not the terminal SFF for an SFP will discard any
+        // NSH packet with an SI of 0, as there will be no valid next SF information".
+        let Some(&hop) = self.tables.steering.get(arrived.path) else {
+            self.drop(frame, DropReason::NoPath);
+            return None;
+        };
+        let (nsh, inner) = frame.bytes().split_at(arrived.length.min(frame.len()));
+        let packet = if arrived.ethernet {
+            Packet::parse(inner)
+        } else {
+            Some(Packet::opaque(arrived.path))
+        };
+        let Some(packet) = packet else {
+            self.drop(frame, DropReason::Truncated);
+            return None;
+        };
+        self.state.nsh.set(nsh);
+        sff::put_ttl(self.state.nsh.octets_mut(), arrived.ttl);
+        frame.pull(arrived.length);
+        Some((frame, packet, hop))
+    }
+
+    /// Counts what came from another VTEP.
+    pub(super) fn count_received(&mut self, remote: IpAddr, vni: u32, gpe: bool, bytes: usize) {
+        if let Some(traffic) = self.state.tunnels.at(TunnelId { remote, vni, gpe }) {
+            traffic.rx.add(bytes);
+        }
+    }
+}

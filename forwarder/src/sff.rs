@@ -1,0 +1,167 @@
+//! What an SFF does to an NSH, as octets: what it refuses, its TTL, its service path header.
+//! RFC 8300 section 2.2 and 2.3. Where a packet goes next is in the tables.
+//!
+//! **TTL.** An SFF decrements it once for a packet that reaches it with an NSH, from another SFF
+//! or from an NSH-aware function. It does not when its own classifier starts the path, nor when
+//! its own SFC proxy puts the header back: the packet has not reached another SFF in between, and
+//! SI, which the proxy decrements itself, ends any loop there.
+
+use crate::wire::Error;
+use crate::wire::nsh::{MetadataRepr, NextProtocol, Packet, Repr};
+use kc_forwarder_api::{DropReason, Ttl};
+
+/// An NSH that may go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Arrived {
+    /// Its length.
+    pub(crate) length: usize,
+    /// SPI and SI as they stand.
+    pub(crate) path: u32,
+    /// Whether an Ethernet frame follows.
+    pub(crate) ethernet: bool,
+    /// Its TTL after this hop.
+    pub(crate) ttl: Ttl,
+}
+
+/// Looks at a packet that reached this SFF with an NSH in front.
+pub(crate) fn arrive(octets: &[u8]) -> Result<Arrived, DropReason> {
+    let packet = Packet::new_checked(octets).map_err(|error| refusal(&error))?;
+    // RFC 8300 section 2.2: "SF/SFF/SFC Proxy/Classifier implementations that do not support SFC
+    // OAM procedures SHOULD discard packets with O bit set".
+    if packet.oam() {
+        return Err(DropReason::NshOam);
+    }
+    // RFC 8300 section 2.2: "Each SFF involved in forwarding an NSH packet MUST decrement the TTL
+    // value by 1 prior to NSH forwarding lookup. Decrementing by 1 from an incoming value of 0
+    // shall result in a TTL value of 63. The packet MUST NOT be forwarded if TTL is, after
+    // decrement, 0."
+    let ttl = packet.ttl().checked_sub(1).unwrap_or(63);
+    let ttl = Ttl::new(ttl)
+        .ok()
+        .filter(|ttl| ttl.get() != 0)
+        .ok_or(DropReason::TtlExpired)?;
+    Ok(Arrived {
+        length: packet.header_len(),
+        path: path(octets).ok_or(DropReason::Truncated)?,
+        ethernet: packet.next_protocol() == NextProtocol::Ethernet,
+        ttl,
+    })
+}
+
+fn refusal(error: &Error) -> DropReason {
+    match error {
+        Error::Truncated { need, .. } if *need > crate::wire::nsh::BASE_LEN => {
+            DropReason::NshLength
+        }
+        Error::Truncated { .. } => DropReason::Truncated,
+        Error::Illegal {
+            field: "version", ..
+        } => DropReason::NshVersion,
+        Error::Illegal {
+            field: "MD type", ..
+        } => DropReason::NshMdType,
+        Error::Illegal { .. } => DropReason::NshLength,
+    }
+}
+
+/// Writes the TTL of a checked NSH. Unassigned bits stay as they are: RFC 8300 section 2.2 has
+/// them "ignored and preserved unmodified".
+pub(crate) fn put_ttl(nsh: &mut [u8], ttl: Ttl) {
+    if let Ok(mut packet) = Packet::new_checked(nsh) {
+        packet.set_ttl(ttl);
+    }
+}
+
+/// The service path header of an NSH.
+pub(crate) fn path(nsh: &[u8]) -> Option<u32> {
+    nsh.get(4..8)
+        .and_then(|word| word.try_into().ok())
+        .map(u32::from_be_bytes)
+}
+
+/// Writes the service path header of an NSH.
+pub(crate) fn put_path(nsh: &mut [u8], path: u32) {
+    if let Some(word) = nsh.get_mut(4..8) {
+        word.copy_from_slice(&path.to_be_bytes());
+    }
+}
+
+/// Length of an NSH made by [`fresh`] at most.
+pub(crate) const FRESH: usize = 24;
+
+/// A new NSH for an Ethernet frame, and its length.
+pub(crate) fn fresh(path: u32, metadata: MetadataRepr<'_>) -> ([u8; FRESH], u8) {
+    let (spi, si) = crate::tables::steering::unpack(path);
+    // RFC 8300 section 2.2: "If no initial value is explicitly provided, the default initial TTL
+    // value of 63 MUST be used."
+    let repr = Repr {
+        oam: false,
+        ttl: Ttl::MAX,
+        next: NextProtocol::Ethernet,
+        spi,
+        si,
+        metadata,
+    };
+    let mut octets = [0; FRESH];
+    repr.emit(&mut octets);
+    (
+        octets,
+        u8::try_from(repr.buffer_len().min(FRESH)).unwrap_or(0),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nsh(ttl: u8) -> [u8; FRESH] {
+        let (mut octets, length) = fresh(0x2aff, MetadataRepr::One([7; 16]));
+        assert_eq!(length, 24);
+        put_ttl(&mut octets, Ttl::new(ttl).unwrap());
+        octets
+    }
+
+    #[test]
+    fn an_incoming_ttl_of_zero_counts_as_64() {
+        assert_eq!(arrive(&nsh(0)).unwrap().ttl.get(), 63);
+        assert_eq!(arrive(&nsh(63)).unwrap().ttl.get(), 62);
+        assert_eq!(arrive(&nsh(2)).unwrap().ttl.get(), 1);
+        assert_eq!(arrive(&nsh(1)), Err(DropReason::TtlExpired));
+    }
+
+    #[test]
+    fn every_refusal_has_its_own_reason() {
+        let with = |place: usize, value: u8| {
+            let mut octets = nsh(63);
+            octets[place] = value;
+            arrive(&octets).unwrap_err()
+        };
+        assert_eq!(with(0, 0x4f), DropReason::NshVersion);
+        assert_eq!(with(0, 0x2f), DropReason::NshOam);
+        assert_eq!(with(1, 0xc7), DropReason::NshLength);
+        assert_eq!(with(2, 0x00), DropReason::NshMdType);
+        assert_eq!(with(2, 0x0f), DropReason::NshMdType);
+        assert_eq!(arrive(&nsh(63)[..7]), Err(DropReason::Truncated));
+        assert_eq!(arrive(&nsh(63)[..23]), Err(DropReason::NshLength));
+    }
+
+    #[test]
+    fn the_path_header_is_read_and_written_where_the_rfc_has_it() {
+        let mut octets = nsh(9);
+        let arrived = arrive(&octets).unwrap();
+        assert_eq!(
+            (arrived.path, arrived.length, arrived.ethernet),
+            (0x2aff, 24, true)
+        );
+        put_path(&mut octets, 0x0102_03fe);
+        assert_eq!(octets[4..8], [1, 2, 3, 0xfe]);
+        assert_eq!(path(&octets[..7]), None);
+    }
+
+    #[test]
+    fn the_shortest_nsh_has_eight_octets() {
+        let (octets, length) = fresh(5 << 8 | 200, MetadataRepr::Two(&[]));
+        assert_eq!(length, 8);
+        assert_eq!(octets[..8], [0x0f, 0xc2, 2, 3, 0, 0, 5, 200]);
+    }
+}

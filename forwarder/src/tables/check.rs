@@ -1,0 +1,118 @@
+//! What can be judged about one entry of the tables without looking at the others.
+
+use super::error::{Conflict, Entry, TableError};
+use ipnet::IpNet;
+use kc_forwarder_api::{Match, Protocol, Tables, Underlay};
+use std::net::IpAddr;
+
+/// RFC 791 section 3.2: every internet module must be able to forward a datagram of 68 octets.
+const MIN_MTU: u16 = 68;
+
+/// Room for outer headers, NSH with full context and a minimal inner frame.
+const MIN_UNDERLAY_MTU: u16 = 512;
+
+/// Refuses an MTU that carries nothing.
+pub(super) fn mtu(entry: impl FnOnce() -> Entry, mtu: Option<u16>) -> Result<(), TableError> {
+    match mtu {
+        Some(mtu) if mtu < MIN_MTU => Err(TableError::Mtu {
+            entry: entry(),
+            mtu,
+            min: MIN_MTU,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Our own VTEP.
+pub(super) fn underlay(underlay: &Underlay) -> Result<(), TableError> {
+    if !unicast(underlay.address) {
+        return Err(TableError::Address {
+            entry: Entry::Underlay,
+            address: underlay.address,
+        });
+    }
+    if underlay.mtu < MIN_UNDERLAY_MTU {
+        let (mtu, min) = (underlay.mtu, MIN_UNDERLAY_MTU);
+        return Err(TableError::Mtu {
+            entry: Entry::Underlay,
+            mtu,
+            min,
+        });
+    }
+    Ok(())
+}
+
+fn unicast(address: IpAddr) -> bool {
+    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    !(address.is_unspecified() || address.is_multicast() || broadcast)
+}
+
+/// A remote VTEP: there is an underlay, of the same family, and it is somebody else.
+pub(super) fn vtep(
+    tables: &Tables,
+    remote: IpAddr,
+    entry: impl Fn() -> Entry,
+) -> Result<(), TableError> {
+    let Some(underlay) = &tables.underlay else {
+        return Err(TableError::NoUnderlay(entry()));
+    };
+    let local = underlay.address;
+    if remote.is_ipv4() != local.is_ipv4() {
+        return Err(TableError::Family {
+            entry: entry(),
+            remote,
+            local,
+        });
+    }
+    if remote == local || !unicast(remote) {
+        return Err(TableError::Address {
+            entry: entry(),
+            address: remote,
+        });
+    }
+    Ok(())
+}
+
+/// Conditions of one rule among themselves.
+pub(super) fn matches(matches: &Match, entry: impl Fn() -> Entry) -> Result<(), TableError> {
+    if let Some(vlan) = matches.vlan.filter(|&vlan| vlan > 4094) {
+        return Err(TableError::Vlan {
+            entry: entry(),
+            vlan,
+        });
+    }
+    let conflict = |conflict| {
+        Err(TableError::Contradiction {
+            entry: entry(),
+            conflict,
+        })
+    };
+    let is_v4 = |net: IpNet| matches!(net, IpNet::V4(_));
+    let families = [matches.source.map(is_v4), matches.destination.map(is_v4)];
+    if families.contains(&Some(true)) && families.contains(&Some(false)) {
+        return conflict(Conflict::Families);
+    }
+    let ports = matches.source_ports.is_some() || matches.destination_ports.is_some();
+    let ported = [Protocol::TCP, Protocol::UDP, Protocol::SCTP];
+    if ports
+        && matches
+            .protocol
+            .is_some_and(|protocol| !ported.contains(&protocol))
+    {
+        return conflict(Conflict::Ports);
+    }
+    let allowed: &[u16] = match families.iter().flatten().next() {
+        Some(true) => &[0x0800],
+        Some(false) => &[0x86dd],
+        None => &[0x0800, 0x86dd],
+    };
+    let needs_ip = ports || matches.protocol.is_some() || families != [None, None];
+    if needs_ip
+        && matches
+            .ethertype
+            .is_some_and(|ethertype| !allowed.contains(&ethertype))
+    {
+        return conflict(Conflict::EtherType);
+    }
+    Ok(())
+}

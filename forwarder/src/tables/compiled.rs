@@ -1,0 +1,239 @@
+//! Tables with every name resolved. What a packet needs is a number away.
+
+use super::build;
+use super::error::TableError;
+use super::names::Names;
+use super::steering::{Hop, Steering};
+use crate::classifier::Classifier;
+use kc_forwarder_api::{Direction, Port, PortName, SfName, Tables, Vni};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::net::SocketAddr;
+
+/// A port's place in [`Tables::ports`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortIndex(pub u16);
+
+impl PortIndex {
+    /// As an index into per-port arrays.
+    pub(crate) fn at(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// Which side of a function a port is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leg {
+    /// Towards the start of a forward path.
+    Inside,
+    /// Towards the end of a forward path.
+    Outside,
+    /// The only leg of a function that knows no NSH.
+    Only,
+    /// The only leg of a function that does.
+    Aware,
+}
+
+/// What frames from a port are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Traffic to classify.
+    Access,
+    /// Traffic that comes back from a function.
+    Leg(u16, Leg),
+}
+
+/// What the pipeline knows of a port.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CompiledPort {
+    /// What its frames are.
+    pub(crate) role: Role,
+    /// Upper bound of its MTU by the tables.
+    pub(crate) mtu: Option<u16>,
+    /// The segment it is a member of.
+    pub(crate) segment: Option<u16>,
+}
+
+/// A tunnel to another SFF.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CompiledTunnel {
+    /// Remote VTEP and UDP port.
+    pub(crate) remote: SocketAddr,
+    /// VNI on the wire.
+    pub(crate) vni: Vni,
+}
+
+/// How a function is wired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wiring {
+    /// Bump in the wire.
+    TwoLeg {
+        /// Towards the start of a forward path.
+        inside: PortIndex,
+        /// Towards its end.
+        outside: PortIndex,
+    },
+    /// Routed, by its MAC address.
+    OneLeg {
+        /// Its leg.
+        port: PortIndex,
+        /// Its address.
+        mac: [u8; 6],
+    },
+    /// Knows NSH.
+    NshAware {
+        /// Its leg.
+        port: PortIndex,
+        /// Its address.
+        mac: [u8; 6],
+    },
+}
+
+/// The service path header of a path at a function.
+pub(crate) type Binding = u32;
+
+/// A service function.
+#[derive(Debug, Clone)]
+pub(crate) struct CompiledFunction {
+    /// Its name, by which its state outlives a change of tables.
+    pub(crate) name: SfName,
+    /// Its legs.
+    pub(crate) wiring: Wiring,
+    /// (SPI, SI) that lead to it, forward and reverse, sorted.
+    pub(crate) bindings: [Vec<Binding>; 2],
+    /// The last of these in table order.
+    pub(crate) newest: [Option<Binding>; 2],
+}
+
+impl CompiledFunction {
+    /// The binding for `direction` whose SPI is nearest to `spi`: forward and return path of one
+    /// chain are numbered together.
+    pub(crate) fn nearest(&self, direction: Direction, spi: u32) -> Option<Binding> {
+        let bindings = self.bindings.get(direction as usize)?;
+        let above = bindings.partition_point(|&binding| binding >> 8 < spi);
+        let below = above.checked_sub(1).and_then(|place| bindings.get(place));
+        let candidates = [bindings.get(above), below];
+        candidates
+            .into_iter()
+            .flatten()
+            .min_by_key(|&&binding| (binding >> 8).abs_diff(spi))
+            .copied()
+    }
+}
+
+/// Where a MAC address lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Location {
+    /// Behind a local port.
+    Port(PortIndex),
+    /// Behind a peer, by its place in [`CompiledSegment::peers`].
+    Peer(u16),
+}
+
+/// A plain-VXLAN segment.
+#[derive(Debug, Clone)]
+pub(crate) struct CompiledSegment {
+    /// VNI on the wire.
+    pub(crate) vni: Vni,
+    /// Local members.
+    pub(crate) ports: Vec<PortIndex>,
+    /// Remote VTEPs; the first `flood` of them take replicated frames.
+    pub(crate) peers: Vec<SocketAddr>,
+    /// How many peers take replicated frames.
+    pub(crate) flood: usize,
+    /// Entries that never age.
+    pub(crate) entries: Vec<([u8; 6], Location)>,
+    /// Milliseconds after which a silent address is forgotten; 0 means never.
+    pub(crate) ageing_ms: u64,
+}
+
+/// What a classifier rule decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Send down a service path.
+    Path(Hop),
+    /// Hand to a segment.
+    Segment(u16),
+    /// Send out of a port.
+    Egress(PortIndex),
+    /// Refuse.
+    Drop,
+}
+
+/// Longest NSH that a classifier rule can ask for.
+pub(crate) const MAX_RULE_NSH: usize = 24;
+
+/// A classifier rule's action, ready to be written in front of a frame.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CompiledRule {
+    /// What to do.
+    pub(crate) verdict: Verdict,
+    /// Length of `nsh`.
+    pub(crate) nsh_len: u8,
+    /// Largest inner IP packet of the path.
+    pub(crate) mtu: u16,
+    /// The NSH to put on.
+    pub(crate) nsh: [u8; MAX_RULE_NSH],
+}
+
+/// Tables that were found sound and made ready for packets. Immutable; share it in an `Arc`.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    pub(super) tables: Tables,
+    pub(super) port_names: Names<PortName>,
+    pub(crate) ports: Vec<CompiledPort>,
+    pub(crate) tunnels: Vec<CompiledTunnel>,
+    pub(crate) functions: Vec<CompiledFunction>,
+    pub(crate) segments: Vec<CompiledSegment>,
+    pub(crate) rules: Vec<CompiledRule>,
+    pub(crate) classifier: Classifier,
+    pub(crate) steering: Steering,
+    /// VNIs that NSH may arrive with.
+    pub(crate) gpe_vnis: FxHashSet<u32>,
+    /// VNI to segment.
+    pub(crate) segment_vnis: FxHashMap<u32, u16>,
+}
+
+impl Compiled {
+    /// Checks `tables` and resolves every name.
+    ///
+    /// # Errors
+    /// The first entry that is wrong, and what would be right.
+    pub fn new(tables: Tables) -> Result<Self, TableError> {
+        build::build(tables)
+    }
+
+    /// The tables this was built from.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// Their generation.
+    pub fn generation(&self) -> u64 {
+        self.tables.generation
+    }
+
+    /// All ports; a port's place is its [`PortIndex`].
+    pub fn ports(&self) -> &[Port] {
+        &self.tables.ports
+    }
+
+    /// The place of a port.
+    pub fn port_index(&self, name: &PortName) -> Option<PortIndex> {
+        self.port_names.get(name).map(PortIndex)
+    }
+
+    /// Whether a port is a function's leg.
+    pub(crate) fn is_leg(&self, port: PortIndex) -> bool {
+        self.ports
+            .get(port.at())
+            .is_some_and(|port| matches!(port.role, Role::Leg(..)))
+    }
+
+    /// Largest outer IP packet.
+    pub(crate) fn underlay_mtu(&self) -> u16 {
+        self.tables
+            .underlay
+            .as_ref()
+            .map_or(0, |underlay| underlay.mtu)
+    }
+}

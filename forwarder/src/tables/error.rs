@@ -1,0 +1,288 @@
+//! What can be wrong with tables. Every message names the entry that is wrong and what would be
+//! right, because a person wrote it or wrote the program that did.
+
+use kc_forwarder_api::{MacAddr, PortName, SfName, Si, Spi, Vni};
+use std::fmt;
+use std::net::IpAddr;
+
+/// An entry of the tables, as a person would point at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// The underlay.
+    Underlay,
+    /// A port.
+    Port(PortName),
+    /// A tunnel, by name.
+    Tunnel(String),
+    /// A function.
+    Function(SfName),
+    /// A classifier rule, by name.
+    Rule(String),
+    /// A path.
+    Path(Spi),
+    /// One hop of a path.
+    Hop(Spi, Si),
+    /// A segment.
+    Segment(Vni),
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Underlay => f.write_str("the underlay"),
+            Self::Port(name) => write!(f, "port {name}"),
+            Self::Tunnel(name) => write!(f, "tunnel {name}"),
+            Self::Function(name) => write!(f, "function {name}"),
+            Self::Rule(name) => write!(f, "rule {name:?}"),
+            Self::Path(spi) => write!(f, "path {spi}"),
+            Self::Hop(spi, si) => write!(f, "path {spi} at SI {si}"),
+            Self::Segment(vni) => write!(f, "segment {vni}"),
+        }
+    }
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A port.
+    Port,
+    /// A tunnel.
+    Tunnel,
+    /// A function.
+    Function,
+    /// A classifier rule.
+    Rule,
+    /// A segment.
+    Segment,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Port => "port",
+            Self::Tunnel => "tunnel",
+            Self::Function => "function",
+            Self::Rule => "rule",
+            Self::Segment => "segment",
+        })
+    }
+}
+
+/// The nearest name that does exist; prints as the end of a sentence.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Suggestion(pub Option<String>);
+
+impl fmt::Display for Suggestion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(name) => write!(f, "; did you mean {name}?"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why tables were refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TableError {
+    /// A reference to something that is not there.
+    #[error("{entry} refers to {kind} {name}, which the tables do not define{suggestion}")]
+    Unknown {
+        /// Who refers.
+        entry: Entry,
+        /// To what kind of thing.
+        kind: Kind,
+        /// By which name.
+        name: String,
+        /// The nearest name that exists.
+        suggestion: Suggestion,
+    },
+    /// Two things of one name.
+    #[error("{kind} {name} is defined twice; names and VNIs must be unique")]
+    Duplicate {
+        /// What kind of thing.
+        kind: Kind,
+        /// Its name.
+        name: String,
+    },
+    /// More entries than the forwarder can number.
+    #[error("{count} entries of kind {kind}; at most {max} are possible")]
+    TooMany {
+        /// Of what.
+        kind: Kind,
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        max: usize,
+    },
+    /// Two ports on one interface.
+    #[error(
+        "ports {first} and {second} both use interface {interface}; an interface serves one port"
+    )]
+    SharedInterface {
+        /// One port.
+        first: PortName,
+        /// The other.
+        second: PortName,
+        /// Their interface.
+        interface: PortName,
+    },
+    /// A (SPI, SI) with two next hops.
+    #[error("path {spi} has two next hops at SI {si}; (SPI, SI) must be unique")]
+    DuplicateHop {
+        /// Service path.
+        spi: Spi,
+        /// Service index.
+        si: Si,
+    },
+    /// A rule's path that does not start here.
+    #[error("{entry} sends to path {spi} at SI {si}, which has no next hop here{suggestion}")]
+    NoSuchHop {
+        /// The rule.
+        entry: Entry,
+        /// Service path.
+        spi: Spi,
+        /// Service index.
+        si: Si,
+        /// The highest index this path has here.
+        suggestion: Suggestion,
+    },
+    /// RFC 8300 section 2.3: nothing can follow a function at SI 0.
+    #[error(
+        "{0} leads to a function, but SI 0 cannot be decremented; start the path at a higher SI"
+    )]
+    FunctionAtZero(Entry),
+    /// Tunnels or peers without a local end.
+    #[error(
+        "{0} needs an underlay, and the tables have none; add [underlay] with this box's VTEP address"
+    )]
+    NoUnderlay(Entry),
+    /// A remote VTEP of the other address family.
+    #[error(
+        "{entry} leads to {remote}, but the underlay's address is {local}; both must be IPv4 or both IPv6"
+    )]
+    Family {
+        /// The tunnel or segment.
+        entry: Entry,
+        /// Its remote VTEP.
+        remote: IpAddr,
+        /// Our own.
+        local: IpAddr,
+    },
+    /// A VTEP address no frame can be sent to.
+    #[error("{entry} has VTEP address {address}, which must be another box's unicast address")]
+    Address {
+        /// The tunnel, segment or underlay.
+        entry: Entry,
+        /// The address.
+        address: IpAddr,
+    },
+    /// An MTU too small to carry anything.
+    #[error("{entry} has an MTU of {mtu}; at least {min} octets are needed")]
+    Mtu {
+        /// Whose.
+        entry: Entry,
+        /// As given.
+        mtu: u16,
+        /// Smallest sensible.
+        min: u16,
+    },
+    /// A port that would have two meanings.
+    #[error("port {port} is already {first} and cannot also be {second}")]
+    PortRole {
+        /// The port.
+        port: PortName,
+        /// What it is.
+        first: PortRole,
+        /// What it was to become.
+        second: PortRole,
+    },
+    /// A VLAN identifier out of range.
+    #[error("{entry} matches VLAN {vlan}; VLANs are 1 to 4094, and 0 stands for untagged frames")]
+    Vlan {
+        /// The rule.
+        entry: Entry,
+        /// As given.
+        vlan: u16,
+    },
+    /// Conditions that no frame can meet together.
+    #[error("{entry} can never match: {conflict}")]
+    Contradiction {
+        /// The rule.
+        entry: Entry,
+        /// Which conditions exclude each other.
+        conflict: Conflict,
+    },
+    /// A MAC address that cannot be somebody's own.
+    #[error("{entry} has MAC address {mac}, which must be a unicast address")]
+    GroupMac {
+        /// The function or segment.
+        entry: Entry,
+        /// The address.
+        mac: MacAddr,
+    },
+    /// A static MAC twice in one segment.
+    #[error("{entry} has two static entries for {mac}; keep the one that is right")]
+    DuplicateMac {
+        /// The segment.
+        entry: Entry,
+        /// The address.
+        mac: MacAddr,
+    },
+    /// A static entry behind a port outside the segment.
+    #[error(
+        "{entry} places {mac} behind port {port}, which is no member of the segment; add it to its ports"
+    )]
+    NotAMember {
+        /// The segment.
+        entry: Entry,
+        /// The address.
+        mac: MacAddr,
+        /// The port.
+        port: PortName,
+    },
+}
+
+/// What a port is used for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PortRole {
+    /// Leg of a function.
+    Leg(SfName),
+    /// Member of a segment.
+    Member(Vni),
+    /// The end of a path, or where a rule sends frames.
+    Egress(Entry),
+    /// Where a rule expects frames from.
+    Ingress(Entry),
+}
+
+impl fmt::Display for PortRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Leg(function) => write!(f, "a leg of function {function}"),
+            Self::Member(vni) => write!(f, "a member of segment {vni}"),
+            Self::Egress(entry) => write!(f, "the egress of {entry}"),
+            Self::Ingress(entry) => write!(f, "the ingress port of {entry}"),
+        }
+    }
+}
+
+/// Conditions that exclude each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conflict {
+    /// IPv4 source with IPv6 destination or the other way round.
+    Families,
+    /// Ports of a protocol that has none.
+    Ports,
+    /// Addresses, protocol or ports of a frame that is not IP.
+    EtherType,
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Families => "source and destination are of different address families",
+            Self::Ports => "only tcp, udp and sctp have ports",
+            Self::EtherType => "the ethertype carries no such IP packet",
+        })
+    }
+}

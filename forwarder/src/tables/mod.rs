@@ -1,0 +1,18 @@
+//! The tables of `kc-forwarder-api` made ready for packets: names become numbers, every
+//! reference is checked, (SPI, SI) and classifier rules become hash tables. Everything here is
+//! immutable once built and shared by reference; what changes with packets lives elsewhere.
+
+mod build;
+mod check;
+mod compiled;
+mod error;
+mod names;
+mod rules;
+pub(crate) mod steering;
+
+pub(crate) use compiled::{
+    Binding, CompiledFunction, CompiledRule, CompiledSegment, Leg, Location, Role, Verdict, Wiring,
+};
+pub use compiled::{Compiled, PortIndex};
+pub use error::{Conflict, Entry, Kind, PortRole, Suggestion, TableError};
+pub(crate) use steering::Target;

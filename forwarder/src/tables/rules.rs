@@ -1,0 +1,134 @@
+//! Classifier rules: their actions resolved and their NSH written beforehand.
+
+use super::build::Scope;
+use super::check;
+use super::compiled::{CompiledRule, MAX_RULE_NSH, Verdict};
+use super::error::{Entry, Kind, PortRole, Suggestion, TableError};
+use super::steering::{Hop, Steering, key};
+use crate::classifier::{Classifier, Condition};
+use crate::pipeline::tunnel_mtu;
+use crate::sff;
+use crate::wire::{ethernet, nsh};
+use kc_forwarder_api::{Action, NextHop, Rule, Si, Spi, Tables};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+/// What the rules need to know about a path.
+#[derive(Default)]
+struct Known {
+    /// Its MTU, where it was given.
+    mtu: Option<u16>,
+    /// Whether it goes through a tunnel here.
+    tunnel: bool,
+    /// Its highest index here.
+    highest: Option<Si>,
+}
+
+/// Compiles all rules.
+pub(super) fn build(
+    tables: &Tables,
+    scope: &mut Scope,
+    steering: &Steering,
+) -> Result<(Vec<CompiledRule>, Classifier), TableError> {
+    let paths = known(tables);
+    let mut names = FxHashSet::default();
+    let mut rules = Vec::with_capacity(tables.rules.len());
+    let mut ports = Vec::with_capacity(tables.rules.len());
+    for rule in &tables.rules {
+        let entry = || Entry::Rule(rule.name.clone());
+        if !names.insert(&rule.name) {
+            return Err(TableError::Duplicate {
+                kind: Kind::Rule,
+                name: rule.name.clone(),
+            });
+        }
+        check::matches(&rule.matches, entry)?;
+        let port = match &rule.matches.port {
+            Some(port) => Some(scope.port(port, entry, PortRole::Ingress(entry()))?.0),
+            None => None,
+        };
+        ports.push(port);
+        rules.push(compile(tables, scope, steering, &paths, rule)?);
+    }
+    let conditions = tables.rules.iter().zip(ports);
+    let conditions = conditions.map(|(rule, port)| Condition {
+        matches: &rule.matches,
+        port,
+    });
+    Ok((rules, Classifier::new(conditions)))
+}
+
+fn known(tables: &Tables) -> FxHashMap<Spi, Known> {
+    let mut paths: FxHashMap<Spi, Known> = FxHashMap::default();
+    for path in &tables.paths {
+        let known = paths.entry(path.spi).or_default();
+        known.mtu = known.mtu.into_iter().chain(path.mtu).min();
+        known.tunnel |= path
+            .hops
+            .iter()
+            .any(|hop| matches!(hop.to, NextHop::Tunnel { .. }));
+        known.highest = known.highest.max(path.hops.iter().map(|hop| hop.si).max());
+    }
+    paths
+}
+
+fn compile(
+    tables: &Tables,
+    scope: &mut Scope,
+    steering: &Steering,
+    paths: &FxHashMap<Spi, Known>,
+    rule: &Rule,
+) -> Result<CompiledRule, TableError> {
+    let entry = || Entry::Rule(rule.name.clone());
+    let plain = |verdict| CompiledRule {
+        verdict,
+        nsh_len: 0,
+        mtu: u16::MAX,
+        nsh: [0; MAX_RULE_NSH],
+    };
+    match &rule.action {
+        Action::Path { spi, si, metadata } => {
+            let known = paths.get(spi);
+            let Some(hop) = steering.get(key(*spi, *si)) else {
+                let highest = known.and_then(|known| known.highest);
+                let suggestion = Suggestion(highest.map(|si| format!("SI {si}")));
+                return Err(TableError::NoSuchHop {
+                    entry: entry(),
+                    spi: *spi,
+                    si: *si,
+                    suggestion,
+                });
+            };
+            let (nsh, nsh_len) = sff::fresh(hop.key, nsh::MetadataRepr::from(metadata));
+            let mtu = known.map_or(u16::MAX, |known| path_mtu(tables, known, nsh_len));
+            Ok(CompiledRule {
+                verdict: Verdict::Path(*hop),
+                nsh_len,
+                mtu,
+                nsh,
+            })
+        }
+        Action::Segment { vni } => Ok(plain(Verdict::Segment(scope.segments.resolve(vni, entry)?))),
+        Action::Egress { port } => {
+            let port = scope.port(port, entry, PortRole::Egress(entry()))?;
+            Ok(plain(Verdict::Egress(port)))
+        }
+        Action::Drop => Ok(plain(Verdict::Drop)),
+    }
+}
+
+/// The path's MTU as given; else what fits our own tunnels if the path has one here.
+fn path_mtu(tables: &Tables, known: &Known, nsh_len: u8) -> u16 {
+    match (known.mtu, &tables.underlay) {
+        (Some(mtu), _) => mtu,
+        (None, Some(underlay)) if known.tunnel => {
+            let headers = usize::from(nsh_len) + ethernet::HEADER_LEN;
+            tunnel_mtu(underlay.mtu, underlay.address, headers)
+        }
+        _ => u16::MAX,
+    }
+}
+
+const _: () = assert!(MAX_RULE_NSH == sff::FRESH);
+
+/// A hop is copied into each rule: it must stay small.
+const _: () = assert!(size_of::<Hop>() <= 16);
