@@ -21,7 +21,7 @@ pub(super) enum Kind {
 
 /// Arguments of the hidden `kc playground broker`.
 #[derive(Debug, clap::Args)]
-pub struct BrokerArgs {
+pub(super) struct BrokerArgs {
     /// Address to listen on.
     #[arg(long)]
     listen: SocketAddr,

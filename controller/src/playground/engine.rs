@@ -16,7 +16,13 @@ use std::time::Duration;
 
 /// Notes what engines leave outside our directories, before the first one starts.
 pub(super) fn announce(journal: &Journal) -> Result<()> {
-    for path in ["/etc/docker", "/run/containerd", "/run/containerd/s"] {
+    for path in [
+        "/etc/docker",
+        "/run/containerd",
+        "/run/containerd/s",
+        "/run/docker",
+        "/run/docker/plugins",
+    ] {
         let path = PathBuf::from(path);
         if !path.exists() {
             journal.note(&Entry::Shared { path })?;

@@ -34,6 +34,18 @@ pub(super) fn output(command: &mut Command, input: &[u8]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Runs a command to its end and returns all it printed, however it ended.
+pub(super) fn combined(command: &mut Command) -> Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run {name}"))?;
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    Ok(text)
+}
+
 /// A program that shall go on when we have ended.
 #[derive(Debug)]
 pub(super) struct Daemon {
@@ -61,6 +73,12 @@ impl Daemon {
     /// One more argument.
     pub(super) fn arg(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// More arguments.
+    pub(super) fn args(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(OsString::from));
         self
     }
 

@@ -6,26 +6,34 @@
 //! whatever happened before.
 
 mod broker;
+mod check;
+mod cluster;
 mod control;
 mod engine;
+mod examples;
 mod journal;
 mod launch;
 mod layout;
+mod lock;
 mod mounts;
 mod namespace;
 mod network;
+mod picture;
 mod precondition;
 mod process;
 mod progress;
+mod status;
 mod teardown;
 mod trace;
+mod traffic;
 mod up;
 
 use anyhow::Result;
 use std::process::ExitCode;
 
-pub use broker::BrokerArgs;
-pub use up::UpArgs;
+use broker::BrokerArgs;
+use check::CheckArgs;
+use up::UpArgs;
 
 /// Arguments of `kc playground`.
 #[derive(Debug, clap::Args)]
@@ -38,6 +46,10 @@ pub struct Args {
 enum Verb {
     /// Make the playground, send requests through its chain, and leave it up
     Up(UpArgs),
+    /// Send the requests again; fail unless every one passed and every hop counted it
+    Check(CheckArgs),
+    /// Show what of the playground lives
+    Status,
     /// Take everything of the playground away
     Down,
     /// The broker of the hub
@@ -52,6 +64,8 @@ enum Verb {
 pub fn run(args: Args) -> Result<ExitCode> {
     match args.verb {
         Verb::Up(args) => up::run(&args),
+        Verb::Check(args) => check::run(&args),
+        Verb::Status => status::run(),
         Verb::Down => down(),
         Verb::Broker(args) => broker::run(&args),
     }
@@ -59,6 +73,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
 
 fn down() -> Result<ExitCode> {
     let began = std::time::Instant::now();
+    if !nix::unistd::geteuid().is_root() {
+        anyhow::bail!("only root can remove a playground: sudo kc playground down");
+    }
+    let _lock = lock::Lock::take()?;
     let removed = teardown::remove()?;
     if removed.nothing() {
         println!("nothing of a playground was there");
@@ -72,4 +90,16 @@ fn down() -> Result<ExitCode> {
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How a person calls the running program: by its name where the shell finds it, else by its path.
+fn name() -> String {
+    let own = std::env::current_exe().unwrap_or_default();
+    let name = own.file_name().unwrap_or_default().to_string_lossy();
+    let found = precondition::find(&name).and_then(|path| path.canonicalize().ok());
+    if found.is_some_and(|found| found == own) {
+        name.into_owned()
+    } else {
+        own.display().to_string()
+    }
 }

@@ -38,9 +38,10 @@ pub(super) fn remove() -> Result<Removed> {
     let run = Path::new(RUN);
     let entries = Journal::read(run)?;
     let mut left = Vec::new();
-    let mut removed = Removed::default();
-
-    removed.processes = end_processes(&entries, &mut left);
+    let mut removed = Removed {
+        processes: end_processes(&entries, &mut left),
+        ..Removed::default()
+    };
     for name in namespace::named(PREFIX) {
         removed.namespaces += 1;
         complain(&mut left, namespace::remove(&name));

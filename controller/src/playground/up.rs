@@ -1,13 +1,16 @@
 //! `kc playground up`: the steps, in order.
 
 use super::broker::{self, Kind};
-use super::engine;
-use super::journal::{Entry, Journal};
+use super::cluster::{self, Programs};
+use super::examples::{self, CHAIN, SERVICE};
+use super::journal::{self, Entry, Journal};
 use super::launch::{Running, logs};
-use super::layout::{BROKER_PORT, DATA, HUB, HUB_ADDRESS, RUN, sites};
+use super::layout::{BROKER_PORT, DATA, HUB, HUB_ADDRESS, RUN, Site, sites};
+use super::lock::Lock;
 use super::namespace::inside;
 use super::progress::{Interrupt, Progress, wait};
-use super::{network, precondition, teardown};
+use super::traffic::{self, Round};
+use super::{engine, network, picture, precondition, teardown};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::net::TcpStream;
@@ -17,7 +20,7 @@ use std::time::Duration;
 
 /// Arguments of `kc playground up`.
 #[derive(Debug, clap::Args)]
-pub struct UpArgs {
+pub(super) struct UpArgs {
     /// Number of boxes
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16))]
     boxes: u8,
@@ -30,6 +33,9 @@ pub struct UpArgs {
     /// The program that becomes the functions' image: a static kc-function
     #[arg(long, value_name = "FILE")]
     function_binary: Option<PathBuf>,
+    /// Requests to send through the chain at the end
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    requests: u32,
     /// Leave what stands when a step fails, for a look
     #[arg(long)]
     keep_going: bool,
@@ -44,10 +50,23 @@ pub(super) fn run(arguments: &UpArgs) -> Result<ExitCode> {
             .map(|lack| format!("\n  - {}\n      {}", lack.what, lack.fix));
         bail!("this machine lacks:{}", lines.collect::<String>());
     }
+    let programs = Programs::find(arguments.function_binary.as_deref())?;
+    let _lock = Lock::take()?;
+    clear_remains()?;
     let interrupt = Interrupt::install()?;
     let progress = Progress::new();
-    match steps(arguments, &interrupt, &progress) {
-        Ok(()) => Ok(ExitCode::SUCCESS),
+    let work = Work {
+        arguments,
+        programs: &programs,
+        sites: sites(arguments.boxes),
+        interrupt: &interrupt,
+        progress: &progress,
+    };
+    match work.steps() {
+        Ok(round) => {
+            work.show(&round);
+            Ok(ExitCode::SUCCESS)
+        }
         Err(error) if arguments.keep_going => Err(error),
         Err(error) => {
             eprintln!("taking away what was made");
@@ -59,43 +78,173 @@ pub(super) fn run(arguments: &UpArgs) -> Result<ExitCode> {
     }
 }
 
-fn steps(arguments: &UpArgs, interrupt: &Interrupt, progress: &Progress) -> Result<()> {
-    let sites = sites(arguments.boxes);
-    fs::create_dir_all(logs())?;
-    let journal = Journal::open(Path::new(RUN))?;
-    journal.note(&Entry::Playground {
-        boxes: arguments.boxes,
-    })?;
-    fs::create_dir_all(Path::new(DATA).join("hub"))?;
-
-    progress.step("network", || {
-        network::make(&journal, arguments.boxes, arguments.underlay_mtu)?;
-        Ok((
-            (),
-            format!(
-                "{} boxes on one bridge, MTU {}",
-                sites.len(),
-                arguments.underlay_mtu
-            ),
-        ))
-    })?;
-    progress.step("broker", || {
-        let mut broker = broker::daemon(arguments.broker)?.start(&journal)?;
-        listening(&mut broker, interrupt)?;
-        Ok(((), format!("mqtt://{HUB_ADDRESS}:{BROKER_PORT}")))
-    })?;
-    progress.step("engines", || {
-        engine::announce(&journal)?;
-        engine::each(&sites, |site| engine::start(&journal, site, interrupt))?;
-        Ok(((), format!("{} Docker engines", sites.len())))
-    })?;
-    let function = function_binary(arguments)?;
-    progress.step("image", || {
-        let archive = Path::new(DATA).join("function.tar");
-        let bytes = engine::distribute(&sites, &function, &archive)?;
-        Ok(((), format!("{} kB in every engine", bytes / 1000)))
-    })?;
+/// A playground that is up stays; what is left of one that is not goes.
+fn clear_remains() -> Result<()> {
+    let entries = Journal::read(Path::new(RUN))?;
+    if entries.contains(&Entry::Ready) {
+        let alive = journal::processes(&entries)
+            .iter()
+            .any(|(_, process)| process.alive());
+        if alive {
+            bail!(
+                "a playground is up: see kc playground status, or remove it with kc playground down"
+            );
+        }
+    }
+    if !entries.is_empty() {
+        eprintln!("removing what is left of an earlier playground");
+        teardown::remove()?;
+    }
     Ok(())
+}
+
+/// One `up` at work.
+struct Work<'a> {
+    arguments: &'a UpArgs,
+    programs: &'a Programs,
+    sites: Vec<Site>,
+    interrupt: &'a Interrupt,
+    progress: &'a Progress,
+}
+
+impl Work<'_> {
+    fn steps(&self) -> Result<Round> {
+        fs::create_dir_all(logs())?;
+        let journal = Journal::open(Path::new(RUN))?;
+        let boxes = self.arguments.boxes;
+        journal.note(&Entry::Playground { boxes })?;
+        fs::create_dir_all(Path::new(DATA).join("hub"))?;
+        self.network(&journal)?;
+        self.hub(&journal)?;
+        self.boxes(&journal)?;
+        self.examples(&journal)?;
+        let round = self.traffic()?;
+        journal.note(&Entry::Ready)?;
+        Ok(round)
+    }
+
+    fn network(&self, journal: &Journal) -> Result<()> {
+        let mtu = self.arguments.underlay_mtu;
+        self.progress.step("network", || {
+            network::make(journal, self.arguments.boxes, mtu)?;
+            Ok((
+                (),
+                format!("{} boxes on one bridge, MTU {mtu}", self.sites.len()),
+            ))
+        })
+    }
+
+    fn hub(&self, journal: &Journal) -> Result<()> {
+        self.progress.step("broker", || {
+            let mut broker = broker::daemon(self.arguments.broker)?.start(journal)?;
+            listening(&mut broker, self.interrupt)?;
+            Ok(((), format!("mqtt://{HUB_ADDRESS}:{BROKER_PORT}")))
+        })?;
+        self.progress.step("controller", || {
+            cluster::controller(journal, self.programs, self.interrupt)?;
+            Ok(((), "answers".to_owned()))
+        })
+    }
+
+    fn boxes(&self, journal: &Journal) -> Result<()> {
+        self.progress.step("engines", || {
+            engine::announce(journal)?;
+            engine::each(&self.sites, |site| {
+                engine::start(journal, site, self.interrupt)
+            })?;
+            Ok(((), format!("{} Docker engines answer", self.sites.len())))
+        })?;
+        self.progress.step("image", || {
+            let archive = Path::new(DATA).join("function.tar");
+            let bytes = engine::distribute(&self.sites, &self.programs.function, &archive)?;
+            Ok(((), format!("{} kB in every engine", bytes / 1000)))
+        })?;
+        self.progress.step("agents", || {
+            let mtu = self.arguments.underlay_mtu;
+            let start = |site| cluster::agent(journal, self.programs, site, mtu);
+            let mut agents: Vec<_> = self.sites.iter().map(start).collect::<Result<_>>()?;
+            wait("the boxes", Duration::from_secs(30), self.interrupt, || {
+                agents.iter_mut().try_for_each(Running::check)?;
+                let ready = cluster::ready(&self.programs.kc)?;
+                Ok((ready.len() == self.sites.len()).then_some(()))
+            })?;
+            Ok(((), format!("{} boxes report", self.sites.len())))
+        })
+    }
+
+    fn examples(&self, journal: &Journal) -> Result<()> {
+        let kc = &self.programs.kc;
+        let mut server = cluster::server(journal, self.programs)?;
+        self.progress.step("examples", || {
+            let directory = Path::new(RUN).join("manifests");
+            examples::write(&directory, self.arguments.boxes)?;
+            let said = cluster::kc(kc, &["apply", "--file", &directory.to_string_lossy()])?;
+            server.check()?;
+            Ok(((), format!("{} lines of plan", said.lines().count())))
+        })?;
+        self.progress.step("chain", || {
+            let mut last = String::new();
+            let chain = wait("the chain", Duration::from_secs(60), self.interrupt, || {
+                let chain = cluster::chain(kc, CHAIN)?;
+                let reason = chain.reason.clone().unwrap_or_default();
+                last = format!("chain {CHAIN} is {} {reason}", chain.state);
+                Ok((chain.state == "Ready").then_some(chain))
+            });
+            let chain = chain.with_context(|| last)?;
+            Ok(((), chain.path.join(", ")))
+        })?;
+        self.progress.step("service", || {
+            let boxes = u32::from(self.arguments.boxes);
+            let service = wait(
+                "the service",
+                Duration::from_secs(60),
+                self.interrupt,
+                || {
+                    let service = cluster::service(kc, SERVICE)?;
+                    Ok((service.ready == boxes).then_some(service))
+                },
+            )?;
+            let addresses = service.endpoints.into_iter().filter_map(|end| end.address);
+            Ok((
+                (),
+                format!("{SERVICE} at {}", addresses.collect::<Vec<_>>().join(", ")),
+            ))
+        })
+    }
+
+    fn traffic(&self) -> Result<Round> {
+        let function = &self.programs.function;
+        self.progress.step("first answer", || {
+            let within = Duration::from_secs(15);
+            let took = traffic::first_answer(function, within, self.interrupt)?;
+            Ok(((), format!("after {} ms", took.as_millis())))
+        })?;
+        self.progress.step("requests", || {
+            let round = traffic::round(function, &self.sites, self.arguments.requests)?;
+            let faults = round.faults();
+            if !faults.is_empty() {
+                bail!("{}", faults.join("\n"));
+            }
+            let said = picture::requests(&round);
+            Ok((round, said))
+        })
+    }
+
+    fn show(&self, round: &Round) {
+        let kc = super::name();
+        println!("\n{}", picture::path(round));
+        if let Ok(chain) = cluster::chain(&self.programs.kc, CHAIN) {
+            println!("Why this path ({}):", chain.scheduler);
+            for line in chain.explanation {
+                println!("  {line}");
+            }
+        }
+        println!(
+            "\nUp after {:.1} s. Try:",
+            self.progress.elapsed().as_secs_f64()
+        );
+        print!("{}", picture::next(&kc, round, &self.sites));
+    }
 }
 
 fn listening(broker: &mut Running, interrupt: &Interrupt) -> Result<()> {
@@ -104,14 +253,4 @@ fn listening(broker: &mut Running, interrupt: &Interrupt) -> Result<()> {
         let reached = inside(HUB, || TcpStream::connect((HUB_ADDRESS, BROKER_PORT)))?;
         Ok(reached.ok().map(drop))
     })
-}
-
-fn function_binary(arguments: &UpArgs) -> Result<PathBuf> {
-    let own = std::env::current_exe().context("cannot find the running program")?;
-    let beside = own.with_file_name("kc-function");
-    let file = arguments.function_binary.clone().unwrap_or(beside);
-    if !file.exists() {
-        bail!("there is no {}", file.display());
-    }
-    Ok(file)
 }
