@@ -1,2 +1,2 @@
-//! stub
+//! `kc-agent`.
 fn main() {}

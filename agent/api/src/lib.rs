@@ -17,7 +17,7 @@ mod topic;
 pub use call::{Call, CallBody, Reply, ReplyBody};
 pub use event::{Event, EventKind};
 pub use load::{BoxLoad, ContainerLoad, LoadReport, NetworkLoad, PathLoad, TunnelReport};
-pub use names::{BootId, DomainName, NodeName};
+pub use names::{BootId, DomainName, NameError, NodeName};
 pub use payload::{Payload, PayloadError, Stamp, VERSION, decode, encode};
 pub use spec::{
     ContainerSpec, File, Leg, Limits, Mount, Network, NodeSpec, PullPolicy, Restart, Role,

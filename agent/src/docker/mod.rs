@@ -1,0 +1,16 @@
+//! The Docker engine over its unix socket: event stream, observation, single steps. Knows how,
+//! never whether: [`crate::reconcile`] decides. Containers without our label are never listed.
+
+mod body;
+mod error;
+mod files;
+mod observe;
+mod steps;
+mod watch;
+
+pub use body::{Labels, container_body, container_name, pause_body};
+pub use error::DockerError;
+pub use files::{forget_files, write_files};
+pub use observe::{inspect, list};
+pub use steps::{create, ensure_image, remove, start, stop};
+pub use watch::{Happening, Word, watch};

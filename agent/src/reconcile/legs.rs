@@ -1,0 +1,41 @@
+//! Whether a leg is wired as the document says.
+
+use super::SeenLink;
+use kc_agent_api::Leg;
+
+/// How a leg is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LegState {
+    /// As the document says.
+    Wired,
+    /// Both ends are there, something about them is not as it should be.
+    Drifted,
+    /// Not there, or not a pair.
+    Missing,
+}
+
+/// Judges a leg by its two ends.
+pub fn leg_state(leg: &Leg, inner: Option<&SeenLink>, outer: Option<&SeenLink>) -> LegState {
+    let (Some(inner), Some(outer)) = (inner, outer) else {
+        return LegState::Missing;
+    };
+    if inner.peer != Some(outer.index) || outer.peer != Some(inner.index) {
+        return LegState::Missing;
+    }
+    let mtu = u32::from(leg.mtu);
+    let right = inner.up
+        && outer.up
+        && inner.mac == Some(leg.mac)
+        && inner.mtu == mtu
+        && outer.mtu == mtu
+        && leg
+            .addresses
+            .iter()
+            .all(|want| inner.addresses.contains(want))
+        && leg.gateway.is_none_or(|want| inner.gateway == Some(want));
+    if right {
+        LegState::Wired
+    } else {
+        LegState::Drifted
+    }
+}

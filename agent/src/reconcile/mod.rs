@@ -1,0 +1,32 @@
+//! What to do next, decided from the document, what is seen on the box, and what is under way.
+//! Pure: no clock, no engine, no socket. One call yields at most one step per container; the
+//! shell runs the steps, looks again and asks again, until nothing is left to do.
+//!
+//! Invariants: a container that matches its document is never touched; a container without
+//! our label is never even seen; a replaced container goes only when its successor's image is
+//! on the box; a container that has left the document goes only when the tables that know
+//! nothing of it are in force, or cannot be.
+
+mod action;
+mod backoff;
+mod container;
+mod hash;
+mod legs;
+mod observed;
+mod plan;
+mod validate;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
+pub use action::{Action, Lane};
+pub use backoff::{Backoff, Backoffs};
+pub use hash::{container_hash, pause_hash};
+pub use legs::{LegState, leg_state};
+pub use observed::{Observed, Part, Phase, Seen, SeenLink};
+pub use plan::{HOST_LEG_ALIAS, Memory, Plan, TablesProgress, World, reconcile};
+pub use validate::{SpecError, validate};
