@@ -1,12 +1,16 @@
 //! `kc-forwarder`: classifier, SFF, SFC proxy and plain-VXLAN overlay in user space.
 
 mod classifier;
+pub mod config;
+pub mod control;
 pub mod frame;
 mod limits;
 mod overlay;
 pub mod pipeline;
 pub mod port;
 mod proxy;
+pub mod runtime;
+pub mod selftest;
 mod sff;
 mod stats;
 pub mod tables;

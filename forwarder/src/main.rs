@@ -1,2 +1,114 @@
-//! stub
-fn main() {}
+//! `kc-forwarder`: runs the data plane, or asks a running one. Arguments in, exit code out.
+
+mod args;
+mod daemon;
+mod show;
+
+use anyhow::Context;
+use args::{Args, Output, Verb};
+use clap::Parser;
+use kc_forwarder::config;
+use kc_forwarder::control::{Client, ClientError};
+use kc_forwarder::selftest;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+use tracing_subscriber::EnvFilter;
+
+/// Time for a running forwarder to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kc-forwarder: {error:#}");
+            match error.downcast_ref::<ClientError>() {
+                Some(ClientError::Connect { .. }) => ExitCode::from(4),
+                Some(ClientError::Refused(_)) => ExitCode::from(3),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<()> {
+    match args.verb() {
+        Verb::Run(run) => {
+            log_to_stderr(&run.log)?;
+            daemon::run(run.config.as_deref(), &run.socket)
+        }
+        Verb::Check { file } => {
+            let tables = config::read(&file)?;
+            println!(
+                "{}: ok: {} ports, {} functions, {} rules, {} paths, {} segments",
+                file.display(),
+                tables.ports.len(),
+                tables.functions.len(),
+                tables.rules.len(),
+                tables.paths.len(),
+                tables.segments.len(),
+            );
+            Ok(())
+        }
+        Verb::Apply { file, socket } => {
+            let mut tables = config::read(&file)?;
+            let mut client = connect(&socket.socket)?;
+            if tables.generation == 0 {
+                tables.generation = client.status()?.generation.saturating_add(1);
+            }
+            println!("generation {} is in force", client.apply(tables)?);
+            Ok(())
+        }
+        Verb::Counters { socket, output } => {
+            let counters = connect(&socket.socket)?.counters()?;
+            print(output, &counters, || show::counters(&counters))
+        }
+        Verb::Status { socket, output } => {
+            let status = connect(&socket.socket)?.status()?;
+            print(output, &status, || show::status(&status))
+        }
+        Verb::Tables { socket, output } => {
+            let tables = connect(&socket.socket)?.tables()?;
+            let text = toml::to_string(&tables).context("write the tables as TOML")?;
+            print(output, &tables, || text)
+        }
+        Verb::SelfTest => {
+            for line in selftest::run()? {
+                println!("ok  {line}");
+            }
+            Ok(())
+        }
+    }
+}
+
+fn connect(socket: &Path) -> Result<Client, ClientError> {
+    Client::connect(socket, PATIENCE)
+}
+
+/// Prints `value` the way the user wants it.
+fn print<T: serde::Serialize>(
+    output: Output,
+    value: &T,
+    table: impl FnOnce() -> String,
+) -> anyhow::Result<()> {
+    match output {
+        Output::Json => println!("{}", serde_json::to_string_pretty(value)?),
+        Output::Table => print!("{}", table()),
+    }
+    Ok(())
+}
+
+fn log_to_stderr(filter: &str) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter)
+        .with_context(|| format!("log filter {filter:?} must be a level or target=level,.."))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    Ok(())
+}

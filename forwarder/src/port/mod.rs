@@ -211,6 +211,17 @@ impl PortError {
     }
 }
 
+/// An error and what lies behind it, on one line.
+pub fn explain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text = format!("{text}: {source}");
+        next = source.source();
+    }
+    text
+}
+
 /// Opens `interface`, promiscuous, with `backend`. [`Backend::Auto`] takes `packet` where it
 /// opens and `pnet` otherwise.
 ///

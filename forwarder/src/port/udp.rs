@@ -42,13 +42,14 @@ pub enum UnderlayError {
         port: u16,
     },
     /// The kernel said no.
-    #[error("underlay {address}, UDP port {port}: {source}")]
+    #[error("underlay: UDP port {port} of {address} cannot be opened")]
     Io {
         /// Local VTEP.
         address: IpAddr,
         /// The port.
         port: u16,
         /// The kernel's answer.
+        #[source]
         source: io::Error,
     },
 }

@@ -1,0 +1,27 @@
+//! The packet thread: waits for ports, underlay and commands, feeds the pipeline in batches and
+//! sends what comes out. Holds sockets and the clock, and no policy.
+
+mod egress;
+mod mailbox;
+mod ports;
+mod waiting;
+mod worker;
+
+pub use mailbox::{Packets, Stopped};
+
+use crate::pipeline::Compiled;
+use std::io;
+use std::sync::Arc;
+
+/// Starts the packet thread with `compiled`, which names no underlay.
+///
+/// # Errors
+/// The system refused a descriptor or a thread.
+pub fn start(compiled: Arc<Compiled>) -> io::Result<Packets> {
+    let (packets, mailbox) = mailbox::open()?;
+    let worker = worker::Worker::new(compiled, mailbox)?;
+    std::thread::Builder::new()
+        .name("packets".to_owned())
+        .spawn(move || worker.run())?;
+    Ok(packets)
+}

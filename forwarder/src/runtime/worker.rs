@@ -1,0 +1,248 @@
+//! The packet thread's loop. One batch at a time: receive, process, send; the time is read once
+//! for each wake-up; nothing is done while nothing happens.
+
+use super::egress::Departures;
+use super::mailbox::{Command, Mailbox};
+use super::ports::Ports;
+use super::waiting::{Source, Waiting};
+use crate::frame::Frame;
+use crate::pipeline::{Compiled, Ingress, Outputs, Pipeline, PortIndex};
+use crate::port::link::LinkWatch;
+use crate::port::udp::Underlay;
+use kc_forwarder_api::{Encapsulation, Status};
+use nix::sys::epoll::EpollTimeout;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Frames taken from one source before the next one has its turn.
+const BATCH: usize = 64;
+
+/// How often state is looked through for what has aged.
+const EXPIRY: Duration = Duration::from_secs(1);
+
+/// After so long without a frame there is nothing left to age but addresses of segments.
+const LINGER: Duration = Duration::from_secs(300);
+
+const ENCAPSULATIONS: [Encapsulation; 2] = [Encapsulation::VxlanGpe, Encapsulation::Vxlan];
+
+/// Everything the packet thread owns.
+pub(super) struct Worker {
+    pipeline: Pipeline,
+    ports: Ports,
+    underlay: Option<Underlay>,
+    generation: u64,
+    mailbox: Mailbox,
+    links: LinkWatch,
+    waiting: Waiting,
+    started: Instant,
+    /// When the last frame came.
+    busy: Instant,
+    /// How long after the last frame something may be left to age.
+    linger: Duration,
+    outputs: Outputs,
+    departures: Departures,
+    batch: Vec<Frame>,
+    datagrams: Vec<(IpAddr, Frame)>,
+}
+
+impl Worker {
+    pub(super) fn new(compiled: Arc<Compiled>, mailbox: Mailbox) -> io::Result<Self> {
+        let waiting = Waiting::new()?;
+        let links = LinkWatch::open()?;
+        waiting.add(mailbox.as_fd(), Source::Mailbox)?;
+        waiting.add(links.as_fd(), Source::Links)?;
+        let mut worker = Self {
+            generation: compiled.generation(),
+            pipeline: Pipeline::new(Arc::clone(&compiled)),
+            ports: Ports::default(),
+            underlay: None,
+            mailbox,
+            links,
+            waiting,
+            started: Instant::now(),
+            busy: Instant::now(),
+            linger: LINGER,
+            outputs: Outputs::default(),
+            departures: Departures::default(),
+            batch: Vec::with_capacity(BATCH),
+            datagrams: Vec::with_capacity(BATCH),
+        };
+        worker.install(compiled, None);
+        Ok(worker)
+    }
+
+    /// Works until nobody is left to give commands.
+    pub(super) fn run(mut self) {
+        if let Err(error) = self.work() {
+            tracing::error!(%error, "the packet thread cannot go on");
+        }
+    }
+
+    fn work(&mut self) -> io::Result<()> {
+        let mut ready = Vec::new();
+        let mut expired = Instant::now();
+        loop {
+            let timeout = if self.busy.elapsed() < self.linger {
+                let due = EXPIRY.saturating_sub(expired.elapsed()) + Duration::from_millis(1);
+                EpollTimeout::try_from(due).unwrap_or(EpollTimeout::ZERO)
+            } else {
+                EpollTimeout::NONE
+            };
+            self.waiting.wait(timeout, &mut ready)?;
+            let now = Instant::now();
+            let now_ms = self.milliseconds(now);
+            // Ports may be renumbered by a command: it comes after those who are ready.
+            for &source in &ready {
+                match source {
+                    Source::Port(index) => self.take_frames(now_ms, index),
+                    Source::Underlay(encapsulation) => self.take_datagrams(now_ms, encapsulation),
+                    Source::Links | Source::Mailbox => continue,
+                }
+                self.busy = now;
+            }
+            if ready.contains(&Source::Links) && self.links.changed()? {
+                self.ports.look_again(&self.waiting);
+                self.tell_ports();
+            }
+            if ready.contains(&Source::Mailbox) && !self.obey(now) {
+                return Ok(());
+            }
+            if now.duration_since(expired) >= EXPIRY {
+                self.pipeline.expire(now_ms);
+                expired = now;
+            }
+        }
+    }
+
+    fn milliseconds(&self, now: Instant) -> u64 {
+        u64::try_from(now.duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn take_frames(&mut self, now_ms: u64, index: PortIndex) {
+        let pool = &mut self.outputs.pool;
+        if let Err(error) = self.ports.receive(index, pool, &mut self.batch, BATCH) {
+            self.ports.failed(index, &error, &self.waiting);
+            self.tell_ports();
+        }
+        self.process(now_ms, Ingress::Port(index));
+    }
+
+    fn take_datagrams(&mut self, now_ms: u64, encapsulation: Encapsulation) {
+        let Some(underlay) = &self.underlay else {
+            return;
+        };
+        let pool = &mut self.outputs.pool;
+        let mut datagrams = std::mem::take(&mut self.datagrams);
+        if let Err(error) = underlay.receive(encapsulation, pool, &mut datagrams, BATCH) {
+            tracing::warn!(%error, ?encapsulation, "receiving from the underlay failed");
+        }
+        let mut last = None;
+        for (remote, frame) in datagrams.drain(..) {
+            if let Some(former) = last.replace(remote)
+                && former != remote
+            {
+                self.process(now_ms, tunnel(encapsulation, former));
+            }
+            self.batch.push(frame);
+        }
+        if let Some(remote) = last {
+            self.process(now_ms, tunnel(encapsulation, remote));
+        }
+        self.datagrams = datagrams;
+    }
+
+    /// Runs the batch through the pipeline and sends what comes out.
+    fn process(&mut self, now_ms: u64, ingress: Ingress) {
+        if self.batch.is_empty() {
+            return;
+        }
+        self.pipeline
+            .process(now_ms, ingress, &mut self.batch, &mut self.outputs);
+        let underlay = self.underlay.as_ref();
+        self.departures.send(
+            &mut self.outputs,
+            &mut self.ports,
+            underlay,
+            &mut self.pipeline,
+        );
+    }
+
+    /// Tells the pipeline what has become of the ports.
+    fn tell_ports(&mut self) {
+        for (index, info) in self.ports.infos() {
+            self.pipeline.set_port(index, info);
+        }
+    }
+
+    /// Does what was asked; says whether anybody is left to ask.
+    fn obey(&mut self, now: Instant) -> bool {
+        loop {
+            let command = match self.mailbox.take() {
+                Ok(Some(command)) => command,
+                Ok(None) => return true,
+                Err(_) => return false,
+            };
+            // Whoever asked may have gone; what was asked for is done all the same.
+            let _ = match command {
+                Command::Install {
+                    compiled,
+                    underlay,
+                    done,
+                } => {
+                    self.install(compiled, underlay);
+                    done.send(()).is_ok()
+                }
+                Command::Counters(answer) => answer.send(self.pipeline.counters()).is_ok(),
+                Command::Status(answer) => answer.send(self.status(now)).is_ok(),
+            };
+        }
+    }
+
+    /// Puts tables and their underlay in force between two batches.
+    fn install(&mut self, compiled: Arc<Compiled>, underlay: Option<Underlay>) {
+        self.ports.arrange(&compiled, &self.waiting);
+        if let Some(former) = std::mem::replace(&mut self.underlay, underlay) {
+            for encapsulation in ENCAPSULATIONS {
+                self.waiting.remove(former.as_fd(encapsulation));
+            }
+        }
+        if let Some(underlay) = &self.underlay {
+            for encapsulation in ENCAPSULATIONS {
+                let source = Source::Underlay(encapsulation);
+                if let Err(error) = self.waiting.add(underlay.as_fd(encapsulation), source) {
+                    tracing::error!(%error, ?encapsulation, "the underlay cannot be waited for");
+                }
+            }
+        }
+        self.generation = compiled.generation();
+        let ageing = compiled
+            .tables()
+            .segments
+            .iter()
+            .map(|segment| segment.ageing_seconds)
+            .max();
+        self.linger = LINGER + 2 * Duration::from_secs(ageing.unwrap_or(0).into());
+        self.busy = Instant::now();
+        self.pipeline.install(compiled);
+        self.tell_ports();
+    }
+
+    fn status(&self, now: Instant) -> Status {
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            generation: self.generation,
+            uptime_ms: self.milliseconds(now),
+            ports: self.ports.status(),
+        }
+    }
+}
+
+fn tunnel(encapsulation: Encapsulation, remote: IpAddr) -> Ingress {
+    match encapsulation {
+        Encapsulation::VxlanGpe => Ingress::Gpe { remote },
+        Encapsulation::Vxlan => Ingress::Vxlan { remote },
+    }
+}

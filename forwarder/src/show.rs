@@ -1,0 +1,179 @@
+//! Counters and status for people: aligned columns, one record a line, stable for scripts.
+
+use kc_forwarder_api::{Counters, Encapsulation, PortState, Status};
+use std::fmt::Write;
+
+/// Rows under headings, columns as wide as their widest cell.
+fn columns<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {
+    let mut widths = headings.map(str::len);
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    let mut line = |cells: [&str; N]| {
+        let mut out = String::new();
+        for (cell, width) in cells.into_iter().zip(widths) {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "{cell:<width$}  ");
+        }
+        text.push_str(out.trim_end());
+        text.push('\n');
+    };
+    line(headings);
+    for row in rows {
+        line(row.each_ref().map(String::as_str));
+    }
+    text
+}
+
+/// All counters, an empty line between the kinds.
+pub(crate) fn counters(counters: &Counters) -> String {
+    let mut sections = Vec::new();
+    let ports: Vec<_> = counters
+        .ports
+        .iter()
+        .map(|port| {
+            [
+                port.name.to_string(),
+                port.rx_packets.to_string(),
+                port.rx_bytes.to_string(),
+                port.tx_packets.to_string(),
+                port.tx_bytes.to_string(),
+            ]
+        })
+        .collect();
+    sections.push(columns(
+        ["PORT", "RX-PACKETS", "RX-BYTES", "TX-PACKETS", "TX-BYTES"],
+        &ports,
+    ));
+    let paths: Vec<_> = counters
+        .paths
+        .iter()
+        .map(|path| {
+            [
+                path.spi.to_string(),
+                path.si.to_string(),
+                path.packets.to_string(),
+                path.bytes.to_string(),
+            ]
+        })
+        .collect();
+    if !paths.is_empty() {
+        sections.push(columns(["SPI", "SI", "PACKETS", "BYTES"], &paths));
+    }
+    let tunnels: Vec<_> = counters
+        .tunnels
+        .iter()
+        .map(|tunnel| {
+            let kind = match tunnel.encapsulation {
+                Encapsulation::VxlanGpe => "vxlan-gpe",
+                Encapsulation::Vxlan => "vxlan",
+            };
+            [
+                tunnel.remote.to_string(),
+                tunnel.vni.to_string(),
+                kind.to_owned(),
+                tunnel.rx_packets.to_string(),
+                tunnel.rx_bytes.to_string(),
+                tunnel.tx_packets.to_string(),
+                tunnel.tx_bytes.to_string(),
+            ]
+        })
+        .collect();
+    if !tunnels.is_empty() {
+        let headings = [
+            "REMOTE",
+            "VNI",
+            "KIND",
+            "RX-PACKETS",
+            "RX-BYTES",
+            "TX-PACKETS",
+            "TX-BYTES",
+        ];
+        sections.push(columns(headings, &tunnels));
+    }
+    let drops: Vec<_> = counters
+        .drops
+        .iter()
+        .map(|(reason, count)| [reason.to_string(), count.to_string()])
+        .collect();
+    if !drops.is_empty() {
+        sections.push(columns(["DROPPED", "PACKETS"], &drops));
+    }
+    sections.join("\n")
+}
+
+/// State of the forwarder, then of each port.
+pub(crate) fn status(status: &Status) -> String {
+    let general = columns(
+        ["VERSION", "PID", "GENERATION", "UPTIME"],
+        &[[
+            status.version.clone(),
+            status.pid.to_string(),
+            status.generation.to_string(),
+            duration(status.uptime_ms),
+        ]],
+    );
+    let ports: Vec<_> = status
+        .ports
+        .iter()
+        .map(|port| {
+            let state = match port.state {
+                PortState::Up => "up",
+                PortState::Absent => "absent",
+            };
+            [
+                port.name.to_string(),
+                port.interface.to_string(),
+                port.backend.to_string(),
+                state.to_owned(),
+                port.mtu.to_string(),
+                port.reason.clone(),
+            ]
+        })
+        .collect();
+    if ports.is_empty() {
+        return general;
+    }
+    let headings = ["PORT", "INTERFACE", "BACKEND", "STATE", "MTU", "REASON"];
+    format!("{general}\n{}", columns(headings, &ports))
+}
+
+/// The two largest units of a duration.
+fn duration(milliseconds: u64) -> String {
+    let seconds = milliseconds / 1000;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    if days > 0 {
+        format!("{days}d{}h", hours % 24)
+    } else if hours > 0 {
+        format!("{hours}h{}m", minutes % 60)
+    } else if minutes > 0 {
+        format!("{minutes}m{}s", seconds % 60)
+    } else {
+        format!("{seconds}s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let text = columns(
+            ["A", "B"],
+            &[["long".into(), "x".into()], ["y".into(), "z".into()]],
+        );
+        assert_eq!(text, "A     B\nlong  x\ny     z\n");
+    }
+
+    #[test]
+    fn durations_name_two_units() {
+        assert_eq!(duration(999), "0s");
+        assert_eq!(duration(61_000), "1m1s");
+        assert_eq!(duration(3_600_000), "1h0m");
+        assert_eq!(duration(90_000_000), "1d1h");
+    }
+}
