@@ -1,6 +1,7 @@
 //! Frames of a plain-VXLAN segment: learned from, and sent to the member they are for or to all.
 //! RFC 7348 section 4.
 
+use super::access::finish_unknown;
 use super::packet::Packet;
 use super::run::{Origin, Run};
 use super::{Egress, PortIndex};
@@ -183,7 +184,7 @@ impl Run<'_> {
     }
 
     /// An inner frame from a peer.
-    pub(super) fn receive_from_peer(&mut self, number: u16, peer: u16, frame: Frame) {
+    pub(super) fn receive_from_peer(&mut self, number: u16, peer: u16, mut frame: Frame) {
         let Some(packet) = Packet::parse(frame.bytes()) else {
             return self.drop(frame, DropReason::Truncated);
         };
@@ -192,6 +193,7 @@ impl Run<'_> {
         if packet.l2_len > crate::wire::ethernet::HEADER_LEN {
             return self.drop(frame, DropReason::InnerVlan);
         }
+        finish_unknown(&mut frame, &packet);
         self.bridge(
             number,
             frame,

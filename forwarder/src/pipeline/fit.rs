@@ -48,7 +48,9 @@ impl Run<'_> {
     fn way(&self, frame: &Frame, packet: &Packet, ip: &Ip, origin: Origin) -> Cut {
         let received = match origin {
             Origin::Port(port) => self.port_mtu(port),
-            Origin::Tunnel => u16::MAX,
+            // Carried by one outer packet: what is longer came through a UDP tunnel offload of the
+            // sender's kernel, over a link that never put it on a wire.
+            Origin::Tunnel => self.tables.underlay_mtu(),
         };
         // No link delivers a packet longer than its MTU: the sender's kernel left it to be cut.
         let is_super = frame.len() - packet.l2_len > usize::from(received);

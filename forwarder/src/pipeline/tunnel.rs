@@ -1,5 +1,6 @@
 //! Frames from the VXLAN-GPE socket: NSH for the SFF, or Ethernet for a segment.
 
+use super::access::finish_unknown;
 use super::packet::Packet;
 use super::run::{Origin, Run};
 use super::state::TunnelId;
@@ -75,6 +76,9 @@ impl Run<'_> {
         self.state.nsh.set(nsh);
         sff::put_ttl(self.state.nsh.octets_mut(), arrived.ttl);
         frame.pull(arrived.length);
+        if packet.is_ethernet {
+            finish_unknown(&mut frame, &packet);
+        }
         Some((frame, packet, hop))
     }
 

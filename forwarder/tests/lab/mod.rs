@@ -1,7 +1,6 @@
 //! Network namespaces for tests: each is held by a process of its own and goes when that goes,
 //! whatever becomes of the test. Works as root, and without where user namespaces are allowed.
 #![allow(dead_code, reason = "every test program uses another part")]
-#![expect(clippy::allow_attributes, reason = "what is unused differs")]
 
 use kc_forwarder::control::Client;
 use kc_forwarder_api::{Counters, PortState};
