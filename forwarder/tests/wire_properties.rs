@@ -1,5 +1,7 @@
 //! For any meaning: what is written is read back the same.
 
+#![expect(clippy::unwrap_used, reason = "a test's own data")]
+
 use kc_forwarder::wire::{
     arp, checksum, ethernet, icmp, ipv4, ipv6, nsh, tcp, udp, vlan, vxlan, vxlan_gpe,
 };
