@@ -96,6 +96,14 @@ impl Observations {
         if late {
             return;
         }
+        let rebooted = node
+            .status
+            .as_ref()
+            .is_some_and(|known| known.report.boot != status.boot);
+        if rebooted {
+            // What ran before the reboot says nothing about now.
+            node.state = None;
+        }
         if status.presence == Presence::Online {
             node.heard_ms = Some(now_ms);
         }

@@ -4,17 +4,29 @@
 //! The caller stores [`Plan::state`] before it publishes [`Plan::documents`]: a controller that
 //! dies in between renders the same documents with the same generations again.
 
+mod chains;
+mod choose;
+mod documents;
+mod draft;
 mod event;
+mod instances;
+mod nodes;
+mod places;
 mod record;
 mod state;
 mod step;
+mod survey;
+#[cfg(test)]
+mod tests;
 
 pub use event::{PlanEvent, PlanEventKind};
+pub use instances::MAX_REPLICAS;
 pub use record::{
     ChainRecord, ChainStatus, Instance, InstanceHealth, NodeRecord, PathInstance, PathRecord, Phase,
 };
 pub use state::{Applied, Change, DeleteError, Settings, State};
 pub use step::Step;
+pub(crate) use survey::can_tunnel;
 
 use crate::observation::Observations;
 use kc_agent_api::{NodeName, NodeSpec};
@@ -37,9 +49,19 @@ pub struct Plan {
 
 /// Plans.
 pub fn plan(state: &State, observed: &Observations, now_ms: u64) -> Plan {
-    let _ = (observed, now_ms);
+    let mut draft = draft::Draft::new(state, observed, now_ms);
+    nodes::observe(&mut draft);
+    instances::observe(&mut draft);
+    instances::reconcile(&mut draft);
+    places::settle(&mut draft);
+    chains::advance(&mut draft);
+    instances::sweep(&mut draft);
+    let documents = documents::number(&mut draft);
     Plan {
-        state: state.clone(),
-        ..Plan::default()
+        state: draft.state,
+        documents,
+        steps: draft.steps,
+        events: draft.events,
+        wake_at_ms: draft.wake_at_ms,
     }
 }

@@ -5,7 +5,7 @@ use crate::scheduler::Explanation;
 use kc_agent_api::{Capacity, NodeName};
 use kc_forwarder_api::Spi;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// A box that has registered itself.
@@ -172,10 +172,32 @@ pub struct PathRecord {
     pub spec: ChainSpec,
     /// Chosen instances in forward order.
     pub instances: Vec<PathInstance>,
+    /// Boxes from each stop to the next, both included: from the ingress to the first function,
+    /// from there to the second …, to the egress. One more than there are functions.
+    pub route: Vec<Vec<NodeName>>,
     /// Why these.
     pub explanation: Explanation,
     /// Where it is in its life.
     pub phase: Phase,
+}
+
+impl PathRecord {
+    /// Every box the path touches, in name order.
+    pub fn nodes(&self) -> BTreeSet<&NodeName> {
+        self.route.iter().flatten().collect()
+    }
+
+    /// The boxes whose classifiers point at it.
+    pub fn ends(&self) -> BTreeSet<&NodeName> {
+        let far = self.reverse.map(|_| &self.spec.to.node);
+        std::iter::once(&self.spec.from.node).chain(far).collect()
+    }
+
+    /// `firewall-1, dpi-3, nat-2`.
+    pub fn names(&self) -> String {
+        let names: Vec<_> = self.instances.iter().map(|i| i.name.as_str()).collect();
+        names.join(", ")
+    }
 }
 
 /// An instance on a path. The node is kept: should the instance move, this path is dead.

@@ -47,6 +47,9 @@ pub struct State {
     pub settings: Settings,
     /// What users asked for.
     pub resources: BTreeMap<ResourceId, Resource>,
+    /// Resources that were deleted while instances of theirs are still on a path.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub retired: BTreeMap<ResourceId, Resource>,
     /// Boxes that registered.
     pub nodes: BTreeMap<NodeName, NodeRecord>,
     /// Function instances and service replicas by container name.
@@ -135,18 +138,22 @@ impl State {
         if let Some(by) = self.needed_by(id) {
             return Err(DeleteError::InUse { id: id.clone(), by });
         }
-        match (node, record) {
-            (Some(node), Some(record)) => {
-                if record.ready && !self.resources.contains_key(id) {
-                    return Err(DeleteError::NodeOnline(node));
-                }
-                if !record.ready {
-                    self.nodes.remove(&node);
-                }
+        if let (Some(node), Some(record)) = (node, record) {
+            if record.ready && !self.resources.contains_key(id) {
+                return Err(DeleteError::NodeOnline(node));
             }
-            _ => {}
+            if !record.ready {
+                self.nodes.remove(&node);
+            }
         }
-        self.resources.remove(id);
+        if let Some(resource) = self.resources.remove(id)
+            && self
+                .instances
+                .values()
+                .any(|instance| instance.owner == *id)
+        {
+            self.retired.insert(id.clone(), resource);
+        }
         Ok(())
     }
 
@@ -226,6 +233,19 @@ impl State {
                 Resource::Service(object) => Some(object),
                 _ => None,
             })
+    }
+
+    /// The resource an instance belongs to, also when it was deleted meanwhile.
+    pub fn owner(&self, id: &ResourceId) -> Option<&Resource> {
+        self.resources.get(id).or_else(|| self.retired.get(id))
+    }
+
+    /// The function type that instances of `owner` have; `None` for services.
+    pub fn function_type(&self, owner: &ResourceId) -> Option<&Name> {
+        match self.owner(owner)? {
+            Resource::ServiceFunction(object) => Some(object.spec.type_name(&object.metadata.name)),
+            _ => None,
+        }
     }
 
     /// What a user said about `node`, if anything.

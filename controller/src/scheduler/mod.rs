@@ -1,11 +1,27 @@
 //! Choosing one instance per function type for a chain: six schedulers behind one trait over
 //! one topology. Each returns, beside the path, why every candidate was taken or left.
 
+mod adaptive;
 mod explanation;
+mod load_balance;
+mod load_path_aware;
+mod random;
+mod round_robin;
+mod shortest_path;
+mod survey;
+#[cfg(test)]
+mod tests;
 
+pub use adaptive::{Adaptive, worth};
 pub use explanation::{Candidate, Explanation, Position};
 
-use crate::resource::Name;
+pub use load_balance::LoadBalance;
+pub use load_path_aware::LoadPathAware;
+pub use random::Random;
+pub use round_robin::RoundRobin;
+pub use shortest_path::ShortestPath;
+
+use crate::resource::{Algorithm, Name, SchedulerSpec};
 use crate::topology::Topology;
 use std::collections::BTreeMap;
 
@@ -65,4 +81,23 @@ pub trait Scheduler {
 
     /// Chooses. Deterministic: the same request gives the same answer.
     fn schedule(&self, request: &Request<'_>) -> Result<Choice, NoPath>;
+}
+
+/// L_TH of a load/path-aware scheduler that names none; manifests must name one.
+const DEFAULT_L_TH: u32 = 4;
+
+/// The scheduler a chain asks for.
+pub fn from_spec(spec: &SchedulerSpec) -> Box<dyn Scheduler> {
+    match spec.algorithm {
+        Algorithm::Random => Box::new(Random {
+            seed: spec.seed.unwrap_or(0),
+        }),
+        Algorithm::RoundRobin => Box::new(RoundRobin),
+        Algorithm::LoadBalance => Box::new(LoadBalance),
+        Algorithm::ShortestPath => Box::new(ShortestPath),
+        Algorithm::LoadPathAware => Box::new(LoadPathAware {
+            l_th: spec.l_th.unwrap_or(DEFAULT_L_TH),
+        }),
+        Algorithm::Adaptive => Box::new(Adaptive),
+    }
 }

@@ -1,0 +1,352 @@
+//! Decides whether a chain needs a new path, and which. What is healthy stays: a path is left
+//! only when an instance on it died or has to go, or the chain itself was changed; and of a
+//! path that is left, healthy instances are kept, because they hold their flows' state.
+
+use super::chains::id;
+use super::draft::Draft;
+use super::places::unsettled;
+use super::survey::{Kept, fault, gone, topology};
+use super::{ChainRecord, ChainStatus, PathInstance, PathRecord, Phase, PlanEventKind, Step};
+use crate::resource::{Algorithm, ChainSpec, Name, ReturnPath};
+use crate::scheduler::{Choice, Request, from_spec};
+use crate::topology::Topology;
+use kc_agent_api::NodeName;
+use kc_forwarder_api::Spi;
+use std::collections::BTreeMap;
+
+/// Numbers a path may have, so that 2n and 2n+1 are SPIs.
+const PATHS: u32 = 1 << 23;
+
+/// Why a new path is wanted.
+enum Occasion {
+    /// The chain carries nothing yet.
+    First,
+    /// The chain was changed.
+    Changed,
+    /// The path is dead.
+    Fault(String),
+    /// An instance has to go, and still runs.
+    Leaving(String),
+}
+
+impl Occasion {
+    fn text(&self) -> &str {
+        match self {
+            Self::First => "first path",
+            Self::Changed => "the chain was changed",
+            Self::Fault(reason) | Self::Leaving(reason) => reason,
+        }
+    }
+}
+
+fn occasion(draft: &Draft<'_>, chain: &ChainRecord, spec: &ChainSpec) -> Option<Occasion> {
+    let Some(carrying) = chain.carrying() else {
+        return Some(Occasion::First);
+    };
+    if let Some(reason) = fault(draft, carrying) {
+        return Some(Occasion::Fault(reason));
+    }
+    if carrying.spec != *spec {
+        return Some(Occasion::Changed);
+    }
+    carrying
+        .instances
+        .iter()
+        .find_map(|on_path| leaving(draft, &on_path.name))
+        .map(Occasion::Leaving)
+}
+
+/// Why an instance has to leave its paths although it runs.
+fn leaving(draft: &Draft<'_>, name: &str) -> Option<String> {
+    let instance = draft.state.instances.get(name)?;
+    if instance.retiring {
+        return Some(format!("{name} is retiring"));
+    }
+    Some(format!(
+        "{name} has to move: {}",
+        unsettled(draft, instance)?
+    ))
+}
+
+/// Chooses a path where one is needed, and says how the chain is.
+pub(super) fn choose(
+    draft: &mut Draft<'_>,
+    name: &Name,
+    chain: &mut ChainRecord,
+    spec: &ChainSpec,
+) {
+    let occasion = occasion(draft, chain, spec);
+    let mut refusal = None;
+    if let Some(occasion) = &occasion
+        && chain.installing().is_none()
+    {
+        match schedule(draft, name, chain, spec, occasion) {
+            Ok(path) => install(draft, name, chain, path, occasion),
+            Err(reason) => refusal = Some(reason),
+        }
+    }
+    let status = status(chain, occasion.as_ref(), refusal);
+    report(draft, name, &chain.status, &status);
+    chain.status = status;
+}
+
+fn status(
+    chain: &ChainRecord,
+    occasion: Option<&Occasion>,
+    refusal: Option<String>,
+) -> ChainStatus {
+    let coming = chain.installing().is_some();
+    let switching = chain
+        .carrying()
+        .is_some_and(|path| matches!(path.phase, Phase::Switching { .. }));
+    match (occasion, refusal) {
+        (Some(Occasion::First), Some(reason)) => ChainStatus::Waiting { reason },
+        (Some(Occasion::Fault(fault)), Some(reason)) => ChainStatus::Broken {
+            reason: format!("{fault}; {reason}"),
+        },
+        (Some(Occasion::Changed), Some(reason)) => ChainStatus::Changing {
+            reason: format!("the former path stays: {reason}"),
+        },
+        (Some(occasion), None) if coming => ChainStatus::Changing {
+            reason: occasion.text().to_owned(),
+        },
+        _ if switching => ChainStatus::Changing {
+            reason: "classifiers are being turned".to_owned(),
+        },
+        _ => ChainStatus::Ready,
+    }
+}
+
+fn report(draft: &mut Draft<'_>, name: &Name, before: &ChainStatus, after: &ChainStatus) {
+    if before == after {
+        return;
+    }
+    let (kind, message) = match after {
+        ChainStatus::Waiting { reason } => (
+            PlanEventKind::ChainWaiting,
+            format!("chain {name} waits: {reason}"),
+        ),
+        ChainStatus::Broken { reason } => (
+            PlanEventKind::ChainBroken,
+            format!("chain {name} is broken: {reason}"),
+        ),
+        ChainStatus::Ready if matches!(before, ChainStatus::Broken { .. }) => (
+            PlanEventKind::ChainMended,
+            format!("chain {name} is whole again"),
+        ),
+        _ => return,
+    };
+    if let Some(reason) = after.reason() {
+        draft.steps.push(Step::Hold {
+            chain: name.clone(),
+            why: reason.to_owned(),
+        });
+    }
+    draft.tell(kind, &id(name), None, message);
+}
+
+fn schedule(
+    draft: &Draft<'_>,
+    name: &Name,
+    chain: &ChainRecord,
+    spec: &ChainSpec,
+    occasion: &Occasion,
+) -> Result<PathRecord, String> {
+    for end in [&spec.from, &spec.to] {
+        if let Some(reason) = gone(draft, &end.node) {
+            return Err(format!("{} {reason}", end.node));
+        }
+    }
+    let kept = kept(draft, chain, spec, occasion);
+    let attempt = |kept: &Kept| {
+        let topology = topology(draft, name, kept);
+        let request = Request {
+            topology: &topology,
+            functions: &spec.functions,
+            ingress: Some(spec.from.node.as_str()),
+            egress: Some(spec.to.node.as_str()),
+            rotation: &draft.state.rotation,
+            draws: chain.draws,
+        };
+        let choice = from_spec(&spec.scheduler).schedule(&request);
+        choice
+            .map_err(|error| no_path(draft, &error))
+            .and_then(|choice| {
+                let route = route(&topology, spec, &choice)?;
+                Ok((choice, route, topology))
+            })
+    };
+    let (choice, route, topology) = match attempt(&kept) {
+        Err(_) if !kept.is_empty() => attempt(&Kept::new())?,
+        other => other?,
+    };
+    let instances = spec
+        .functions
+        .iter()
+        .zip(&choice.path)
+        .filter_map(|(function, name)| {
+            Some(PathInstance {
+                function: function.clone(),
+                name: name.clone(),
+                node: NodeName::new(topology.function(name)?.sff.as_str()).ok()?,
+            })
+        });
+    let number = free_number(draft, chain);
+    let (forward, reverse) = spis(number).ok_or("no path number is left")?;
+    Ok(PathRecord {
+        forward,
+        reverse: (spec.return_path == ReturnPath::Symmetric).then_some(reverse),
+        spec: spec.clone(),
+        instances: instances.collect(),
+        route,
+        explanation: choice.explanation,
+        phase: Phase::Installing {
+            waits: BTreeMap::new(),
+        },
+    })
+}
+
+/// Instances of the path in hand that a new one keeps.
+fn kept(draft: &Draft<'_>, chain: &ChainRecord, spec: &ChainSpec, occasion: &Occasion) -> Kept {
+    let Some(carrying) = chain.carrying() else {
+        return Kept::new();
+    };
+    let same_choice =
+        carrying.spec.functions == spec.functions && carrying.spec.scheduler == spec.scheduler;
+    if matches!(occasion, Occasion::Changed) && !same_choice {
+        return Kept::new();
+    }
+    let healthy = carrying.instances.iter().filter(|on_path| {
+        let instance = draft.state.instances.get(&on_path.name);
+        instance.is_some_and(|instance| {
+            instance.node.as_ref() == Some(&on_path.node)
+                && instance.health == super::InstanceHealth::Running
+                && draft.is_ready(&on_path.node)
+        }) && leaving(draft, &on_path.name).is_none()
+    });
+    healthy
+        .map(|on_path| (on_path.function.clone(), on_path.name.clone()))
+        .collect()
+}
+
+fn no_path(draft: &Draft<'_>, error: &crate::scheduler::NoPath) -> String {
+    let unplaced = draft.state.instances.iter().filter(|(_, instance)| {
+        instance.node.is_none()
+            && draft.state.function_type(&instance.owner) == Some(&error.function)
+    });
+    let unplaced: Vec<_> = unplaced
+        .map(|(name, _)| format!("{name} has no place"))
+        .collect();
+    match (error.left.is_empty(), unplaced.is_empty()) {
+        (_, true) => error.to_string(),
+        (true, false) => {
+            format!(
+                "no instance of {} can be used: {}",
+                error.function,
+                unplaced.join("; ")
+            )
+        }
+        (false, false) => format!("{error}; {}", unplaced.join("; ")),
+    }
+}
+
+/// The boxes from each stop to the next.
+fn route(
+    topology: &Topology,
+    spec: &ChainSpec,
+    choice: &Choice,
+) -> Result<Vec<Vec<NodeName>>, String> {
+    let functions = choice
+        .path
+        .iter()
+        .filter_map(|name| topology.function(name));
+    let stops: Vec<&str> = std::iter::once(spec.from.node.as_str())
+        .chain(functions.map(|function| function.sff.as_str()))
+        .chain([spec.to.node.as_str()])
+        .collect();
+    stops
+        .windows(2)
+        .map(|pair| {
+            let [from, to] = pair else {
+                return Ok(Vec::new());
+            };
+            let mut leg = vec![*from];
+            let mut here = *from;
+            while here != *to {
+                here = topology
+                    .next_sff(here, to)
+                    .ok_or_else(|| format!("there is no way from {from} to {to}"))?;
+                leg.push(here);
+            }
+            leg.into_iter()
+                .map(|node| NodeName::new(node).map_err(|error| error.to_string()))
+                .collect()
+        })
+        .collect()
+}
+
+/// The next path number that no path has.
+fn free_number(draft: &Draft<'_>, chain: &ChainRecord) -> u32 {
+    let others = draft.state.chains.values().flat_map(|chain| &chain.paths);
+    let taken: std::collections::BTreeSet<u32> = others
+        .chain(&chain.paths)
+        .map(|path| path.forward.get() / 2)
+        .collect();
+    let mut number = draft.state.last_path;
+    loop {
+        number = (number + 1) % PATHS;
+        if number != 0 && !taken.contains(&number) {
+            return number;
+        }
+    }
+}
+
+fn spis(number: u32) -> Option<(Spi, Spi)> {
+    let forward = number.checked_mul(2)?;
+    Some((
+        Spi::new(forward).ok()?,
+        Spi::new(forward.checked_add(1)?).ok()?,
+    ))
+}
+
+fn install(
+    draft: &mut Draft<'_>,
+    name: &Name,
+    chain: &mut ChainRecord,
+    path: PathRecord,
+    occasion: &Occasion,
+) {
+    draft.state.last_path = path.forward.get() / 2;
+    chain.draws = chain.draws.saturating_add(1);
+    if path.spec.scheduler.algorithm == Algorithm::RoundRobin {
+        for on_path in &path.instances {
+            draft
+                .state
+                .rotation
+                .insert(on_path.function.clone(), on_path.name.clone());
+        }
+    }
+    let spi = path.forward;
+    let story = match (occasion, chain.carrying()) {
+        (Occasion::First, _) | (_, None) => format!("chain {name}: path {spi}: {}", path.names()),
+        (occasion, Some(old)) => format!(
+            "chain {name}: {}; path {} -> {spi}: {}",
+            occasion.text(),
+            old.forward,
+            path.names()
+        ),
+    };
+    draft.tell(PlanEventKind::PathChosen, &id(name), None, story);
+    draft.steps.push(Step::Install {
+        chain: name.clone(),
+        spi,
+        reverse: path.reverse,
+        instances: path
+            .instances
+            .iter()
+            .map(|i| format!("{}@{}", i.name, i.node))
+            .collect(),
+        why: occasion.text().to_owned(),
+    });
+    chain.paths.push(path);
+}

@@ -1,0 +1,176 @@
+//! Instances of functions and replicas of services: which there shall be, how they are, and
+//! where they run.
+
+use super::draft::Draft;
+use super::{Instance, InstanceHealth, Phase, PlanEventKind, Step};
+use crate::resource::{Kind, ResourceId};
+use kc_agent_api::{ContainerPhase, NodeName};
+use std::collections::BTreeSet;
+
+/// Most replicas of one resource.
+pub const MAX_REPLICAS: u32 = 1000;
+
+/// Takes up what nodes say of their containers.
+pub(super) fn observe(draft: &mut Draft<'_>) {
+    let names: Vec<_> = draft.state.instances.keys().cloned().collect();
+    for name in names {
+        let Some(instance) = draft.state.instances.get(&name) else {
+            continue;
+        };
+        let Some(node) = instance.node.clone() else {
+            continue;
+        };
+        let (health, owner) = (instance.health, instance.owner.clone());
+        let running = if draft.is_ready(&node) {
+            let Some(container) = draft.observed.container(&node, &name) else {
+                continue;
+            };
+            container.is_some_and(|container| container.phase == ContainerPhase::Running)
+        } else {
+            false
+        };
+        let next = match (health, running) {
+            (_, true) => InstanceHealth::Running,
+            (InstanceHealth::Running, false) => InstanceHealth::Down,
+            (before, false) => before,
+        };
+        if next == health {
+            continue;
+        }
+        if let Some(instance) = draft.state.instances.get_mut(&name) {
+            instance.health = next;
+        }
+        match next {
+            InstanceHealth::Running => {
+                let message = format!("{name} runs on {node}");
+                draft.tell(PlanEventKind::Running, &owner, Some(&node), message);
+            }
+            // The node's own event has told it already.
+            InstanceHealth::Down if draft.is_ready(&node) => {
+                let message = format!("{name} on {node} died{}", last_words(draft, &node, &name));
+                draft.tell(PlanEventKind::Died, &owner, Some(&node), message);
+            }
+            InstanceHealth::Down | InstanceHealth::Starting => {}
+        }
+    }
+}
+
+fn last_words(draft: &Draft<'_>, node: &NodeName, name: &str) -> String {
+    let container = draft.observed.container(node, name).flatten();
+    match container.map(|c| (c.exit_code, c.error.as_deref())) {
+        Some((_, Some(error))) => format!(" ({error})"),
+        Some((Some(code), None)) => format!(" (exit code {code})"),
+        _ => String::new(),
+    }
+}
+
+/// Brings the set of instances in line with what is wanted.
+pub(super) fn reconcile(draft: &mut Draft<'_>) {
+    let wanted = wanted(draft);
+    for (name, owner, ordinal) in &wanted {
+        match draft.state.instances.get_mut(name) {
+            Some(instance) if instance.owner == *owner => instance.retiring = false,
+            // Same name under another kind: the old one goes first.
+            Some(instance) => instance.retiring = true,
+            None => {
+                draft.state.last_id = draft.state.last_id.saturating_add(1);
+                let instance = Instance {
+                    owner: owner.clone(),
+                    ordinal: *ordinal,
+                    id: draft.state.last_id,
+                    node: None,
+                    address: None,
+                    health: InstanceHealth::Starting,
+                    retiring: false,
+                    waiting: None,
+                };
+                draft.state.instances.insert(name.clone(), instance);
+            }
+        }
+    }
+    let wanted: BTreeSet<_> = wanted
+        .into_iter()
+        .map(|(name, owner, _)| (name, owner))
+        .collect();
+    for (name, instance) in &mut draft.state.instances {
+        if !wanted.contains(&(name.clone(), instance.owner.clone())) {
+            instance.retiring = true;
+        }
+    }
+}
+
+fn wanted(draft: &Draft<'_>) -> Vec<(String, ResourceId, u32)> {
+    let state = &draft.state;
+    let functions = state.functions().map(|object| {
+        let owner = ResourceId::new(Kind::ServiceFunction, object.metadata.name.clone());
+        (owner, object.spec.replicas)
+    });
+    let services = state.services().map(|object| {
+        let owner = ResourceId::new(Kind::Service, object.metadata.name.clone());
+        (owner, object.spec.replicas)
+    });
+    functions
+        .chain(services)
+        .flat_map(|(owner, replicas)| {
+            (1..=replicas.min(MAX_REPLICAS))
+                .map(move |ordinal| (format!("{}-{ordinal}", owner.name), owner.clone(), ordinal))
+        })
+        .collect()
+}
+
+/// Removes what is retiring and on no path any more.
+pub(super) fn sweep(draft: &mut Draft<'_>) {
+    let names: Vec<_> = draft.state.instances.keys().cloned().collect();
+    for name in names {
+        let retiring = draft.state.instances.get(&name).is_some_and(|i| i.retiring);
+        if !retiring || on_a_path(draft, &name) {
+            continue;
+        }
+        if let Some(instance) = draft.state.instances.remove(&name) {
+            let node = instance.node.as_ref();
+            let message = match node {
+                Some(node) => format!("{name} leaves {node}"),
+                None => format!("{name} is no longer wanted"),
+            };
+            draft.tell(PlanEventKind::Retired, &instance.owner, node, message);
+            draft.steps.push(Step::Remove {
+                instance: name,
+                node: instance.node,
+            });
+        }
+    }
+    let instances = &draft.state.instances;
+    draft
+        .state
+        .retired
+        .retain(|id, _| instances.values().any(|instance| instance.owner == *id));
+}
+
+/// Whether any path still needs the instance where it is.
+pub(super) fn on_a_path(draft: &Draft<'_>, name: &str) -> bool {
+    let Some(instance) = draft.state.instances.get(name) else {
+        return false;
+    };
+    let paths = draft.state.chains.values().flat_map(|chain| &chain.paths);
+    paths
+        .flat_map(|path| &path.instances)
+        .any(|on_path| on_path.name == name && instance.node.as_ref() == Some(&on_path.node))
+}
+
+/// How many other chains send new traffic through the instance.
+pub(super) fn chains_through(draft: &Draft<'_>, name: &str, but: &crate::resource::Name) -> u32 {
+    let chains = draft.state.chains.iter().filter(|(chain, _)| *chain != but);
+    let through = chains.filter(|(_, record)| {
+        let current = |phase: &Phase| {
+            matches!(
+                phase,
+                Phase::Installing { .. } | Phase::Switching { .. } | Phase::Active
+            )
+        };
+        let paths = record.paths.iter().filter(|path| current(&path.phase));
+        paths
+            .flat_map(|path| &path.instances)
+            .any(|on_path| on_path.name == name)
+    });
+    u32::try_from(through.count()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,92 @@
+//! Boxes come and go: registration, and whether each is counted on.
+
+use super::draft::Draft;
+use super::{NodeRecord, PlanEventKind, Step};
+use crate::observation::Presumption;
+use crate::resource::{Kind, Name, ResourceId};
+use kc_agent_api::{NodeName, NodeStatus, Presence};
+
+/// Name of a node's resource, whether a user wrote one or not.
+pub(super) fn id(node: &NodeName) -> ResourceId {
+    ResourceId::new(Kind::Node, Name::from(node.clone()))
+}
+
+/// Takes up what nodes say of themselves.
+pub(super) fn observe(draft: &mut Draft<'_>) {
+    let observed = draft.observed;
+    for (name, seen) in &observed.nodes {
+        let status = seen.status.as_ref().map(|status| &status.report);
+        let Some(status) = status.filter(|status| status.presence == Presence::Online) else {
+            continue;
+        };
+        if !draft.state.nodes.contains_key(name) {
+            register(draft, name, status);
+        }
+        if let Some(record) = draft.state.nodes.get_mut(name) {
+            record.labels.clone_from(&status.labels);
+            record.capacity = status.capacity;
+            record.vtep = status.vtep.or(record.vtep);
+            record.underlay_mtu = status.underlay_mtu;
+        }
+    }
+    let names: Vec<_> = draft.state.nodes.keys().cloned().collect();
+    for name in names {
+        judge(draft, &name);
+    }
+}
+
+fn register(draft: &mut Draft<'_>, name: &NodeName, status: &NodeStatus) {
+    draft.state.last_node_index = draft.state.last_node_index.saturating_add(1);
+    let record = NodeRecord {
+        index: draft.state.last_node_index,
+        ready: true,
+        reason: None,
+        gone_since_ms: None,
+        labels: status.labels.clone(),
+        capacity: status.capacity,
+        vtep: status.vtep,
+        underlay_mtu: status.underlay_mtu,
+        generation: 0,
+        digest: 0,
+    };
+    draft.state.nodes.insert(name.clone(), record);
+    draft.steps.push(Step::Register { node: name.clone() });
+    let message = format!("{name} joined ({}, agent {})", status.arch, status.version);
+    draft.tell(PlanEventKind::NodeJoined, &id(name), Some(name), message);
+}
+
+fn judge(draft: &mut Draft<'_>, name: &NodeName) {
+    let now_ms = draft.now_ms;
+    let settings = draft.state.settings;
+    let presumption = draft.observed.presumption(name, &settings, now_ms);
+    let Some(record) = draft.state.nodes.get_mut(name) else {
+        return;
+    };
+    match presumption {
+        Presumption::Present { until_ms } => {
+            let back = !record.ready;
+            record.ready = true;
+            record.reason = None;
+            record.gone_since_ms = None;
+            draft.wake(until_ms);
+            if back {
+                let message = format!("{name} is back");
+                draft.tell(PlanEventKind::NodeReady, &id(name), Some(name), message);
+            }
+        }
+        Presumption::Undecided { until_ms } => {
+            if let Some(until_ms) = until_ms.filter(|_| record.ready) {
+                draft.wake(until_ms);
+            }
+        }
+        Presumption::Gone(absence) => {
+            if record.ready {
+                record.ready = false;
+                record.reason = Some(absence.as_str().to_owned());
+                record.gone_since_ms = Some(now_ms);
+                let message = format!("{name} {}", absence.as_str());
+                draft.tell(PlanEventKind::NodeGone, &id(name), Some(name), message);
+            }
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! Gives every instance a node. Stable: what has a node keeps it until the node is gone for a
+//! while, is drained, or no longer suits what the resource says.
+
+use super::draft::Draft;
+use super::instances::on_a_path;
+use super::{Instance, InstanceHealth, PlanEventKind, Step};
+use crate::placement::{Room, Wish, choose, suits};
+use crate::resource::{Kind, PlacementSpec, Requests, Resource, ResourceId, ServiceNetwork};
+use kc_agent_api::NodeName;
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+/// What an owner says about places.
+struct Owner {
+    placement: PlacementSpec,
+    requests: Requests,
+    overlay: bool,
+    depends_on: Vec<String>,
+}
+
+fn owner(draft: &Draft<'_>, id: &ResourceId) -> Option<Owner> {
+    match draft.state.owner(id)? {
+        Resource::ServiceFunction(object) => Some(Owner {
+            placement: object.spec.placement.clone(),
+            requests: object.spec.resources,
+            overlay: false,
+            depends_on: Vec::new(),
+        }),
+        Resource::Service(object) => Some(Owner {
+            placement: object.spec.placement.clone(),
+            requests: object.spec.resources,
+            overlay: object.spec.network == ServiceNetwork::Overlay,
+            depends_on: object
+                .spec
+                .depends_on
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        }),
+        Resource::Chain(_) | Resource::Node(_) => None,
+    }
+}
+
+/// Why an instance may not stay where it is, apart from the node being gone.
+pub(super) fn unsettled(draft: &Draft<'_>, instance: &Instance) -> Option<String> {
+    let node = instance.node.as_ref()?;
+    if draft
+        .state
+        .node_resource(node)
+        .is_some_and(|object| object.spec.drain)
+    {
+        return Some(format!("{node} is drained"));
+    }
+    let owner = owner(draft, &instance.owner)?;
+    let wish = Wish {
+        placement: &owner.placement,
+        requests: owner.requests,
+        ordinal: instance.ordinal,
+    };
+    let room = rooms(draft, &instance.owner)
+        .into_iter()
+        .find(|room| room.node == *node)?;
+    suits(&wish, &room)
+        .err()
+        .map(|reason| format!("{node} no longer suits: {reason}"))
+}
+
+/// Every registered node as a place for something of `of`.
+fn rooms(draft: &Draft<'_>, of: &ResourceId) -> Vec<Room> {
+    let room = |(name, record): (&NodeName, &super::NodeRecord)| {
+        let spec = draft.state.node_resource(name).map(|object| &object.spec);
+        let closed = if !record.ready {
+            Some(
+                record
+                    .reason
+                    .clone()
+                    .unwrap_or_else(|| "not ready".to_owned()),
+            )
+        } else if spec.is_some_and(|spec| spec.drain) {
+            Some("drained".to_owned())
+        } else if spec.is_some_and(|spec| spec.cordon) {
+            Some("cordoned".to_owned())
+        } else {
+            None
+        };
+        let mut room = Room {
+            node: name.clone(),
+            labels: draft.state.labels(name),
+            closed,
+            capacity: record.capacity,
+            used_cpu_millis: 0,
+            used_memory_bytes: 0,
+            siblings: 0,
+            containers: 0,
+        };
+        let here = draft
+            .state
+            .instances
+            .values()
+            .filter(|i| i.node.as_ref() == Some(name));
+        for instance in here {
+            let requests = owner(draft, &instance.owner)
+                .map(|o| o.requests)
+                .unwrap_or_default();
+            room.used_cpu_millis += u64::from(requests.cpu_millis());
+            room.used_memory_bytes += requests.memory_bytes();
+            room.siblings += usize::from(instance.owner == *of);
+            room.containers += 1;
+        }
+        room
+    };
+    draft.state.nodes.iter().map(room).collect()
+}
+
+/// Places what has no node, and moves what must move.
+pub(super) fn settle(draft: &mut Draft<'_>) {
+    let mut names: Vec<_> = draft.state.instances.keys().cloned().collect();
+    names.sort_by(|a, b| crate::topology::by_name(a, b));
+    for name in names {
+        let Some(instance) = draft.state.instances.get(&name).cloned() else {
+            continue;
+        };
+        if instance.retiring {
+            continue;
+        }
+        match instance.node.clone() {
+            None => place(draft, &name, &instance, None),
+            Some(node) => {
+                if let Some(why) = must_move(draft, &name, &instance, &node) {
+                    place(draft, &name, &instance, Some((node, why)));
+                } else if let Some(instance) = draft.state.instances.get_mut(&name) {
+                    instance.waiting = None;
+                }
+            }
+        }
+    }
+}
+
+fn must_move(
+    draft: &mut Draft<'_>,
+    name: &str,
+    instance: &Instance,
+    node: &NodeName,
+) -> Option<String> {
+    let Some(record) = draft.state.nodes.get(node) else {
+        return Some(format!("{node} was deleted"));
+    };
+    if let (false, Some(since)) = (record.ready, record.gone_since_ms) {
+        let reason = record.reason.clone().unwrap_or_default();
+        let due = since.saturating_add(draft.state.settings.replace_grace_ms);
+        if draft.now_ms < due {
+            draft.wake(due);
+            return None;
+        }
+        return Some(format!("{node} {reason}"));
+    }
+    let why = unsettled(draft, instance)?;
+    // A function that carries traffic first loses its paths, then its place; unless nothing
+    // could take its paths.
+    let busy = instance.health == InstanceHealth::Running && on_a_path(draft, name);
+    (!busy || !has_stand_in(draft, name, instance)).then_some(why)
+}
+
+/// Whether another instance of the same type could take over.
+fn has_stand_in(draft: &Draft<'_>, name: &str, instance: &Instance) -> bool {
+    let function = draft.state.function_type(&instance.owner);
+    draft.state.instances.iter().any(|(other, candidate)| {
+        other != name
+            && draft.state.function_type(&candidate.owner) == function
+            && candidate.health == InstanceHealth::Running
+            && !candidate.retiring
+            && candidate
+                .node
+                .as_ref()
+                .is_some_and(|node| draft.is_ready(node))
+            && unsettled(draft, candidate).is_none()
+    })
+}
+
+fn place(
+    draft: &mut Draft<'_>,
+    name: &str,
+    instance: &Instance,
+    leaving: Option<(NodeName, String)>,
+) {
+    let Some(wants) = owner(draft, &instance.owner) else {
+        return;
+    };
+    let lacking = wants
+        .depends_on
+        .iter()
+        .find(|service| !runs(draft, service));
+    let found = match lacking {
+        Some(service) if leaving.is_none() => Err(format!("waits for a replica of {service}")),
+        _ => find(draft, instance, &wants),
+    };
+    match (found, leaving) {
+        (Ok((node, address, why)), leaving) => {
+            settle_on(draft, name, node.clone(), address);
+            let (step, message) = match leaving {
+                Some((from, left)) => {
+                    let message = format!("{name} moves from {from} to {node}: {left}");
+                    (
+                        Step::Move {
+                            instance: name.to_owned(),
+                            from,
+                            to: Some(node.clone()),
+                            why: left,
+                        },
+                        message,
+                    )
+                }
+                None => {
+                    let message = format!("{name} goes to {node}: {why}");
+                    (
+                        Step::Place {
+                            instance: name.to_owned(),
+                            node: node.clone(),
+                            why,
+                        },
+                        message,
+                    )
+                }
+            };
+            draft.steps.push(step);
+            draft.tell(PlanEventKind::Placed, &instance.owner, Some(&node), message);
+        }
+        (Err(reason), leaving) => {
+            // A node that was deleted can no longer hold anything; any other keeps it meanwhile.
+            let deleted = leaving.filter(|(node, _)| !draft.state.nodes.contains_key(node));
+            let known = instance.waiting.as_ref() == Some(&reason);
+            if let Some(instance) = draft.state.instances.get_mut(name) {
+                instance.waiting = Some(reason.clone());
+                if deleted.is_some() {
+                    instance.node = None;
+                    instance.address = None;
+                    instance.health = InstanceHealth::Starting;
+                }
+            }
+            if let Some((from, why)) = deleted {
+                draft.steps.push(Step::Move {
+                    instance: name.to_owned(),
+                    from,
+                    to: None,
+                    why,
+                });
+            }
+            if !known {
+                let message = format!("{name} has no place: {reason}");
+                draft.tell(PlanEventKind::Unplaced, &instance.owner, None, message);
+                draft.steps.push(Step::Unplaced {
+                    instance: name.to_owned(),
+                    why: reason,
+                });
+            }
+        }
+    }
+}
+
+fn settle_on(draft: &mut Draft<'_>, name: &str, node: NodeName, address: Option<Ipv4Addr>) {
+    if let Some(instance) = draft.state.instances.get_mut(name) {
+        instance.node = Some(node);
+        instance.address = address;
+        instance.health = InstanceHealth::Starting;
+        instance.waiting = None;
+    }
+}
+
+type Found = (NodeName, Option<Ipv4Addr>, String);
+
+fn find(draft: &Draft<'_>, instance: &Instance, wants: &Owner) -> Result<Found, String> {
+    let wish = Wish {
+        placement: &wants.placement,
+        requests: wants.requests,
+        ordinal: instance.ordinal,
+    };
+    let rooms = rooms(draft, &instance.owner);
+    let (room, why) = choose(&wish, &rooms)?;
+    let address = if wants.overlay {
+        Some(free_address(draft, &room.node)?)
+    } else {
+        None
+    };
+    Ok((room.node.clone(), address, why))
+}
+
+/// The lowest free address of a node's part of the overlay.
+fn free_address(draft: &Draft<'_>, node: &NodeName) -> Result<Ipv4Addr, String> {
+    let index = draft.state.nodes.get(node).map_or(0, |record| record.index);
+    let third = u8::try_from(index)
+        .map_err(|_| format!("{node} is beyond the 255 nodes the overlay has room for"))?;
+    let taken: BTreeSet<_> = draft
+        .state
+        .instances
+        .values()
+        .filter_map(|i| i.address)
+        .collect();
+    (2..=254)
+        .map(|last| Ipv4Addr::new(10, 128, third, last))
+        .find(|address| !taken.contains(address))
+        .ok_or_else(|| format!("no address is left on {node}"))
+}
+
+/// Whether a replica of a service runs.
+fn runs(draft: &Draft<'_>, service: &str) -> bool {
+    draft.state.instances.values().any(|instance| {
+        instance.owner.kind == Kind::Service
+            && instance.owner.name.as_str() == service
+            && instance.health == InstanceHealth::Running
+    })
+}

@@ -1,0 +1,121 @@
+//! Containers of a node and how its functions are attached.
+
+use super::overlay;
+use super::wiring::{LegKind, mac_address, port_name};
+use crate::plan::{Instance, State};
+use crate::resource::{FunctionSpec, Resource, ServiceNetwork, Wiring, WorkloadSpec};
+use kc_agent_api::{ContainerSpec, File, Leg, Limits, Mount, Network, NodeName, Role};
+use kc_forwarder_api::{Attachment, Function, PortName, SfName};
+
+/// MTU of the legs of functions: what their clients think they have. Paths clamp further.
+const LEG_MTU: u16 = 1500;
+
+/// What runs on `node`, and which of it are functions.
+pub(super) fn containers(state: &State, node: &NodeName) -> (Vec<ContainerSpec>, Vec<Function>) {
+    let mut containers = Vec::new();
+    let mut functions = Vec::new();
+    let here = state
+        .instances
+        .iter()
+        .filter(|(_, i)| i.node.as_ref() == Some(node));
+    for (name, instance) in here {
+        match state.owner(&instance.owner) {
+            Some(Resource::ServiceFunction(object)) => {
+                let Some((attachment, legs)) = attach(&object.spec, instance) else {
+                    continue;
+                };
+                let Ok(sf) = SfName::new(name.as_str()) else {
+                    continue;
+                };
+                let role = Role::Function {
+                    function: object.metadata.name.to_string(),
+                };
+                let network = Network::Legs(legs);
+                containers.push(container(name, role, object.spec.workload(), network));
+                functions.push(Function {
+                    name: sf,
+                    attachment,
+                });
+            }
+            Some(Resource::Service(object)) => {
+                let role = Role::Service {
+                    service: object.metadata.name.to_string(),
+                };
+                let network = match object.spec.network {
+                    ServiceNetwork::Host => Network::Host,
+                    ServiceNetwork::Overlay => {
+                        Network::Legs(overlay::leg(state, node, instance).into_iter().collect())
+                    }
+                };
+                containers.push(container(name, role, object.spec.workload(), network));
+            }
+            _ => {}
+        }
+    }
+    (containers, functions)
+}
+
+/// Attachment of a function and its legs.
+fn attach(spec: &FunctionSpec, instance: &Instance) -> Option<(Attachment, Vec<Leg>)> {
+    let leg = |interface: &str, kind: LegKind| {
+        Some(Leg {
+            interface: PortName::new(interface).ok()?,
+            port: port_name(instance.id, kind)?,
+            mac: mac_address(instance.id, kind),
+            addresses: spec.address.into_iter().collect(),
+            gateway: None,
+            mtu: LEG_MTU,
+        })
+    };
+    match spec.attachment {
+        Wiring::TwoLeg => {
+            let inside = leg("inside", LegKind::Inside)?;
+            let outside = leg("outside", LegKind::Outside)?;
+            let attachment = Attachment::TwoLeg {
+                inside: inside.port.clone(),
+                outside: outside.port.clone(),
+            };
+            Some((attachment, vec![inside, outside]))
+        }
+        Wiring::OneLeg => {
+            let only = leg("eth0", LegKind::Only)?;
+            let (port, mac) = (only.port.clone(), only.mac);
+            Some((Attachment::OneLeg { port, mac }, vec![only]))
+        }
+        Wiring::NshAware => {
+            let only = leg("eth0", LegKind::Only)?;
+            let (port, mac) = (only.port.clone(), only.mac);
+            Some((Attachment::NshAware { port, mac }, vec![only]))
+        }
+    }
+}
+
+fn container(name: &str, role: Role, work: WorkloadSpec<'_>, network: Network) -> ContainerSpec {
+    let files = work.files.iter().map(|file| File {
+        path: file.path.clone(),
+        content: file.content.clone(),
+    });
+    let mounts = work.mounts.iter().map(|mount| Mount {
+        source: mount.source.clone(),
+        target: mount.target.clone(),
+        read_only: mount.read_only,
+    });
+    ContainerSpec {
+        name: name.to_owned(),
+        role,
+        image: work.image.to_owned(),
+        pull: work.pull,
+        entrypoint: Vec::new(),
+        args: work.args.to_vec(),
+        env: work.env.clone(),
+        mounts: mounts.collect(),
+        files: files.collect(),
+        limits: Limits {
+            cpu_millis: work.resources.cpu.map(|cpu| cpu.millis()),
+            memory_bytes: work.resources.memory.map(|memory| memory.bytes()),
+        },
+        restart: work.restart,
+        capabilities: work.capabilities.to_vec(),
+        network,
+    }
+}

@@ -1,0 +1,102 @@
+//! The services' overlay: one plain-VXLAN segment over all boxes, 10.128.0.0/16 in VNI 1. Box k
+//! owns 10.128.k.0/24 and is 10.128.k.1 itself. Every address is known, so nothing is learned.
+
+use super::wiring::{LegKind, box_mac, mac_address, port_name};
+use super::{has_overlay, underlay_mtu};
+use crate::plan::{Instance, NodeRecord, State, can_tunnel};
+use ipnet::IpNet;
+use kc_agent_api::{Leg, NodeName};
+use kc_forwarder_api::{PortName, Segment, StaticEntry, Vni};
+use std::net::{IpAddr, Ipv4Addr};
+
+const VNI: u32 = 1;
+const PREFIX: u8 = 16;
+const BOX_INTERFACE: &str = "kcsvc";
+const BOX_PORT: &str = "kcsvc-p";
+/// 20 outer IP, 8 UDP, 8 VXLAN, 14 inner Ethernet.
+const OVERHEAD: u16 = 50;
+/// Seconds after which a learned address is forgotten.
+const AGEING_SECONDS: u32 = 300;
+
+/// One MTU for the whole segment, as layer 2 wants it.
+fn mtu(state: &State) -> u16 {
+    let least = state.nodes.values().map(underlay_mtu).min().unwrap_or(1500);
+    least.saturating_sub(OVERHEAD)
+}
+
+fn gateway(record: &NodeRecord) -> Option<Ipv4Addr> {
+    let third = u8::try_from(record.index).ok()?;
+    Some(Ipv4Addr::new(10, 128, third, 1))
+}
+
+fn net(address: Ipv4Addr) -> Option<IpNet> {
+    IpNet::new(IpAddr::V4(address), PREFIX).ok()
+}
+
+/// A replica's interface.
+pub(super) fn leg(state: &State, node: &NodeName, instance: &Instance) -> Option<Leg> {
+    let record = state.nodes.get(node)?;
+    Some(Leg {
+        interface: PortName::new("eth0").ok()?,
+        port: port_name(instance.id, LegKind::Only)?,
+        mac: mac_address(instance.id, LegKind::Only),
+        addresses: vec![net(instance.address?)?],
+        gateway: gateway(record).map(IpAddr::V4),
+        mtu: mtu(state),
+    })
+}
+
+/// The box's own interface into the overlay.
+pub(super) fn host_leg(state: &State, node: &NodeName) -> Option<Leg> {
+    let record = state.nodes.get(node).filter(|_| has_overlay(state))?;
+    Some(Leg {
+        interface: PortName::new(BOX_INTERFACE).ok()?,
+        port: PortName::new(BOX_PORT).ok()?,
+        mac: box_mac(record.index),
+        addresses: vec![net(gateway(record)?)?],
+        gateway: None,
+        mtu: mtu(state),
+    })
+}
+
+/// The box's part of the segment.
+pub(super) fn segment(state: &State, node: &NodeName) -> Option<Segment> {
+    let record = state.nodes.get(node).filter(|_| has_overlay(state))?;
+    let host = host_leg(state, node)?;
+    let mut ports = vec![host.port];
+    let mut entries = Vec::new();
+    for (other, there) in &state.nodes {
+        let peer = there.vtep.filter(|_| can_tunnel(record, there));
+        if let (true, Some(peer)) = (gateway(there).is_some() && other != node, peer) {
+            let mac = box_mac(there.index);
+            entries.push(StaticEntry::Remote { mac, peer });
+        }
+        let replicas = state
+            .instances
+            .values()
+            .filter(|replica| replica.node.as_ref() == Some(other) && replica.address.is_some());
+        for replica in replicas {
+            let mac = mac_address(replica.id, LegKind::Only);
+            if other == node {
+                let port = port_name(replica.id, LegKind::Only)?;
+                ports.push(port.clone());
+                entries.push(StaticEntry::Local { mac, port });
+            } else if let Some(peer) = peer {
+                entries.push(StaticEntry::Remote { mac, peer });
+            }
+        }
+    }
+    entries.push(StaticEntry::Local {
+        mac: host.mac,
+        port: PortName::new(BOX_PORT).ok()?,
+    });
+    let others = state.nodes.iter().filter(|(other, _)| *other != node);
+    let peers = others.filter(|(_, there)| can_tunnel(record, there));
+    Some(Segment {
+        vni: Vni::new(VNI).ok()?,
+        ports,
+        peers: peers.filter_map(|(_, there)| there.vtep).collect(),
+        entries,
+        ageing_seconds: AGEING_SECONDS,
+    })
+}

@@ -1,0 +1,111 @@
+//! A node's share of every service path. At SI 255-k a packet is on its way to stop k: the k-th
+//! function, or the egress port after the last. So on each box an index has one meaning:
+//! deliver, when the stop is here; hand on along the path's route, when it is not.
+
+use super::{tunnel_name, underlay_mtu};
+use crate::plan::{PathRecord, State};
+use crate::resource::End;
+use kc_agent_api::NodeName;
+use kc_forwarder_api::{Direction, Hop, NextHop, Path, PortName, SfName, Si, Spi};
+use std::collections::BTreeSet;
+
+/// SI a classifier starts with.
+const FIRST_SI: u8 = 255;
+
+/// 20 IP, 8 UDP, 8 VXLAN-GPE, 24 NSH with MD type 1, 14 inner Ethernet.
+const OVERHEAD: u16 = 74;
+/// IPv6 instead of IPv4 outside.
+const IPV6_EXTRA: u16 = 20;
+
+fn all(state: &State) -> impl Iterator<Item = &PathRecord> {
+    state.chains.values().flat_map(|chain| &chain.paths)
+}
+
+/// Interfaces where paths begin and end on `node`.
+pub(super) fn end_ports(state: &State, node: &NodeName) -> BTreeSet<PortName> {
+    all(state)
+        .flat_map(|path| [&path.spec.from, &path.spec.to])
+        .filter(|end| end.node == *node)
+        .map(|end| end.interface.clone())
+        .collect()
+}
+
+/// All path parts of `node`, in SPI order.
+pub(super) fn paths(state: &State, node: &NodeName) -> Vec<Path> {
+    let mut paths: Vec<_> = all(state)
+        .flat_map(|path| parts(state, path, node))
+        .collect();
+    paths.sort_by_key(|path| path.spi);
+    paths
+}
+
+/// The forward and the return part of one path.
+fn parts(state: &State, path: &PathRecord, node: &NodeName) -> Vec<Path> {
+    let mtu = mtu(state, path);
+    let there: Vec<_> = path.instances.iter().map(|i| i.name.as_str()).collect();
+    let forward = hops(node, &path.route, &there, Direction::Forward, &path.spec.to);
+    let mut parts = vec![(path.forward, forward)];
+    if let Some(reverse) = path.reverse {
+        let mut route = path.route.clone();
+        route.reverse();
+        route.iter_mut().for_each(|leg| leg.reverse());
+        let back: Vec<_> = there.into_iter().rev().collect();
+        let hops = hops(node, &route, &back, Direction::Reverse, &path.spec.from);
+        parts.push((reverse, hops));
+    }
+    let used = parts.into_iter().filter(|(_, hops)| !hops.is_empty());
+    used.map(|(spi, hops): (Spi, Vec<Hop>)| Path { spi, mtu, hops })
+        .collect()
+}
+
+/// `legs[k]` leads to stop k: function k, and after the last function the egress.
+fn hops(
+    node: &NodeName,
+    legs: &[Vec<NodeName>],
+    functions: &[&str],
+    direction: Direction,
+    egress: &End,
+) -> Vec<Hop> {
+    let hop = |(stop, leg): (usize, &Vec<NodeName>)| {
+        let si = FIRST_SI.checked_sub(u8::try_from(stop).ok()?)?;
+        let place = leg.iter().position(|passed| passed == node)?;
+        let to = match leg.get(place + 1) {
+            Some(next) => NextHop::Tunnel {
+                name: tunnel_name(next)?,
+            },
+            None => match functions.get(stop) {
+                Some(name) => NextHop::Function {
+                    name: SfName::new(*name).ok()?,
+                    direction,
+                },
+                None => NextHop::Egress {
+                    port: egress.interface.clone(),
+                },
+            },
+        };
+        Some(Hop {
+            si: Si::new(si).ok()?,
+            to,
+        })
+    };
+    legs.iter().enumerate().filter_map(hop).collect()
+}
+
+/// Largest inner IP packet; `None` while the path never leaves a box.
+fn mtu(state: &State, path: &PathRecord) -> Option<u16> {
+    let nodes = path.nodes();
+    if nodes.len() < 2 {
+        return None;
+    }
+    let records = nodes.iter().filter_map(|node| state.nodes.get(*node));
+    let room = records.map(|record| {
+        let ipv6 = record.vtep.is_some_and(|vtep| vtep.is_ipv6());
+        let overhead = if ipv6 {
+            OVERHEAD + IPV6_EXTRA
+        } else {
+            OVERHEAD
+        };
+        underlay_mtu(record).saturating_sub(overhead)
+    });
+    room.min()
+}
