@@ -5,7 +5,9 @@
 
 pub mod manifest;
 pub mod observation;
+pub mod placement;
 pub mod plan;
+pub mod render;
 pub mod resource;
 pub mod scheduler;
 pub mod simulate;
