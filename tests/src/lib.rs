@@ -1,1 +1,15 @@
-//! stub
+//! What end-to-end tests share: the programs under test, a playground that is taken away
+//! whatever happens, traffic, captures judged by tshark, and a look at what is left afterwards.
+//!
+//! Nothing here knows how the programs work inside; they are run the way a person runs them.
+
+pub mod capture;
+pub mod kc;
+pub mod namespace;
+pub mod playground;
+pub mod process;
+pub mod programs;
+pub mod remains;
+pub mod story;
+pub mod traffic;
+pub mod wait;

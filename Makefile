@@ -1,0 +1,83 @@
+# Recipes of K-Cluster. `make` alone lists them.
+
+CARGO ?= cargo
+TARGET ?= $(or $(CARGO_TARGET_DIR),target)
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+# What makes namespaces, mounts and engines runs as root; what is compiled does not.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
+AS_ROOT = $(if $(SUDO),CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUNNER='$(SUDO)')
+BOXES ?= 3
+BROKER ?= embedded
+
+# The functions run in an image that holds nothing else: no shared libraries. Other flags than
+# everything else is compiled with, so a directory of its own.
+STATIC = RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --package kc-function --target $(HOST) --target-dir $(TARGET)/static
+
+.PHONY: help build function playground playground-check playground-down test test-build unit e2e lint check bench cross setup-build
+
+help:
+	@echo 'make playground        build, then start three boxes on this machine and send requests through a chain'
+	@echo 'make playground-check  send the requests again and judge them'
+	@echo 'make playground-down   take all of it away'
+	@echo 'make test              every test, end-to-end ones included'
+	@echo 'make unit              the tests that need no playground'
+	@echo 'make e2e               the end-to-end test alone'
+	@echo 'make lint              format, clippy, docs, dependency policy'
+	@echo 'make check             lint and test'
+	@echo 'make build             release programs in $(TARGET)/release'
+	@echo 'make bench             benchmarks'
+	@echo 'make cross             programs for armv7 and aarch64, run under qemu'
+	@echo
+	@echo 'BOXES=3 and BROKER=embedded|mosquitto shape the playground.'
+
+setup-build:
+	@tests/setup.sh build
+
+build: setup-build function
+	$(CARGO) build --release --package kc-controller --package kc-agent --package kc-forwarder --bins
+	@install -m 755 $(TARGET)/static/$(HOST)/release/kc-function $(TARGET)/release/kc-function
+
+function: setup-build
+	$(STATIC) --release
+
+playground: build
+	@tests/setup.sh playground
+	@$(if $(filter mosquitto,$(BROKER)),tests/setup.sh test)
+	$(SUDO) $(TARGET)/release/kc playground up --boxes $(BOXES) --broker $(BROKER)
+
+playground-check:
+	$(SUDO) $(TARGET)/release/kc playground check
+
+playground-down:
+	$(SUDO) $(TARGET)/release/kc playground down
+
+test: unit e2e
+
+# All of the workspace at once, here and below: cargo would compile dependencies again for
+# another selection of packages.
+test-build: setup-build
+	@tests/setup.sh test
+	$(STATIC)
+	$(CARGO) build --workspace --bins --tests
+
+unit: test-build
+	$(AS_ROOT) $(CARGO) test --workspace
+
+e2e: test-build
+	$(AS_ROOT) KC_TEST_FUNCTION=$(abspath $(TARGET))/static/$(HOST)/debug/kc-function \
+	    $(CARGO) test --workspace --test e2e -- --nocapture
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; \
+	else echo 'lint: cargo-deny is not installed; the dependency policy (deny.toml) was not checked'; fi
+
+check: lint test
+
+bench:
+	$(CARGO) bench --workspace
+
+cross:
+	cross/build.sh

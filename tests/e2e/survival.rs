@@ -1,0 +1,105 @@
+//! What must not notice: containers and flows, while agents, controller and paths change.
+
+use anyhow::{Context, Result, ensure};
+use kc_tests::story::Story;
+use kc_tests::traffic::{Download, Probe, SERVER, all_passed};
+use kc_tests::{kc, process, wait};
+use nix::sys::signal::Signal;
+use std::fs::OpenOptions;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
+    story.step(
+        "agents and controller restart under a download, containers stay",
+        || {
+            let before = kc::containers()?;
+            ensure!(before.values().all(|id| !id.is_empty()), "{before:?}");
+            let download = Download::start(6_000_000, 500_000)?;
+            download.progress(300_000)?;
+            for node in ["box1", "box2", "box3"] {
+                restart(&format!("{node}/agent"), &format!("kcpg-{node}"))?;
+            }
+            download
+                .progress(500_000)
+                .context("after the agents' restart")?;
+            restart("hub/controller", "kcpg-hub")?;
+            download
+                .progress(500_000)
+                .context("after the controller's restart")?;
+            let ready = || {
+                let nodes = kc::run(&["get", "nodes", "-o", "json"])?;
+                Ok((nodes.out.matches("\"ready\"").count() == 3).then_some(()))
+            };
+            let ((), took) = wait::until("three ready boxes", Duration::from_secs(30), ready)?;
+            let (got, silence) = download.end()?;
+            ensure!(got > 6_000_000, "{got} octets of 6,000,000");
+            let after = kc::containers()?;
+            ensure!(after == before, "before {before:#?}\nafter {after:#?}");
+            Ok(format!(
+                "{got} octets, longest silence {} ms, boxes ready {} ms after the last restart",
+                silence.as_millis(),
+                took.as_millis()
+            ))
+        },
+    )?;
+    story.step(
+        "a path changes under continuous requests and none is lost",
+        || {
+            let before = kc::path("web")?;
+            let probe = Probe::start("kcpg-client", SERVER, 400, 20)?;
+            let manifest = std::fs::read_to_string("/run/kcluster-playground/manifests/web.yaml")?;
+            let other = manifest.replace(
+                "{algorithm: load-path-aware, lTh: 4}",
+                "{algorithm: shortest-path}",
+            );
+            ensure!(
+                other != manifest,
+                "the manifest names another scheduler:\n{manifest}"
+            );
+            kc::apply(scratch, "web.yaml", &other)?;
+            let ready = || {
+                let moved = kc::path("web")? != before;
+                Ok((moved && kc::chain("web")?["state"] == "Ready").then_some(()))
+            };
+            let ((), took) = wait::until("the other path", Duration::from_secs(20), ready)?;
+            kc::apply(scratch, "web.yaml", &manifest)?;
+            let report = probe.report()?;
+            all_passed(&report)?;
+            Ok(format!(
+                "{} requests, longest gap {} ms, switched in {} ms",
+                report["ok"],
+                report["max-gap-ms"],
+                took.as_millis()
+            ))
+        },
+    )
+}
+
+/// Kills a daemon and starts it again as it was started.
+fn restart(role: &str, namespace: &str) -> Result<()> {
+    let pid = process::of(role)?;
+    let start = process::how(pid)?;
+    process::signal(pid, Signal::SIGKILL)?;
+    let gone = || Ok((!process::alive(pid)).then_some(()));
+    wait::until("the end of the process", Duration::from_secs(5), gone)?;
+    let (program, arguments) = start.command.split_first().context("no command line")?;
+    let log = format!(
+        "/run/kcluster-playground/logs/{}.log",
+        role.replace('/', "-")
+    );
+    let log = OpenOptions::new().append(true).open(log)?;
+    let other = log.try_clone()?;
+    kc_tests::namespace::inside(namespace, || {
+        Command::new("setsid")
+            .arg(program)
+            .args(arguments)
+            .envs(start.environment)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(other)
+            .spawn()
+    })??;
+    Ok(())
+}
