@@ -1,0 +1,14 @@
+//! The pipeline from outside: frames in, frames out, every counter. No sockets, no clock.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod frames;
+mod limits;
+mod offload;
+mod overlay;
+mod path;
+mod proxy;
+mod random;
+mod refusals;
+mod tables;
+mod world;

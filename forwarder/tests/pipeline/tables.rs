@@ -1,0 +1,205 @@
+//! Tables that contradict themselves are refused, and the message says what would be right.
+
+use crate::path::BOX1;
+use crate::world::tables;
+use kc_forwarder::pipeline::Compiled;
+
+#[track_caller]
+fn refused(toml: &str, message: &str) {
+    let error = Compiled::new(tables(toml)).map(|_| ()).unwrap_err();
+    assert_eq!(error.to_string(), message);
+}
+
+/// BOX1 with one thing written differently.
+#[track_caller]
+fn changed(from: &str, to: &str, message: &str) {
+    assert!(BOX1.contains(from));
+    refused(&BOX1.replacen(from, to, 1), message);
+}
+
+#[test]
+fn an_unknown_name_is_answered_with_the_nearest_one() {
+    changed(
+        "function = { name = \"fw\" }",
+        "function = { name = \"fvv\" }",
+        "path 10 at SI 255 refers to function fvv, which the tables do not define; did you mean fw?",
+    );
+    changed(
+        "tunnel = { name = \"box2\" }",
+        "tunnel = { name = \"box3\" }",
+        "path 10 at SI 254 refers to tunnel box3, which the tables do not define; did you mean box2?",
+    );
+    changed(
+        "outside = \"fw-b\"",
+        "outside = \"fw_b\"",
+        "function fw refers to port fw_b, which the tables do not define; did you mean fw-b?",
+    );
+    changed(
+        "egress = { port = \"client\" }",
+        "segment = { vni = 5 }",
+        "path 11 at SI 253 refers to segment 5, which the tables do not define",
+    );
+    changed(
+        "match = { port = \"client\" }",
+        "match = { port = \"cleint\" }",
+        "rule \"out\" refers to port cleint, which the tables do not define; did you mean client?",
+    );
+}
+
+#[test]
+fn names_and_indices_are_unique() {
+    changed(
+        "name = \"fw-b\"",
+        "name = \"fw-a\"",
+        "port fw-a is defined twice; names and VNIs must be unique",
+    );
+    changed(
+        "{ si = 254, to = { tunnel",
+        "{ si = 255, to = { tunnel",
+        "path 10 has two next hops at SI 255; (SPI, SI) must be unique",
+    );
+    changed(
+        "name = \"fw-b\"",
+        "name = \"fw-b\"\ninterface = \"client\"",
+        "ports client and fw-b both use interface client; an interface serves one port",
+    );
+    refused(
+        "segments = [{ vni = 5 }, { vni = 5 }]",
+        "segment 5 is defined twice; names and VNIs must be unique",
+    );
+    refused(
+        "rules = [{ name = \"a\", action = \"drop\" }, { name = \"a\", action = \"drop\" }]",
+        "rule a is defined twice; names and VNIs must be unique",
+    );
+}
+
+#[test]
+fn a_port_has_one_meaning() {
+    changed(
+        "outside = \"fw-b\"",
+        "outside = \"fw-a\"",
+        "port fw-a is already a leg of function fw and cannot also be a leg of function fw",
+    );
+    changed(
+        "egress = { port = \"client\" }",
+        "egress = { port = \"fw-a\" }",
+        "port fw-a is already a leg of function fw and cannot also be the egress of path 11 at SI 253",
+    );
+    changed(
+        "match = { port = \"client\" }",
+        "match = { port = \"fw-b\" }",
+        "port fw-b is already a leg of function fw and cannot also be the ingress port of rule \"out\"",
+    );
+    refused(
+        "ports = [{ name = \"a\" }]\nsegments = [{ vni = 5, ports = [\"a\"] }, { vni = 6, ports = [\"a\"] }]",
+        "port a is already a member of segment 5 and cannot also be a member of segment 6",
+    );
+}
+
+#[test]
+fn tunnels_and_peers_need_an_underlay_of_their_family() {
+    changed(
+        "[underlay]\n    address = \"192.168.50.1\"",
+        "",
+        "tunnel box2 needs an underlay, and the tables have none; add [underlay] with this box's VTEP address",
+    );
+    refused(
+        "segments = [{ vni = 5, peers = [\"10.0.0.1\"] }]",
+        "segment 5 needs an underlay, and the tables have none; add [underlay] with this box's VTEP address",
+    );
+    changed(
+        "remote = \"192.168.50.2\"",
+        "remote = \"fd00::2\"",
+        "tunnel box2 leads to fd00::2, but the underlay's address is 192.168.50.1; both must be IPv4 or both IPv6",
+    );
+    changed(
+        "remote = \"192.168.50.2\"",
+        "remote = \"192.168.50.1\"",
+        "tunnel box2 has VTEP address 192.168.50.1, which must be another box's unicast address",
+    );
+    changed(
+        "address = \"192.168.50.1\"",
+        "address = \"0.0.0.0\"",
+        "the underlay has VTEP address 0.0.0.0, which must be another box's unicast address",
+    );
+    changed(
+        "address = \"192.168.50.1\"",
+        "address = \"192.168.50.1\"\nmtu = 100",
+        "the underlay has an MTU of 100; at least 512 octets are needed",
+    );
+}
+
+#[test]
+fn a_path_starts_where_it_has_a_hop_and_ends_before_si_runs_out() {
+    changed(
+        "spi = 10, si = 255",
+        "spi = 10, si = 253",
+        "rule \"out\" sends to path 10 at SI 253, which has no next hop here; did you mean SI 255?",
+    );
+    changed(
+        "spi = 10, si = 255",
+        "spi = 99, si = 255",
+        "rule \"out\" sends to path 99 at SI 255, which has no next hop here",
+    );
+    changed(
+        "{ si = 254, to = { function",
+        "{ si = 0, to = { function",
+        "path 11 at SI 0 leads to a function, but SI 0 cannot be decremented; start the path at a higher SI",
+    );
+}
+
+#[test]
+fn a_rule_that_can_never_match_is_a_mistake() {
+    let with = |matches: &str| {
+        format!("rules = [{{ name = \"r\", match = {{ {matches} }}, action = \"drop\" }}]")
+    };
+    refused(
+        &with("vlan = 4095"),
+        "rule \"r\" matches VLAN 4095; VLANs are 1 to 4094, and 0 stands for untagged frames",
+    );
+    refused(
+        &with("source = \"10.0.0.0/8\", destination = \"fd00::/8\""),
+        "rule \"r\" can never match: source and destination are of different address families",
+    );
+    refused(
+        &with("protocol = \"icmp\", source-ports = 7"),
+        "rule \"r\" can never match: only tcp, udp and sctp have ports",
+    );
+    refused(
+        &with("ethertype = 2054, protocol = \"tcp\""),
+        "rule \"r\" can never match: the ethertype carries no such IP packet",
+    );
+    refused(
+        &with("ethertype = 0x86dd, source = \"10.0.0.0/8\""),
+        "rule \"r\" can never match: the ethertype carries no such IP packet",
+    );
+}
+
+#[test]
+fn static_entries_are_for_members_and_for_single_stations() {
+    let with = |entries: &str| {
+        format!(
+            "ports = [{{ name = \"a\" }}, {{ name = \"b\" }}]\nunderlay = {{ address = \"10.0.0.1\" }}\nsegments = [{{ vni = 5, ports = [\"a\"], entries = [{entries}] }}]"
+        )
+    };
+    refused(
+        &with("{ mac = \"02:00:00:00:00:01\", port = \"b\" }"),
+        "segment 5 places 02:00:00:00:00:01 behind port b, which is no member of the segment; add it to its ports",
+    );
+    refused(
+        &with("{ mac = \"03:00:00:00:00:01\", port = \"a\" }"),
+        "segment 5 has MAC address 03:00:00:00:00:01, which must be a unicast address",
+    );
+    refused(
+        &with(
+            "{ mac = \"02:00:00:00:00:01\", port = \"a\" }, { mac = \"02:00:00:00:00:01\", peer = \"10.0.0.2\" }",
+        ),
+        "segment 5 has two static entries for 02:00:00:00:00:01; keep the one that is right",
+    );
+}
+
+#[test]
+fn empty_tables_are_sound() {
+    let compiled = Compiled::new(tables("generation = 7")).unwrap();
+    assert_eq!((compiled.generation(), compiled.ports().len()), (7, 0));
+}
