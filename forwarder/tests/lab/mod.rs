@@ -301,22 +301,16 @@ pub(crate) struct Forwarder {
 }
 
 impl Forwarder {
-    /// Starts a forwarder in `namespace` with `tables` (TOML) and waits until it answers and all
-    /// its ports are up.
+    /// Starts a forwarder in `namespace` with `tables` (TOML) and waits until all its ports
+    /// are up.
     pub(crate) fn start(lab: &Lab, namespace: &Namespace, name: &str, tables: &str) -> Self {
         let file = lab.folder().join(format!("{name}.toml"));
         std::fs::write(&file, tables).unwrap();
         let socket = lab.folder().join(format!("{name}.sock"));
-        let forwarder = Self::launch(namespace, file, socket);
-        let up = |client: &mut Client| {
-            let status = client.status().unwrap();
-            status.generation > 0 && status.ports.iter().all(|port| port.state == PortState::Up)
-        };
-        forwarder.wait(up, "all ports up");
-        forwarder
+        Self::launch(namespace, file, socket)
     }
 
-    /// Starts a forwarder again, on the file and socket of a former one.
+    /// Starts a forwarder again, on the file and socket of a former one, and waits as above.
     pub(crate) fn launch(namespace: &Namespace, file: PathBuf, socket: PathBuf) -> Self {
         let mut command = namespace.command(FORWARDER);
         command
@@ -338,6 +332,11 @@ impl Forwarder {
             assert!(begin.elapsed() < PATIENCE, "the forwarder does not answer");
             std::thread::sleep(Duration::from_millis(2));
         }
+        let up = |client: &mut Client| {
+            let status = client.status().unwrap();
+            status.generation > 0 && status.ports.iter().all(|port| port.state == PortState::Up)
+        };
+        forwarder.wait(up, "all ports up");
         forwarder
     }
 
