@@ -43,20 +43,18 @@ impl Run<'_> {
             vlan::push(&mut frame, tci);
             shift = frame.len() - before;
         }
+        if let Checksum::Partial { start, offset } = frame.offload.checksum {
+            let start = usize::from(start) + shift;
+            finish_partial(frame.bytes_mut(), start, usize::from(offset));
+        }
         let Some(packet) = Packet::parse(frame.bytes()) else {
             self.drop(frame, DropReason::Truncated);
             return None;
         };
-        match frame.offload.checksum {
-            Checksum::Complete => {}
-            Checksum::Unknown => finish_unknown(&mut frame, &packet),
-            Checksum::Partial { start, offset } => {
-                finish_partial(
-                    frame.bytes_mut(),
-                    usize::from(start) + shift,
-                    usize::from(offset),
-                );
-            }
+        if frame.offload.checksum == Checksum::Unknown
+            && let Some(ip) = frame.bytes_mut().get_mut(packet.l2_len..)
+        {
+            checksum::finish(ip);
         }
         frame.offload.checksum = Checksum::Complete;
         Some((frame, packet))

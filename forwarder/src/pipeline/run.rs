@@ -3,7 +3,7 @@
 
 use super::state::{State, TunnelId};
 use super::{Egress, Outputs, PortIndex};
-use crate::frame::Frame;
+use crate::frame::{Checksum, Frame, Offload};
 use crate::tables::{Compiled, Role};
 use kc_forwarder_api::DropReason;
 use std::net::IpAddr;
@@ -61,8 +61,7 @@ impl Run<'_> {
             return self.drop(frame, DropReason::PortDown);
         };
         state.traffic.tx.add(frame.len());
-        self.state.balance.sent += 1;
-        self.out.frames.push((Egress::Port(port), frame));
+        self.hand_out(Egress::Port(port), frame);
     }
 
     /// The end of a frame that leaves by a tunnel.
@@ -83,6 +82,15 @@ impl Run<'_> {
         if let Some(traffic) = self.state.tunnels.at(id) {
             traffic.tx.add(frame.len());
         }
+        self.hand_out(egress, frame);
+    }
+
+    fn hand_out(&mut self, egress: Egress, mut frame: Frame) {
+        // What is finished here is nobody's to finish again.
+        frame.offload = Offload {
+            checksum: Checksum::Complete,
+            ..Offload::default()
+        };
         self.state.balance.sent += 1;
         self.out.frames.push((egress, frame));
     }

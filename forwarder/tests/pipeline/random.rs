@@ -1,1 +1,298 @@
-//! x
+//! Whatever the tables and whatever the frames: no panic, no frame lost or counted twice,
+//! nothing longer than its link, and an end.
+
+use crate::any_tables::{any_tables, vtep};
+use crate::frames::{Flow, WEB, arp_reply, arp_request, gpe, nsh, vxlan};
+use crate::world::mac_of;
+use fastrand::Rng;
+use kc_forwarder::frame::{Checksum, Frame, Gso, GsoKind, Offload};
+use kc_forwarder::pipeline::{Compiled, Egress, Ingress, Outputs, Pipeline, PortIndex, PortInfo};
+use kc_forwarder::wire::summary::Summary;
+use kc_forwarder_api::{DropReason, Tables};
+use proptest::prelude::*;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+const V6: Flow = Flow {
+    source: ("fd00::1", 40_000),
+    destination: ("fd00::2", 80),
+};
+
+/// Frames that make sense, to start from.
+fn inner(rng: &mut Rng) -> Vec<u8> {
+    let flow = *rng.choice(&[WEB, WEB.back(), V6, V6.back()]).unwrap();
+    let octets = *rng.choice(&[0, 1, 100, 500, 1400, 3_000, 20_000]).unwrap();
+    let mut frame = match rng.u8(0..6) {
+        0 => arp_request(),
+        1 => arp_reply(),
+        2 => flow.tcp(0x02, &[2, 4, 5, 0xb4], &[]),
+        3 => flow.tcp(0x98, &[], &vec![7; octets]),
+        _ => flow.udp(&vec![7; octets]),
+    };
+    if rng.u8(0..3) == 0 && frame[12] == 8 {
+        frame[20] &= !0x40;
+    }
+    if rng.u8(0..5) == 0 {
+        frame.splice(12..12, [0x81, 0, 0, 7]);
+    }
+    frame
+}
+
+/// Damages a frame, or not.
+fn mutate(rng: &mut Rng, frame: &mut Vec<u8>) {
+    for _ in 0..rng.u8(0..4) {
+        match rng.u8(0..8) {
+            0 => frame.truncate(rng.usize(0..=frame.len())),
+            1 => frame.extend((0..rng.usize(0..64)).map(|_| 0xa5)),
+            2 => frame.clear(),
+            _ if !frame.is_empty() => {
+                // Headers are where it hurts.
+                let place = rng.usize(0..frame.len().min(100));
+                frame[place] = *rng
+                    .choice(&[0, 1, 0x7f, 0x80, 0xff, rng.clone().u8(..)])
+                    .unwrap();
+            }
+            _ => {}
+        }
+    }
+}
+
+fn offload(rng: &mut Rng) -> Offload {
+    let kind = *rng
+        .choice(&[GsoKind::Tcp, GsoKind::Udp, GsoKind::Other])
+        .unwrap();
+    let (start, offset) = (rng.u16(0..100), rng.u16(0..20));
+    Offload {
+        vlan: (rng.u8(0..8) == 0).then(|| rng.u16(..)),
+        checksum: *rng
+            .choice(&[
+                Checksum::Unknown,
+                Checksum::Complete,
+                Checksum::Partial { start, offset },
+            ])
+            .unwrap(),
+        gso: (rng.u8(0..4) == 0).then(|| Gso {
+            size: rng.u16(0..1500).max(rng.u16(0..100)),
+            kind,
+        }),
+    }
+}
+
+/// A pipeline, and what is known about its links.
+struct Subject {
+    pipeline: Pipeline,
+    tables: Tables,
+    out: Outputs,
+    batch: Vec<Frame>,
+    mtus: Vec<u16>,
+}
+
+impl Subject {
+    fn new(seed: u64, rng: &mut Rng) -> Self {
+        let tables = any_tables(seed);
+        let compiled = Compiled::new(tables.clone()).unwrap();
+        let pipeline = Pipeline::new(Arc::new(compiled));
+        let (out, batch, mtus) = (Outputs::default(), Vec::new(), Vec::new());
+        let mut subject = Self {
+            pipeline,
+            tables,
+            out,
+            batch,
+            mtus,
+        };
+        subject.ports_up(rng);
+        subject
+    }
+
+    fn install(&mut self, seed: u64, rng: &mut Rng) {
+        self.tables = any_tables(seed);
+        self.pipeline
+            .install(Arc::new(Compiled::new(self.tables.clone()).unwrap()));
+        self.ports_up(rng);
+    }
+
+    fn ports_up(&mut self, rng: &mut Rng) {
+        self.mtus.clear();
+        for (number, port) in (0..).zip(&self.tables.ports) {
+            let mtu = rng.u16(300..2_000);
+            self.mtus.push(port.mtu.map_or(mtu, |own| own.min(mtu)));
+            let (port, up) = (PortIndex(number), rng.u8(0..16) != 0);
+            self.pipeline.set_port(
+                port,
+                PortInfo {
+                    up,
+                    mtu,
+                    mac: mac_of(port),
+                },
+            );
+        }
+    }
+
+    fn step(&mut self, now_ms: u64, rng: &mut Rng) {
+        let v6 = self.tables.underlay.as_ref().unwrap().address.is_ipv6();
+        let ports = u16::try_from(self.tables.ports.len()).unwrap();
+        let mut bytes = inner(rng);
+        if rng.bool() {
+            mutate(rng, &mut bytes);
+        }
+        let remote = vtep(rng.u8(2..6), v6);
+        let (ingress, mut bytes) = match rng.u8(0..6) {
+            0 => {
+                let ttl = *rng.choice(&[63, 0, 1, 2]).unwrap();
+                let packet = nsh(rng.u32(0..5), 255 - rng.u8(0..5), ttl, [3; 16], &bytes);
+                (Ingress::Gpe { remote }, gpe(rng.u32(1..4), &packet))
+            }
+            1 => (Ingress::Vxlan { remote }, vxlan(rng.u32(1..4), &bytes)),
+            2 => {
+                let mut aware = vec![2, 0xff, 0, 0, 0, 0, 2, 0, 0, 0, 9, 9, 0x89, 0x4f];
+                aware.extend(nsh(rng.u32(0..5), 255 - rng.u8(0..5), 63, [3; 16], &bytes));
+                (Ingress::Port(PortIndex(rng.u16(0..=ports))), aware)
+            }
+            _ => (Ingress::Port(PortIndex(rng.u16(0..=ports))), bytes),
+        };
+        if rng.bool() {
+            mutate(rng, &mut bytes);
+        }
+        let mut frame = Frame::copy_of(&bytes);
+        if matches!(ingress, Ingress::Port(_)) && rng.bool() {
+            frame.offload = offload(rng);
+        }
+        self.batch.push(frame);
+        self.pipeline
+            .process(now_ms, ingress, &mut self.batch, &mut self.out);
+        self.judge();
+    }
+
+    /// Checks what came out, and takes it.
+    fn judge(&mut self) {
+        assert!(self.batch.is_empty());
+        assert!(
+            self.pipeline.balance().holds(),
+            "{:?}",
+            self.pipeline.balance()
+        );
+        let underlay = self.tables.underlay.as_ref().unwrap();
+        let outer = if underlay.address.is_ipv4() { 28 } else { 48 };
+        for (egress, frame) in self.out.frames.drain(..) {
+            match egress {
+                Egress::Port(port) => {
+                    let summary = Summary::of(frame.bytes(), None);
+                    let mtu = usize::from(self.mtus[usize::from(port.0)]);
+                    let head = &frame.bytes()[..frame.len().min(48)];
+                    assert!(
+                        frame.len() - summary.l3 <= mtu,
+                        "{} octets on {mtu}: {head:02x?}",
+                        frame.len()
+                    );
+                }
+                Egress::Gpe { remote, .. } | Egress::Vxlan { remote, .. } => {
+                    assert!(frame.len() + outer <= usize::from(underlay.mtu));
+                    assert_eq!(remote.is_ipv4(), underlay.address.is_ipv4());
+                    assert_ne!(remote, SocketAddr::new(underlay.address, remote.port()));
+                }
+            }
+            assert_eq!((frame.offload.gso, frame.offload.vlan), (None, None));
+            self.out.pool.give(frame);
+        }
+    }
+}
+
+/// Frames through tables that change now and then.
+fn run(seed: u64, frames: u64, per_table: u64) -> Pipeline {
+    let rng = &mut Rng::with_seed(seed);
+    let mut subject = Subject::new(seed, rng);
+    for number in 1..=frames {
+        let now_ms = number * 3;
+        if number % per_table == 0 {
+            let seed = rng.u64(..);
+            subject.install(seed, rng);
+        }
+        if number % 97 == 0 {
+            subject.pipeline.expire(now_ms);
+            let _ = subject.pipeline.counters();
+        }
+        subject.step(now_ms, rng);
+    }
+    subject.pipeline
+}
+
+#[test]
+fn a_million_mutated_frames_end_well() {
+    let threads = (0..2).map(|seed| std::thread::spawn(move || run(seed, 500_000, 500)));
+    for thread in threads.collect::<Vec<_>>() {
+        let pipeline = thread.join().unwrap();
+        let balance = pipeline.balance();
+        assert_eq!(balance.received, 500_000);
+        assert!(
+            balance.sent > 50_000 && balance.dropped > 50_000,
+            "{balance:?}"
+        );
+        assert!(
+            balance.segmented > 1_000 && balance.generated > 100,
+            "{balance:?}"
+        );
+        assert!(balance.replicated > 1_000, "{balance:?}");
+        let drops = pipeline.counters().drops;
+        assert!(drops.len() > 15, "{drops:?}");
+        assert_eq!(drops.values().sum::<u64>(), balance.dropped);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_tables_and_any_frames_keep_the_balance(seed in any::<u64>()) {
+        run(seed, 200, 67);
+    }
+
+    #[test]
+    fn pure_noise_does_no_harm(seed in any::<u64>(), noise in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let rng = &mut Rng::with_seed(seed);
+        let mut subject = Subject::new(seed, rng);
+        let remote = vtep(2, subject.tables.underlay.as_ref().unwrap().address.is_ipv6());
+        let ports = u16::try_from(subject.tables.ports.len()).unwrap();
+        let ports = (0..ports).map(|port| Ingress::Port(PortIndex(port)));
+        for ingress in ports.chain([Ingress::Gpe { remote }, Ingress::Vxlan { remote }]) {
+            subject.batch.push(Frame::copy_of(&noise));
+            subject.pipeline.process(1, ingress, &mut subject.batch, &mut subject.out);
+            subject.judge();
+        }
+    }
+}
+
+#[test]
+fn what_the_kernel_refuses_counts_as_dropped() {
+    let rng = &mut Rng::with_seed(1);
+    let mut subject = Subject::new(1, rng);
+    for number in 0..2_000 {
+        let before = subject.pipeline.balance();
+        let ingress = Ingress::Port(PortIndex(rng.u16(0..3)));
+        subject.batch.push(Frame::copy_of(&inner(rng)));
+        subject
+            .pipeline
+            .process(number, ingress, &mut subject.batch, &mut subject.out);
+        for (egress, frame) in subject.out.frames.drain(..) {
+            subject
+                .pipeline
+                .refused(egress, DropReason::TxFull, 1, frame.len() as u64);
+        }
+        let balance = subject.pipeline.balance();
+        assert!(balance.holds());
+        assert_eq!(balance.sent, before.sent);
+    }
+    let counters = subject.pipeline.counters();
+    assert!(counters.drops[&DropReason::TxFull] > 0);
+    assert!(
+        counters
+            .ports
+            .iter()
+            .all(|port| (port.tx_packets, port.tx_bytes) == (0, 0))
+    );
+    assert!(
+        counters
+            .tunnels
+            .iter()
+            .all(|tunnel| (tunnel.tx_packets, tunnel.tx_bytes) == (0, 0))
+    );
+}

@@ -1,0 +1,226 @@
+//! Tables of every shape that is sound, drawn from a seed.
+
+use fastrand::Rng;
+use kc_forwarder_api::{
+    Action, Attachment, Backend, Direction, Function, Hop, MacAddr, Match, Metadata, NextHop, Path,
+    Port, PortName, PortRange, Protocol, Rule, Segment, SfName, Si, Spi, StaticEntry, Tables,
+    Tunnel, TunnelName, Underlay, Vni,
+};
+use std::net::IpAddr;
+
+/// Remote VTEPs that tables may name.
+pub(crate) fn vtep(number: u8, v6: bool) -> IpAddr {
+    if v6 {
+        IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, u16::from(number)])
+    } else {
+        IpAddr::from([192, 168, 50, number])
+    }
+}
+
+fn port_name(number: usize) -> PortName {
+    PortName::new(format!("p{number}")).unwrap()
+}
+
+fn si(number: usize) -> Si {
+    Si::new(u8::try_from(number).unwrap()).unwrap()
+}
+
+fn spi(number: u32) -> Spi {
+    Spi::new(number).unwrap()
+}
+
+fn vni(number: u32) -> Vni {
+    Vni::new(number).unwrap()
+}
+
+/// Numbers of what the tables hold, so that everything refers to something.
+struct Shape {
+    /// Ports that are nobody's leg.
+    access: usize,
+    functions: usize,
+    tunnels: usize,
+    segments: usize,
+    v6: bool,
+}
+
+/// Sound tables for `seed`.
+pub(crate) fn any_tables(seed: u64) -> Tables {
+    let rng = &mut Rng::with_seed(seed);
+    let shape = Shape {
+        access: rng.usize(1..5),
+        functions: rng.usize(0..4),
+        tunnels: rng.usize(0..3),
+        segments: rng.usize(0..3),
+        v6: rng.bool(),
+    };
+    let mut tables = Tables {
+        generation: seed,
+        ..Tables::default()
+    };
+    let mtu = rng.u16(512..2000);
+    tables.underlay = Some(Underlay {
+        address: vtep(1, shape.v6),
+        mtu,
+        gpe_port: 4790,
+        vxlan_port: 4789,
+    });
+    for number in 0..shape.access + 2 * shape.functions {
+        let mtu = rng.bool().then(|| rng.u16(68..3000));
+        let (name, interface, backend) = (port_name(number), None, Backend::Auto);
+        tables.ports.push(Port {
+            name,
+            interface,
+            backend,
+            mtu,
+        });
+    }
+    for number in 0..shape.tunnels {
+        let name = TunnelName::new(format!("t{number}")).unwrap();
+        let remote = vtep(rng.u8(2..5), shape.v6);
+        tables.tunnels.push(Tunnel {
+            name,
+            remote,
+            vni: vni(rng.u32(1..4)),
+            port: None,
+        });
+    }
+    for number in 0..shape.functions {
+        let name = SfName::new(format!("f{number}")).unwrap();
+        let leg = shape.access + 2 * number;
+        let (port, mac) = (port_name(leg), MacAddr([2, 0, 0, 0, 9, 9]));
+        let attachment = match rng.u8(0..4) {
+            0 => Attachment::OneLeg { port, mac },
+            1 => Attachment::NshAware { port, mac },
+            _ => Attachment::TwoLeg {
+                inside: port,
+                outside: port_name(leg + 1),
+            },
+        };
+        tables.functions.push(Function { name, attachment });
+    }
+    for number in 0..shape.segments {
+        let ports = (0..shape.access)
+            .filter(|port| port % 3 == number)
+            .map(port_name)
+            .collect();
+        let peers = (2..5)
+            .filter(|_| rng.bool())
+            .map(|peer| vtep(peer, shape.v6))
+            .collect();
+        let mut entries = Vec::new();
+        if rng.bool() {
+            let mac = MacAddr([2, 0, 0, 0, 0, 2]);
+            entries.push(StaticEntry::Remote {
+                mac,
+                peer: vtep(4, shape.v6),
+            });
+        }
+        let vni = vni(u32::try_from(number).unwrap() + 1);
+        tables.segments.push(Segment {
+            vni,
+            ports,
+            peers,
+            entries,
+            ageing_seconds: rng.u32(0..3),
+        });
+    }
+    for number in 0..rng.u32(0..5) {
+        tables.paths.push(any_path(rng, &shape, number));
+    }
+    for number in 0..rng.usize(0..8) {
+        let action = any_action(rng, &shape, &tables.paths);
+        let matches = any_match(rng, &shape);
+        tables.rules.push(Rule {
+            name: format!("r{number}"),
+            matches,
+            action,
+        });
+    }
+    tables
+}
+
+fn any_path(rng: &mut Rng, shape: &Shape, number: u32) -> Path {
+    let hops = (0..rng.usize(1..5)).map(|place| {
+        let to = match rng.u8(0..6) {
+            0..3 if shape.functions > 0 => NextHop::Function {
+                name: SfName::new(format!("f{}", rng.usize(0..shape.functions))).unwrap(),
+                direction: if rng.bool() {
+                    Direction::Forward
+                } else {
+                    Direction::Reverse
+                },
+            },
+            0..4 if shape.tunnels > 0 => NextHop::Tunnel {
+                name: TunnelName::new(format!("t{}", rng.usize(0..shape.tunnels))).unwrap(),
+            },
+            4 if shape.segments > 0 => NextHop::Segment {
+                vni: vni(rng.u32(0..u32::try_from(shape.segments).unwrap()) + 1),
+            },
+            _ => NextHop::Egress {
+                port: port_name(rng.usize(0..shape.access)),
+            },
+        };
+        Hop {
+            si: si(255 - place),
+            to,
+        }
+    });
+    let hops = hops.collect();
+    let mtu = rng.bool().then(|| rng.u16(68..2000));
+    Path {
+        spi: spi(number),
+        mtu,
+        hops,
+    }
+}
+
+fn any_action(rng: &mut Rng, shape: &Shape, paths: &[Path]) -> Action {
+    match rng.u8(0..8) {
+        0 => Action::Drop,
+        1 => Action::Egress {
+            port: port_name(rng.usize(0..shape.access)),
+        },
+        2 if shape.segments > 0 => Action::Segment {
+            vni: vni(rng.u32(0..u32::try_from(shape.segments).unwrap()) + 1),
+        },
+        _ => match rng.choice(paths) {
+            Some(path) => {
+                let hop = rng.choice(&path.hops).unwrap();
+                let context = [rng.u32(..); 4];
+                let metadata = if rng.bool() {
+                    Metadata::Md2
+                } else {
+                    Metadata::Md1 { context }
+                };
+                Action::Path {
+                    spi: path.spi,
+                    si: hop.si,
+                    metadata,
+                }
+            }
+            None => Action::Drop,
+        },
+    }
+}
+
+fn any_match(rng: &mut Rng, shape: &Shape) -> Match {
+    let mut sometimes = |chance: u8| rng.u8(0..chance) == 0;
+    let mut matches = Match::default();
+    if sometimes(2) {
+        matches.protocol = Some(Protocol::UDP);
+        matches.destination_ports = PortRange::new(50, 100);
+    }
+    if sometimes(3) {
+        matches.source = Some("10.0.0.0/24".parse().unwrap());
+    }
+    if sometimes(4) {
+        matches.vlan = Some(0);
+    }
+    if sometimes(5) {
+        matches.source_mac = Some(MacAddr([2, 0, 0, 0, 0, 1]));
+    }
+    if sometimes(3) {
+        matches.port = Some(port_name(rng.usize(0..shape.access)));
+    }
+    matches
+}
