@@ -57,6 +57,16 @@ pub(super) fn parse(header: &[u8; VNET_HEADER]) -> Offload {
     }
 }
 
+/// A frame that nobody may forward, for the pipeline to count: the kernel could not describe it,
+/// or it was longer than any buffer.
+pub(super) fn refused(mut frame: Frame) -> Frame {
+    frame.offload.gso = Some(Gso {
+        size: 0,
+        kind: GsoKind::Other,
+    });
+    frame
+}
+
 /// Notes a tag that the kernel took out: a customer tag goes beside the frame, any other kind
 /// back into it, since only the former has a place there.
 pub(super) fn note_tag(frame: &mut Frame, tpid: u16, tci: u16) {

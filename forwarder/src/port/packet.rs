@@ -6,7 +6,7 @@
 use super::facts::Facts;
 use super::mmsg::{self, BATCH, Kind};
 use super::{PacketPort, PortError, SendReport, offload, socket};
-use crate::frame::{Frame, Gso, GsoKind, Pool};
+use crate::frame::{Frame, Pool};
 use kc_forwarder_api::{Backend, MacAddr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -36,16 +36,6 @@ impl PacketSocket {
     }
 }
 
-/// A frame that nobody may forward, for the pipeline to count: the kernel could not describe it,
-/// or it was longer than any buffer.
-fn refused_super_frame(mut frame: Frame) -> Frame {
-    frame.offload.gso = Some(Gso {
-        size: 0,
-        kind: GsoKind::Other,
-    });
-    frame
-}
-
 impl PacketPort for PacketSocket {
     fn receive(
         &mut self,
@@ -64,7 +54,7 @@ impl PacketPort for PacketSocket {
                     offload::note_tag(&mut frame, tpid, tci);
                 }
                 batch.push(if message.cut {
-                    refused_super_frame(frame)
+                    offload::refused(frame)
                 } else {
                     frame
                 });
@@ -80,7 +70,7 @@ impl PacketPort for PacketSocket {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // A super-frame of a kind that virtio_net_hdr has no number for: it is gone.
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                    batch.push(refused_super_frame(pool.take()));
+                    batch.push(offload::refused(pool.take()));
                     total += 1;
                 }
                 Err(_) if total > 0 => break,

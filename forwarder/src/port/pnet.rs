@@ -124,7 +124,10 @@ impl PacketPort for PnetChannel {
                     io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => break,
                     io::ErrorKind::Interrupted => {}
                     // A super-frame of a kind that virtio_net_hdr has no number for: it is gone.
-                    io::ErrorKind::InvalidInput => {}
+                    io::ErrorKind::InvalidInput => {
+                        batch.push(offload::refused(pool.take()));
+                        total += 1;
+                    }
                     _ if total > 0 => break,
                     // pnet answers so when poll reports an error and no data: ask for the error.
                     _ => return Err(self.socket_error().unwrap_or(error)),
