@@ -3,12 +3,19 @@
 //! The deciding half (resources, manifest, topology, scheduler, placement, render, plan) is
 //! pure: no clock, socket, file or task in it. The rest is shell around it.
 
+pub mod cli;
+pub mod execute;
+pub mod http;
 pub mod manifest;
+pub mod mqtt;
 pub mod observation;
 pub mod placement;
 pub mod plan;
+pub mod playground;
 pub mod render;
 pub mod resource;
 pub mod scheduler;
 pub mod simulate;
+pub mod store;
 pub mod topology;
+pub mod views;

@@ -1,2 +1,177 @@
-//! stub
-fn main() {}
+//! `kc-controller`: opens the store, starts the run loop, serves the API.
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, Parser, Subcommand};
+use kc_agent_api::DomainName;
+use kc_controller::execute::Engine;
+use kc_controller::http::{self, App, Listen, Listener, Token};
+use kc_controller::mqtt;
+use kc_controller::store::Store;
+use kc_mqtt::Link;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+/// How long answers under way and unacknowledged documents may take at the end.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Controller of a K-Cluster domain.
+#[derive(Debug, Parser)]
+#[command(name = "kc-controller", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the controller
+    Run(RunArgs),
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Administrative domain: which boxes are ours
+    #[arg(long, default_value = "lab", env = "KC_CONTROLLER_DOMAIN")]
+    domain: DomainName,
+    /// MQTT broker
+    #[arg(
+        long,
+        default_value = "127.0.0.1:1883",
+        env = "KC_CONTROLLER_BROKER",
+        value_name = "HOST:PORT"
+    )]
+    broker: String,
+    /// User name at the broker
+    #[arg(
+        long,
+        env = "KC_CONTROLLER_BROKER_USER",
+        requires = "broker_password_file"
+    )]
+    broker_user: Option<String>,
+    /// File that holds the password at the broker
+    #[arg(
+        long,
+        env = "KC_CONTROLLER_BROKER_PASSWORD_FILE",
+        requires = "broker_user"
+    )]
+    broker_password_file: Option<PathBuf>,
+    /// Where to serve the API: ADDRESS:PORT or unix:/PATH; repeatable
+    #[arg(
+        long,
+        default_value = "127.0.0.1:7070",
+        env = "KC_CONTROLLER_LISTEN",
+        value_delimiter = ','
+    )]
+    listen: Vec<Listen>,
+    /// Where state, history and token are kept
+    #[arg(
+        long,
+        default_value = "/var/lib/kcluster-controller",
+        env = "KC_CONTROLLER_DATA_DIR"
+    )]
+    data_dir: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let Command::Run(args) = Cli::parse().command;
+    let filter = EnvFilter::try_from_env("KC_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .init();
+    let done = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start")
+        .and_then(|runtime| runtime.block_on(run(args)));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: RunArgs) -> Result<()> {
+    let Some((host, port)) = args
+        .broker
+        .rsplit_once(':')
+        .and_then(|(host, port)| Some((host.to_owned(), port.parse::<u16>().ok()?)))
+    else {
+        bail!("--broker {:?} must be HOST:PORT", args.broker);
+    };
+    let credentials = match (args.broker_user, args.broker_password_file) {
+        (Some(user), Some(file)) => {
+            let password = std::fs::read_to_string(&file)
+                .with_context(|| format!("cannot read {}", file.display()))?;
+            Some((user, password.trim().to_owned()))
+        }
+        _ => None,
+    };
+    let (store, loaded) = Store::open(&args.data_dir.join("controller.db"))?;
+    let token_file = args.data_dir.join("token");
+    let (token, made) = Token::load(&token_file)?;
+    let mut listeners = Vec::new();
+    for listen in &args.listen {
+        listeners.push(Listener::bind(listen).await?);
+    }
+    if made {
+        println!("token {}", token.as_str());
+        println!("it is kept in {}", token_file.display());
+    }
+    let config = mqtt::config(&args.domain, host, port, credentials);
+    let (link, incoming) = Link::start(config);
+    let engine = Engine {
+        domain: args.domain,
+        store,
+        loaded,
+        link: link.clone(),
+        incoming,
+    };
+    let (handle, owner) = engine.start()?;
+    let router = http::router(App::new(handle, token, args.broker));
+    let (stop, stopped) = watch::channel(false);
+    let mut servers = tokio::task::JoinSet::new();
+    for listener in listeners {
+        println!("listening on {}", listener.address()?);
+        let mut stopped = stopped.clone();
+        servers.spawn(listener.serve(router.clone(), async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+        }));
+    }
+    drop(router);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut result = Ok(());
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        Some(ended) = servers.join_next() => {
+            result = Err(match ended {
+                Ok(Ok(())) => anyhow::anyhow!("a listener has ended"),
+                Ok(Err(error)) => anyhow::Error::from(error).context("a listener has failed"),
+                Err(error) => anyhow::Error::from(error).context("a listener has failed"),
+            });
+        }
+    }
+    tracing::info!("shutting down");
+    stop.send_replace(true);
+    // Watches have no end of their own: what is still open after a while is cut.
+    let all = async { while servers.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(FAREWELL, all).await;
+    servers.shutdown().await;
+    // With the last handle the run loop ends; what it has decided is stored and handed over.
+    let _ = tokio::time::timeout(FAREWELL, owner).await;
+    if link.connected() {
+        link.drained(FAREWELL).await;
+    }
+    link.close().await;
+    result
+}

@@ -1,0 +1,270 @@
+//! The command line of `kc`: words and flags, nothing that acts.
+
+use super::failure::EXIT_CODES;
+use super::human::parse_duration;
+use super::kind::Kind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const ABOUT: &str = "\
+kc speaks to a kc-controller: it applies manifests, shows what runs where, and explains it.
+
+The controller is found by --server and --token, else KC_SERVER and KC_TOKEN, else the file named
+by KC_CONFIG, else ~/.config/kcluster/kc.toml (server = \"http://HOST:PORT\" or \"unix:///PATH\",
+token = \"…\"), else the playground's, else http://127.0.0.1:7070.
+
+Colours and redrawing are for terminals only; in a pipe every record is one line. -o json prints
+base units: bytes, milliseconds, percent.";
+
+/// Command line of K-Cluster.
+#[derive(Debug, Parser)]
+#[command(name = "kc", version, about = "Command line of K-Cluster", long_about = ABOUT, after_long_help = EXIT_CODES, after_help = "kc --help lists the exit codes.")]
+pub struct Cli {
+    /// How to reach the controller, and how long to wait.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Controller: http://HOST:PORT or unix:///PATH [env: KC_SERVER]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub server: Option<String>,
+    /// Bearer token [env: KC_TOKEN]
+    #[arg(long, global = true, value_name = "TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Longest wait, such as 30s or 5m; 10s for an answer, 5m for a drain
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+}
+
+/// What `kc` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the cluster match manifests; all of them or none
+    Apply(ApplyArgs),
+    /// Show what apply would change (exit code 7 when something would)
+    Diff(FileArgs),
+    /// List things: nodes, functions, chains, services, instances, paths, events
+    Get(GetArgs),
+    /// Tell the whole story of one thing
+    Describe(DescribeArgs),
+    /// Delete resources by name, or all that manifests name
+    Delete(DeleteArgs),
+    /// Print the output of an instance
+    Logs(LogsArgs),
+    /// Show load, busiest first
+    Top(TopArgs),
+    /// Show what happened
+    Events(EventsArgs),
+    /// Place nothing new on a node
+    Cordon(NodeArgs),
+    /// Place on a node again
+    Uncordon(NodeArgs),
+    /// Move everything away from a node, and wait for it
+    Drain(NodeArgs),
+    /// Why a chain takes the path it takes
+    Explain(ExplainArgs),
+    /// Run a scheduler on a topology in a file, without a controller
+    Simulate(SimulateArgs),
+    /// Try K-Cluster on this machine: boxes as network namespaces
+    Playground(crate::playground::Args),
+    /// Print a completion script for a shell
+    Completions(CompletionArgs),
+    /// Print versions of kc and of the controller
+    Version(VersionArgs),
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// JSON in base units.
+    Json,
+    /// YAML in base units.
+    Yaml,
+    /// A table with more columns.
+    Wide,
+    /// `kind/name`, one a line.
+    Name,
+}
+
+/// Where manifests come from.
+#[derive(Debug, Clone, Args)]
+pub struct FileArgs {
+    /// Manifest: a file, a directory (its *.yaml and *.yml), or - for stdin; repeatable
+    #[arg(short, long = "file", required = true, value_name = "FILE|DIR|-")]
+    pub files: Vec<PathBuf>,
+    /// json or yaml
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Format>,
+}
+
+/// `kc apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// Where manifests come from.
+    #[command(flatten)]
+    pub from: FileArgs,
+    /// Check and plan, change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `kc get`.
+#[derive(Debug, Args)]
+pub struct GetArgs {
+    /// nodes|no, functions|sf, chains, services|svc, instances, paths, events
+    pub kind: Kind,
+    /// Only this one
+    pub name: Option<String>,
+    /// json, yaml, wide or name
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Format>,
+    /// Go on, and print what changes
+    #[arg(short, long)]
+    pub watch: bool,
+    /// Leave the heading out
+    #[arg(long)]
+    pub no_headers: bool,
+    /// What does not exist is no error
+    #[arg(long)]
+    pub ignore_not_found: bool,
+}
+
+/// `kc describe`.
+#[derive(Debug, Args)]
+pub struct DescribeArgs {
+    /// node, function, chain, service, instance or path
+    pub kind: Kind,
+    /// Its name
+    pub name: String,
+}
+
+/// `kc delete`.
+#[derive(Debug, Args)]
+pub struct DeleteArgs {
+    /// node, function, chain or service
+    #[arg(required_unless_present = "files", requires = "names")]
+    pub kind: Option<Kind>,
+    /// Names
+    pub names: Vec<String>,
+    /// Delete what these manifests name
+    #[arg(
+        short,
+        long = "file",
+        value_name = "FILE|DIR|-",
+        conflicts_with = "kind"
+    )]
+    pub files: Vec<PathBuf>,
+    /// What does not exist is no error
+    #[arg(long)]
+    pub ignore_not_found: bool,
+    /// Say what would follow, change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `kc logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// Instance, such as firewall-1
+    pub instance: String,
+    /// Only the last lines
+    #[arg(long, value_name = "LINES")]
+    pub tail: Option<u32>,
+    /// Only what is younger, such as 5m
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub since: Option<Duration>,
+    /// Go on
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+/// `kc top`.
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// nodes or containers
+    #[arg(value_enum)]
+    pub what: TopKind,
+    /// json or yaml
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Format>,
+}
+
+/// What has load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TopKind {
+    /// Boxes.
+    #[value(aliases = ["node", "no"])]
+    Nodes,
+    /// Containers.
+    #[value(aliases = ["container", "instances", "instance"])]
+    Containers,
+}
+
+/// `kc events`.
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// Only what concerns this node, instance or resource
+    pub about: Option<String>,
+    /// Go on
+    #[arg(short, long)]
+    pub watch: bool,
+    /// How many, the newest
+    #[arg(long, default_value_t = 100, value_name = "COUNT")]
+    pub tail: u32,
+    /// json, yaml, wide or name
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Format>,
+}
+
+/// A node.
+#[derive(Debug, Args)]
+pub struct NodeArgs {
+    /// Node
+    pub node: String,
+}
+
+/// `kc explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// chain
+    pub kind: Kind,
+    /// Its name
+    pub name: String,
+    /// json or yaml
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Format>,
+}
+
+/// `kc simulate`.
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// Topology, functions and chains; - for stdin
+    #[arg(short, long, value_name = "FILE|-")]
+    pub file: PathBuf,
+    /// json or yaml
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Format>,
+}
+
+/// `kc completions`.
+#[derive(Debug, Args)]
+pub struct CompletionArgs {
+    /// Shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `kc version`.
+#[derive(Debug, Args)]
+pub struct VersionArgs {
+    /// Only kc's own; asks no controller
+    #[arg(long)]
+    pub client: bool,
+}

@@ -1,0 +1,324 @@
+//! `kc describe` and `kc explain`: the whole story of one thing.
+
+use super::args::{DescribeArgs, ExplainArgs, Format};
+use super::client::Client;
+use super::failure::Failure;
+use super::get::{escape, missing};
+use super::human;
+use super::kind::Kind;
+use super::print;
+use super::rows::{Listed, status};
+use crate::store::StoredEvent;
+use crate::views::{
+    ChainView, ExplainView, FunctionView, InstanceView, NodeView, PathView, ServiceView,
+};
+
+/// Events at the end of a story.
+const EVENTS: u32 = 10;
+
+/// Tells the whole story of one thing.
+pub(super) async fn describe(client: &Client, args: &DescribeArgs) -> Result<(), Failure> {
+    let name = &args.name;
+    let mut story = Story::default();
+    let about = match args.kind {
+        Kind::Nodes => {
+            let node: NodeView = find(client, name).await?;
+            let instances: Vec<InstanceView> = client.get("/api/v1/instances").await?;
+            story.node(&node, &instances);
+            name.clone()
+        }
+        Kind::Chains => {
+            let chain: ChainView = find(client, name).await?;
+            story.chain(&chain);
+            name.clone()
+        }
+        Kind::Functions => {
+            let function: FunctionView = find(client, name).await?;
+            let instances: Vec<InstanceView> = client.get("/api/v1/instances").await?;
+            story.function(&function, &instances);
+            name.clone()
+        }
+        Kind::Services => {
+            let service: ServiceView = find(client, name).await?;
+            story.service(&service);
+            name.clone()
+        }
+        Kind::Instances => {
+            let instance: InstanceView = find(client, name).await?;
+            story.instance(&instance);
+            name.clone()
+        }
+        Kind::Paths => {
+            let path: PathView = find(client, name).await?;
+            story.field("Chain", &path.chain);
+            story.path(&path);
+            path.chain
+        }
+        Kind::Events => {
+            return Err(Failure::Usage(
+                "events have no more to tell; kc events lists them".to_owned(),
+            ));
+        }
+    };
+    let path = format!("/api/v1/events?limit={EVENTS}&about={}", escape(&about));
+    let events: Vec<StoredEvent> = client.get(&path).await?;
+    story.events(&events);
+    print::raw(&story.text)
+}
+
+/// Why a chain takes the path it takes.
+pub(super) async fn explain(client: &Client, args: &ExplainArgs) -> Result<(), Failure> {
+    if args.kind != Kind::Chains {
+        return Err(Failure::Usage(format!(
+            "only chains can be explained: kc explain chain {}",
+            args.name
+        )));
+    }
+    let _: ChainView = find(client, &args.name).await?;
+    let path = format!("/api/v1/chains/{}/explain", escape(&args.name));
+    let view: ExplainView = client.get(&path).await?;
+    if let Some(format @ (Format::Json | Format::Yaml)) = args.output {
+        return print::value(&view, format);
+    }
+    let mut story = Story::default();
+    story.field("Chain", &view.chain);
+    story.field("State", &view.state);
+    if let Some(reason) = &view.reason {
+        story.field("Reason", reason);
+    }
+    story.field("Path", &arrows(&view.path));
+    story.list("Why", &view.lines);
+    print::raw(&story.text)
+}
+
+async fn find<T: Listed>(client: &Client, name: &str) -> Result<T, Failure> {
+    let all: Vec<T> = client.get(&format!("/api/v1/{}", T::KIND)).await?;
+    let names: Vec<String> = all.iter().map(Listed::name).collect();
+    all.into_iter()
+        .find(|item| item.name() == name)
+        .ok_or_else(|| missing(T::KIND, name, &names))
+}
+
+fn arrows(path: &[String]) -> String {
+    if path.is_empty() {
+        "none".to_owned()
+    } else {
+        path.join(" -> ")
+    }
+}
+
+/// Text with fields of one width.
+#[derive(Debug, Default)]
+struct Story {
+    text: String,
+}
+
+impl Story {
+    fn line(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.text.push('\n');
+    }
+
+    fn field(&mut self, name: &str, value: &str) {
+        let value = if value.is_empty() { "-" } else { value };
+        self.line(&format!("{:<14}{value}", format!("{name}:")));
+    }
+
+    fn list(&mut self, name: &str, lines: &[String]) {
+        if !lines.is_empty() {
+            self.line(&format!("{name}:"));
+            for line in lines {
+                self.line(&format!("  {line}"));
+            }
+        }
+    }
+
+    fn since(ms: Option<u64>) -> String {
+        ms.map_or_else(String::new, |ms| {
+            format!(" for {}", human::age(ms, human::now_ms()))
+        })
+    }
+
+    fn node(&mut self, node: &NodeView, instances: &[InstanceView]) {
+        self.field("Node", &node.name);
+        let since = Self::since(node.since_ms);
+        self.field("Status", &format!("{}{since}", status(node)));
+        let titles = <NodeView as Listed>::COLUMNS;
+        let row = node.row(human::now_ms());
+        for (column, cell) in titles.iter().zip(&row).skip(3) {
+            let mut title = column.title.to_lowercase();
+            if let Some(first) = title.get_mut(..1) {
+                first.make_ascii_uppercase();
+            }
+            self.field(&title, cell);
+        }
+        let here: Vec<String> = instances
+            .iter()
+            .filter(|instance| instance.node.as_deref() == Some(&node.name))
+            .map(|i| format!("{} ({}/{}): {}", i.name, i.role, i.owner, i.phase))
+            .collect();
+        self.list("Instances", &here);
+        let drops: Vec<String> = node
+            .drops
+            .iter()
+            .map(|(why, count)| format!("{why}: {count}"))
+            .collect();
+        self.list("Drops", &drops);
+        self.list("Errors", &node.errors);
+    }
+
+    fn chain(&mut self, chain: &ChainView) {
+        self.field("Chain", &chain.name);
+        let since = Self::since(chain.since_ms);
+        self.field("State", &format!("{}{since}", chain.state));
+        if let Some(reason) = &chain.reason {
+            self.field("Reason", reason);
+        }
+        self.field("Functions", &chain.functions.join(" -> "));
+        self.field("Scheduler", &chain.scheduler);
+        self.field("From", &chain.from);
+        self.field("To", &chain.to);
+        let matched = if chain.matches.is_empty() {
+            "all traffic".to_owned()
+        } else {
+            chain.matches.join("; ")
+        };
+        self.field("Traffic", &matched);
+        let back = match (chain.symmetric, chain.return_spi) {
+            (false, _) => "none".to_owned(),
+            (true, Some(spi)) => format!("symmetric, SPI {spi}"),
+            (true, None) => "symmetric".to_owned(),
+        };
+        self.field("Path", &arrows(&chain.path));
+        if let Some(spi) = chain.spi {
+            self.field("SPI", &spi.to_string());
+        }
+        self.field("Return", &back);
+        self.field(
+            "Entered",
+            &format!("{} packets, {}", chain.packets, human::bytes(chain.bytes)),
+        );
+        for path in &chain.paths {
+            self.path(path);
+        }
+        self.list("Why this path", &chain.explanation);
+    }
+
+    fn path(&mut self, path: &PathView) {
+        let mtu = path
+            .mtu
+            .map_or_else(String::new, |mtu| format!(", MTU {mtu}"));
+        let since = Self::since(path.since_ms);
+        self.line(&format!(
+            "Path {} ({}): {}{since}{mtu}",
+            path.spi, path.direction, path.phase
+        ));
+        let node = widest(path.hops.iter().map(|hop| hop.node.len()), 4);
+        let to = widest(path.hops.iter().map(|hop| hop.to.len()), 4);
+        self.line(&format!(
+            "  {:<node$}  {:>3}  {:<to$}  {:>12}  BYTES",
+            "NODE", "SI", "NEXT", "PACKETS"
+        ));
+        for hop in &path.hops {
+            let packets = hop
+                .packets
+                .map_or_else(|| "-".to_owned(), |n| n.to_string());
+            let bytes = hop.bytes.map_or_else(|| "-".to_owned(), human::bytes);
+            self.line(&format!(
+                "  {:<node$}  {:>3}  {:<to$}  {packets:>12}  {bytes}",
+                hop.node, hop.si, hop.to
+            ));
+        }
+    }
+
+    fn function(&mut self, function: &FunctionView, instances: &[InstanceView]) {
+        self.field("Function", &function.name);
+        self.field("Type", &function.kind);
+        self.field("Image", &function.image);
+        self.field("Attachment", &function.attachment);
+        self.field(
+            "Ready",
+            &format!("{}/{}", function.ready, function.replicas),
+        );
+        self.field("Chains", &function.chains.join(", "));
+        let own: Vec<String> = instances
+            .iter()
+            .filter(|i| i.role == "function" && i.owner == function.name)
+            .map(|i| {
+                let node = i.node.as_deref().unwrap_or("nowhere");
+                let why = i
+                    .reason
+                    .as_ref()
+                    .map_or_else(String::new, |r| format!(" ({r})"));
+                format!("{} on {node}: {}{why}", i.name, i.phase)
+            })
+            .collect();
+        self.list("Instances", &own);
+    }
+
+    fn service(&mut self, service: &ServiceView) {
+        self.field("Service", &service.name);
+        self.field("Image", &service.image);
+        self.field("Network", &service.network);
+        self.field("Ready", &format!("{}/{}", service.ready, service.replicas));
+        let ports: Vec<String> = service.ports.iter().map(u16::to_string).collect();
+        self.field("Ports", &ports.join(", "));
+        let endpoints: Vec<String> = service
+            .endpoints
+            .iter()
+            .map(|e| {
+                let node = e.node.as_deref().unwrap_or("nowhere");
+                let address = e.address.as_deref().unwrap_or("no address");
+                format!("{} on {node} at {address}: {}", e.instance, e.phase)
+            })
+            .collect();
+        self.list("Endpoints", &endpoints);
+    }
+
+    fn instance(&mut self, instance: &InstanceView) {
+        self.field("Instance", &instance.name);
+        self.field("Of", &format!("{}/{}", instance.role, instance.owner));
+        self.field("Node", instance.node.as_deref().unwrap_or("nowhere"));
+        self.field("Phase", &instance.phase);
+        if let Some(reason) = &instance.reason {
+            self.field("Reason", reason);
+        }
+        self.field("Image", &instance.image);
+        self.field("Container", instance.container.as_deref().unwrap_or(""));
+        self.field("Address", instance.address.as_deref().unwrap_or(""));
+        self.field("Restarts", &instance.restarts.to_string());
+        let cpu = instance
+            .cpu_percent
+            .map_or_else(String::new, human::percent);
+        self.field("CPU", &cpu);
+        let memory = instance.memory_bytes.map_or_else(String::new, human::bytes);
+        self.field("Memory", &memory);
+        if let (Some(rx), Some(tx)) = (instance.rx_packets, instance.tx_packets) {
+            self.field("Packets", &format!("{rx} in, {tx} out"));
+        }
+        self.field("Chains", &instance.chains.join(", "));
+    }
+
+    fn events(&mut self, events: &[StoredEvent]) {
+        let now = human::now_ms();
+        let lines: Vec<String> = events
+            .iter()
+            .map(|event| {
+                let node = event
+                    .node
+                    .as_ref()
+                    .map_or_else(String::new, |n| format!(" [{n}]"));
+                let age = human::age(event.at_ms, now);
+                format!(
+                    "{age} ago  {}{node} {}: {}",
+                    event.kind, event.object, event.message
+                )
+            })
+            .collect();
+        self.list("Events", &lines);
+    }
+}
+
+fn widest(lengths: impl Iterator<Item = usize>, least: usize) -> usize {
+    lengths.max().unwrap_or(0).max(least)
+}

@@ -1,0 +1,63 @@
+//! Documents as bytes: what was published, what differs now, what is to be cleared.
+
+use kc_agent_api::{NodeName, NodeSpec, PayloadError, encode};
+use std::collections::BTreeMap;
+
+/// Published documents; `None` where the retained one was cleared.
+pub(super) type Published = BTreeMap<NodeName, Option<Vec<u8>>>;
+
+/// What differs between what was published and what is wanted.
+pub(super) fn difference(
+    published: &Published,
+    wanted: &BTreeMap<NodeName, NodeSpec>,
+) -> Result<Vec<(NodeName, Option<Vec<u8>>)>, PayloadError> {
+    let mut changes = Vec::new();
+    for (node, spec) in wanted {
+        let bytes = Some(encode(spec)?);
+        if published.get(node) != Some(&bytes) {
+            changes.push((node.clone(), bytes));
+        }
+    }
+    for (node, bytes) in published {
+        if bytes.is_some() && !wanted.contains_key(node) {
+            changes.push((node.clone(), None));
+        }
+    }
+    Ok(changes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> NodeName {
+        NodeName::new(text).unwrap()
+    }
+
+    fn spec(generation: u64) -> NodeSpec {
+        NodeSpec {
+            generation,
+            ..NodeSpec::default()
+        }
+    }
+
+    #[test]
+    fn only_what_differs_is_published_and_a_node_that_went_is_cleared_once() {
+        let wanted = BTreeMap::from([(name("a"), spec(1)), (name("b"), spec(2))]);
+        let mut published = Published::new();
+        for (node, bytes) in difference(&published, &wanted).unwrap() {
+            published.insert(node, bytes);
+        }
+        assert_eq!(published.len(), 2);
+        assert_eq!(difference(&published, &wanted).unwrap(), []);
+
+        let wanted = BTreeMap::from([(name("a"), spec(3))]);
+        let changes = difference(&published, &wanted).unwrap();
+        assert_eq!(changes.len(), 2);
+        assert_eq!(changes[1], (name("b"), None));
+        for (node, bytes) in changes {
+            published.insert(node, bytes);
+        }
+        assert_eq!(difference(&published, &wanted).unwrap(), []);
+    }
+}

@@ -1,0 +1,19 @@
+//! The run loop: one task owns state and observations. Everything that changes either comes in
+//! through its channel; it plans, stores, and only then publishes. Others read snapshots.
+//!
+//! No policy lives here: what to do is [`crate::plan`]'s to say, when to look again too.
+
+mod clock;
+mod documents;
+mod events;
+mod handle;
+mod input;
+mod mutate;
+mod owner;
+mod snapshot;
+
+pub use clock::Clock;
+pub(crate) use events::word;
+pub use handle::{Engine, Handle, StartError};
+pub use input::{Mutation, MutationError, Outcome};
+pub use snapshot::Snapshot;

@@ -1,0 +1,379 @@
+//! The owner: one task that holds state and observations and does one thing at a time.
+
+use super::documents::{self, Published};
+use super::events;
+use super::input::{Input, Mutation, MutationError, Outcome};
+use super::mutate::mutate;
+use super::snapshot::Snapshot;
+use crate::mqtt::{self, Calls, Inbound, Refusal};
+use crate::observation::Observations;
+use crate::plan::{self, Plan, State};
+use crate::store::{Commit, NewEvent, Store};
+use kc_agent_api::{DomainName, NodeName, Topic};
+use kc_mqtt::{Incoming, Link, Message, PublishError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+/// How long news wait for more before they are planned with.
+const GATHER: Duration = Duration::from_millis(4);
+/// How long mere samples wait.
+const SAMPLES: Duration = Duration::from_millis(500);
+/// How long until a failed write or a full queue is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
+/// The same complaint about the same topic is told once in this time.
+const COMPLAINT_MS: u64 = 60_000;
+/// Complaints remembered.
+const COMPLAINTS: usize = 1_000;
+
+/// The run loop's task.
+pub(super) struct Owner {
+    domain: DomainName,
+    store: Store,
+    link: Link,
+    calls: Calls,
+    moment: Snapshot,
+    moments: watch::Sender<Arc<Snapshot>>,
+    published: Published,
+    /// Nodes whose documents the link could not take yet.
+    unsent: BTreeSet<NodeName>,
+    /// Nodes whose status has changed and is to be kept.
+    restated: BTreeSet<NodeName>,
+    events: Vec<NewEvent>,
+    complaints: BTreeMap<String, u64>,
+    /// When to plan next.
+    due: Option<Instant>,
+}
+
+impl Owner {
+    pub(super) fn new(
+        domain: DomainName,
+        store: Store,
+        link: Link,
+        calls: Calls,
+        published: Published,
+        moment: Arc<Snapshot>,
+        moments: watch::Sender<Arc<Snapshot>>,
+    ) -> Self {
+        Self {
+            domain,
+            store,
+            link,
+            calls,
+            moment: Arc::unwrap_or_clone(moment),
+            moments,
+            published,
+            unsent: BTreeSet::new(),
+            restated: BTreeSet::new(),
+            events: Vec::new(),
+            complaints: BTreeMap::new(),
+            due: None,
+        }
+    }
+
+    /// Runs until every handle is gone.
+    pub(super) async fn run(
+        mut self,
+        mut inputs: mpsc::Receiver<Input>,
+        mut incoming: mpsc::Receiver<Incoming>,
+    ) {
+        self.replan().await;
+        loop {
+            let due = self.due;
+            let sleep = async move {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                input = inputs.recv() => match input {
+                    Some(Input::Mutate { mutation, dry_run, reply }) => {
+                        let outcome = self.mutate(&mutation, dry_run).await;
+                        let _ = reply.send(outcome);
+                    }
+                    None => return,
+                },
+                () = sleep => self.replan().await,
+                message = incoming.recv() => match message {
+                    Some(message) => self.take(message),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Plans no later than in `wait`.
+    fn within(&mut self, wait: Duration) {
+        let at = Instant::now() + wait;
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
+    fn observed(&mut self) -> &mut Observations {
+        &mut self.moment.observed
+    }
+
+    fn take(&mut self, incoming: Incoming) {
+        let now = self.moment.clock.now_ms();
+        match incoming {
+            Incoming::Connected => {
+                tracing::info!("connected to the broker");
+                self.observed().link_up(now);
+                self.unsent = self.published.keys().cloned().collect();
+                self.publish();
+                self.within(GATHER);
+            }
+            Incoming::Disconnected { reason } => {
+                tracing::warn!(%reason, "no connection to the broker");
+                self.observed().link_down();
+                self.within(GATHER);
+            }
+            Incoming::Message(message) => match mqtt::read(&self.domain, &message) {
+                Ok(inbound) => self.fold(inbound, now),
+                Err(refusal) => self.complain(&refusal, now),
+            },
+        }
+    }
+
+    fn fold(&mut self, inbound: Inbound, now: u64) {
+        match inbound {
+            Inbound::Status(status) => {
+                self.restated.insert(status.node.clone());
+                self.observed().status(*status, now);
+                self.within(GATHER);
+            }
+            Inbound::State {
+                node,
+                state,
+                retained,
+            } => {
+                self.observed().state(&node, *state, retained, now);
+                self.within(GATHER);
+            }
+            Inbound::Load(node, load) => {
+                self.observed().load(&node, *load, now);
+                self.within(SAMPLES);
+            }
+            Inbound::Tunnel(node, _) => {
+                self.observed().heard(&node, now);
+                self.within(SAMPLES);
+            }
+            Inbound::Event(node, event) => {
+                self.observed().heard(&node, now);
+                self.events.push(events::reported(node, *event));
+                self.within(GATHER);
+            }
+            Inbound::Reply(node, id, reply) => self.calls.answer(node, id, *reply),
+            Inbound::Cleared(_) => {}
+        }
+    }
+
+    fn complain(&mut self, refusal: &Refusal, now: u64) {
+        let about = refusal.about();
+        let told = self.complaints.get(&about).copied();
+        if told.is_some_and(|at| now.saturating_sub(at) < COMPLAINT_MS) {
+            return;
+        }
+        if self.complaints.len() >= COMPLAINTS {
+            self.complaints.clear();
+        }
+        self.complaints.insert(about.clone(), now);
+        tracing::warn!(%refusal, "a message was refused");
+        let node = refusal.node().cloned();
+        let text = refusal.to_string();
+        self.events
+            .push(events::own(node, "message-refused", &about, text));
+        self.within(GATHER);
+    }
+
+    async fn mutate(
+        &mut self,
+        mutation: &Mutation,
+        dry_run: bool,
+    ) -> Result<Outcome, MutationError> {
+        let mutated = mutate(&self.moment.state, mutation)?;
+        let now = self.moment.clock.now_ms();
+        let mut observed = None;
+        if !mutated.forgotten.is_empty() {
+            let mut without = self.moment.observed.clone();
+            without
+                .nodes
+                .retain(|node, _| !mutated.forgotten.contains(node));
+            observed = Some(without);
+        }
+        let plan = plan::plan(
+            &mutated.state,
+            observed.as_ref().unwrap_or(&self.moment.observed),
+            now,
+        );
+        let steps = plan.steps.clone();
+        if !dry_run {
+            self.keep(plan, &mutated.forgotten, now).await?;
+            if let Some(observed) = observed {
+                self.moment.observed = observed;
+            }
+            self.forget(&mutated.forgotten);
+            self.show(now);
+        }
+        Ok(Outcome {
+            revision: self.moment.revision,
+            changed: mutated.changed,
+            warnings: mutated.warnings,
+            steps,
+        })
+    }
+
+    /// Plans with what is known, keeps what changed, publishes it.
+    async fn replan(&mut self) {
+        self.due = None;
+        let now = self.moment.clock.now_ms();
+        let plan = plan::plan(&self.moment.state, &self.moment.observed, now);
+        for step in &plan.steps {
+            tracing::info!("{step}");
+        }
+        if let Err(error) = self.keep(plan, &[], now).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "planning anew");
+            self.within(AGAIN);
+        }
+        if !self.unsent.is_empty() {
+            self.publish();
+        }
+        self.show(now);
+    }
+
+    /// Stores a plan in one transaction; only then it is in force and published.
+    async fn keep(
+        &mut self,
+        plan: Plan,
+        forgotten: &[NodeName],
+        now: u64,
+    ) -> Result<(), MutationError> {
+        let wake = plan.wake_at_ms;
+        let documents = match documents::difference(&self.published, &plan.documents) {
+            Ok(documents) => documents,
+            Err(error) => {
+                // A document that cannot be written down is a defect; nothing half goes out.
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "unwritable document"
+                );
+                Vec::new()
+            }
+        };
+        let state = if plan.state == self.moment.state && self.moment.revision != 0 {
+            None
+        } else {
+            Some(encode(&plan.state)?)
+        };
+        let mut nodes = Vec::new();
+        for name in &self.restated {
+            let status = self.moment.observed.nodes.get(name);
+            if let Some(status) = status.and_then(|node| node.status.as_ref()) {
+                let body = serde_json::to_string(&status.report)
+                    .map_err(|error| MutationError::Encode(Arc::new(error)))?;
+                nodes.push((name.clone(), Some(body)));
+            }
+        }
+        nodes.extend(forgotten.iter().map(|name| (name.clone(), None)));
+        let mut events = self.events.clone();
+        events.extend(plan.events.into_iter().map(events::planned));
+        let commit = Commit {
+            state,
+            clock_ms: now,
+            documents: documents.clone(),
+            nodes,
+            events,
+        };
+        if !commit.is_empty() {
+            let kept = self.store.commit(commit).await;
+            let kept = kept.map_err(|error| MutationError::Store(Arc::new(error)))?;
+            self.moment.revision = kept.revision;
+            self.moment.last_event = kept.last_event;
+        }
+        self.events.clear();
+        self.restated.clear();
+        self.moment.state = plan.state;
+        self.phases(now);
+        self.moment.documents = plan.documents;
+        for (node, bytes) in documents {
+            self.published.insert(node.clone(), bytes);
+            self.unsent.insert(node);
+        }
+        self.publish();
+        if let Some(at) = wake {
+            self.within(Duration::from_millis(at.saturating_sub(now).max(1)));
+        }
+        Ok(())
+    }
+
+    /// Hands over to the link what it has not taken yet. Without a connection nothing is handed
+    /// over: everything goes out anew on the next one.
+    fn publish(&mut self) {
+        if !self.link.connected() {
+            return;
+        }
+        while let Some(node) = self.unsent.pop_first() {
+            let Some(bytes) = self.published.get(&node) else {
+                continue;
+            };
+            let payload = bytes.clone().unwrap_or_default();
+            let topic = Topic::Spec(node.clone());
+            match self
+                .link
+                .publish(mqtt::message(&self.domain, &topic, payload))
+            {
+                Ok(()) => {}
+                Err(PublishError::Full { .. } | PublishError::Closed) => {
+                    self.unsent.insert(node);
+                    self.within(AGAIN);
+                    return;
+                }
+                Err(error @ (PublishError::TooLarge { .. } | PublishError::Topic(_))) => {
+                    tracing::error!(%node, %error, "the document cannot be sent");
+                    let object = format!("node/{node}");
+                    let text = format!("its document cannot be sent: {error}");
+                    let event = events::own(Some(node), "document-refused", &object, text);
+                    self.events.push(event);
+                    self.within(AGAIN);
+                }
+            }
+        }
+    }
+
+    /// Clears what the broker keeps of nodes that are gone for good.
+    fn forget(&mut self, nodes: &[NodeName]) {
+        for node in nodes {
+            for topic in [Topic::Status(node.clone()), Topic::State(node.clone())] {
+                let message: Message = mqtt::message(&self.domain, &topic, Vec::new());
+                if let Err(error) = self.link.publish(message) {
+                    tracing::warn!(%node, %error, "the broker keeps what it knows of the node");
+                }
+            }
+        }
+    }
+
+    /// Notes since when each path is in its phase.
+    fn phases(&mut self, now: u64) {
+        let known = std::mem::take(&mut self.moment.phases);
+        let paths = self.moment.state.chains.values().flat_map(|c| &c.paths);
+        self.moment.phases = paths
+            .map(|path| {
+                let (spi, word) = (path.forward.get(), path.phase.word());
+                let same = known.get(&spi).filter(|(known, _)| *known == word);
+                (spi, same.copied().unwrap_or((word, now)))
+            })
+            .collect();
+    }
+
+    fn show(&mut self, now: u64) {
+        self.moment.now_ms = now;
+        self.moments.send_replace(Arc::new(self.moment.clone()));
+    }
+}
+
+fn encode(state: &State) -> Result<String, MutationError> {
+    serde_json::to_string(state).map_err(|error| MutationError::Encode(Arc::new(error)))
+}

@@ -1,0 +1,20 @@
+//! The HTTP API: JSON over TCP (loopback by default) and unix sockets, behind one bearer token.
+//! It reads snapshots and sends mutations to the run loop; it decides nothing.
+
+mod auth;
+mod change;
+mod error;
+mod listen;
+mod openapi;
+mod read;
+mod routes;
+mod stream;
+mod talk;
+
+pub use auth::{Token, TokenError};
+pub use listen::{Listen, ListenError, Listener};
+pub use openapi::document;
+pub use routes::{App, ROUTES, router};
+
+/// Longest request body in bytes.
+pub const MAX_BODY: usize = 8 << 20;

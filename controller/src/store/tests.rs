@@ -1,0 +1,253 @@
+//! The store over restarts, damage, and files that are not ours.
+
+use super::{Commit, EventQuery, HISTORY, NewEvent, Origin, SCHEMA_VERSION, Store, StoreError};
+use kc_agent_api::{BootId, NodeName};
+use std::path::{Path, PathBuf};
+
+struct Place {
+    _directory: tempfile::TempDir,
+    file: PathBuf,
+}
+
+fn place() -> Place {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("data/controller.db");
+    Place {
+        _directory: directory,
+        file,
+    }
+}
+
+fn open(file: &Path) -> Store {
+    Store::open(file).unwrap().0
+}
+
+/// Waits until the store's thread has let go of the file.
+fn reopen(file: &Path) -> (Store, super::Loaded) {
+    for _ in 0..50 {
+        match Store::open(file) {
+            Err(StoreError::InUse { .. }) => {}
+            other => return other.unwrap(),
+        }
+    }
+    panic!("the file is still in use");
+}
+
+fn event(sequence: u64) -> NewEvent {
+    NewEvent {
+        at_ms: 1_000 + sequence,
+        node: Some(node("box1")),
+        kind: "container-died".into(),
+        object: "firewall-1".into(),
+        message: "ended with 137".into(),
+        origin: Some(Origin {
+            boot: BootId("b".into()),
+            sequence,
+            mono_ms: sequence,
+        }),
+    }
+}
+
+fn node(name: &str) -> NodeName {
+    NodeName::new(name).unwrap()
+}
+
+#[tokio::test]
+async fn what_was_committed_is_there_after_a_restart() {
+    let place = place();
+    let store = open(&place.file);
+    let commit = Commit {
+        state: Some("{\"a\":1}".into()),
+        clock_ms: 77,
+        documents: vec![(node("box1"), Some(b"spec".to_vec())), (node("box2"), None)],
+        nodes: vec![(node("box1"), Some("{}".into()))],
+        events: vec![event(1)],
+    };
+    let kept = store.commit(commit).await.unwrap();
+    assert_eq!((kept.revision, kept.last_event), (1, 1));
+    drop(store);
+
+    let (store, loaded) = reopen(&place.file);
+    assert_eq!(loaded.state, Some((1, "{\"a\":1}".into())));
+    assert_eq!((loaded.clock_ms, loaded.last_event), (77, 1));
+    assert_eq!(
+        loaded.documents[&node("box1")].as_deref(),
+        Some(&b"spec"[..])
+    );
+    assert_eq!(loaded.documents[&node("box2")], None);
+    assert_eq!(loaded.nodes[&node("box1")], "{}");
+    let events = store
+        .events(EventQuery {
+            limit: 10,
+            ..EventQuery::default()
+        })
+        .await;
+    assert_eq!(events.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_event_that_comes_twice_is_told_once() {
+    let place = place();
+    let store = open(&place.file);
+    for _ in 0..2 {
+        let commit = Commit {
+            events: vec![event(1), event(2)],
+            ..Commit::default()
+        };
+        store.commit(commit).await.unwrap();
+    }
+    // An agent that counts anew within the same boot is no duplicate.
+    let mut anew = event(1);
+    if let Some(origin) = &mut anew.origin {
+        origin.mono_ms = 99;
+    }
+    let commit = Commit {
+        events: vec![anew],
+        ..Commit::default()
+    };
+    store.commit(commit).await.unwrap();
+    let query = EventQuery {
+        about: Some("firewall-1".into()),
+        limit: 10,
+        ..EventQuery::default()
+    };
+    let numbers: Vec<u64> = store
+        .events(query)
+        .await
+        .unwrap()
+        .iter()
+        .map(|e| e.at_ms)
+        .collect();
+    assert_eq!(numbers, [1_001, 1_002, 1_001]);
+}
+
+#[tokio::test]
+async fn the_history_is_bounded_and_its_numbers_are_not_used_again() {
+    let place = place();
+    let store = open(&place.file);
+    let commit = Commit {
+        events: (0..HISTORY + 5).map(event).collect(),
+        ..Commit::default()
+    };
+    let kept = store.commit(commit).await.unwrap();
+    assert_eq!(kept.last_event, HISTORY + 5);
+    let query = EventQuery {
+        limit: u32::MAX,
+        ..EventQuery::default()
+    };
+    let events = store.events(query.clone()).await.unwrap();
+    assert_eq!(u64::try_from(events.len()).unwrap(), HISTORY);
+    assert_eq!(events[0].id, 6);
+    let newest = EventQuery {
+        after: HISTORY,
+        limit: 2,
+        ..query
+    };
+    let ids: Vec<u64> = store
+        .events(newest)
+        .await
+        .unwrap()
+        .iter()
+        .map(|e| e.id)
+        .collect();
+    assert_eq!(ids, [HISTORY + 4, HISTORY + 5], "the newest, oldest first");
+}
+
+#[tokio::test]
+async fn a_resource_is_found_by_its_bare_name() {
+    let place = place();
+    let store = open(&place.file);
+    let chain = NewEvent {
+        object: "chain/web".into(),
+        node: None,
+        origin: None,
+        ..event(1)
+    };
+    let commit = Commit {
+        events: vec![chain, event(2)],
+        ..Commit::default()
+    };
+    store.commit(commit).await.unwrap();
+    for (about, count) in [("web", 1), ("chain/web", 1), ("box1", 1), ("we", 0)] {
+        let query = EventQuery {
+            about: Some(about.into()),
+            limit: 10,
+            ..EventQuery::default()
+        };
+        assert_eq!(store.events(query).await.unwrap().len(), count, "{about}");
+    }
+}
+
+#[test]
+fn a_second_controller_is_refused_while_the_first_runs() {
+    let place = place();
+    let _store = open(&place.file);
+    let error = Store::open(&place.file).unwrap_err();
+    assert!(matches!(error, StoreError::InUse { .. }), "{error}");
+}
+
+#[test]
+fn a_damaged_file_is_named() {
+    let place = place();
+    std::fs::create_dir_all(place.file.parent().unwrap()).unwrap();
+    std::fs::write(
+        &place.file,
+        "this is not a database, it is a text\n".repeat(200),
+    )
+    .unwrap();
+    let error = Store::open(&place.file).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("controller.db"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_with_broken_pages_is_damaged() {
+    use std::io::{Seek as _, SeekFrom, Write as _};
+    let place = place();
+    let store = open(&place.file);
+    let commit = Commit {
+        events: (0..2_000).map(event).collect(),
+        ..Commit::default()
+    };
+    store.commit(commit).await.unwrap();
+    drop(store);
+    drop(reopen(&place.file));
+    for _ in 0..50 {
+        if Store::open(&place.file).is_ok() {
+            break;
+        }
+    }
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(&place.file)
+        .unwrap();
+    let middle = file.metadata().unwrap().len() / 2;
+    file.seek(SeekFrom::Start(middle)).unwrap();
+    file.write_all(&[0x5a; 16_384]).unwrap();
+    drop(file);
+    let error = Store::open(&place.file).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+}
+
+#[test]
+fn a_newer_schema_and_a_foreign_database_are_left_alone() {
+    let place = place();
+    std::fs::create_dir_all(place.file.parent().unwrap()).unwrap();
+    let connection = rusqlite::Connection::open(&place.file).unwrap();
+    connection.execute_batch("CREATE TABLE theirs (x)").unwrap();
+    drop(connection);
+    let error = Store::open(&place.file).unwrap_err();
+    assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+
+    std::fs::remove_file(&place.file).unwrap();
+    let connection = rusqlite::Connection::open(&place.file).unwrap();
+    let pragmas = format!(
+        "PRAGMA application_id = 1801677941; PRAGMA user_version = {};",
+        SCHEMA_VERSION + 1
+    );
+    connection.execute_batch(&pragmas).unwrap();
+    drop(connection);
+    let error = Store::open(&place.file).unwrap_err();
+    assert!(matches!(error, StoreError::Newer { .. }), "{error}");
+    assert!(error.to_string().contains("newer controller"), "{error}");
+}

@@ -1,0 +1,263 @@
+//! Boxes and what runs on them, out of a snapshot.
+
+use super::{EndpointView, FunctionView, InstanceView, NodeCondition, NodeView, ServiceView};
+use crate::execute::Snapshot;
+use crate::observation::NodeObservation;
+use crate::plan::{Instance, InstanceHealth};
+use crate::resource::{Kind, Resource, ServiceNetwork, Wiring};
+use kc_agent_api::{ContainerPhase, ContainerState, NodeName, Presence};
+use std::collections::BTreeSet;
+
+/// All boxes in name order: registered, heard of, or named by a manifest.
+pub fn nodes(moment: &Snapshot) -> Vec<NodeView> {
+    let named = moment
+        .state
+        .resources
+        .keys()
+        .filter(|id| id.kind == Kind::Node)
+        .filter_map(|id| NodeName::new(id.name.as_str()).ok());
+    let all: BTreeSet<NodeName> = named.chain(moment.state.nodes.keys().cloned()).collect();
+    all.iter().map(|name| node(moment, name)).collect()
+}
+
+fn node(moment: &Snapshot, name: &NodeName) -> NodeView {
+    let record = moment.state.nodes.get(name);
+    let none = NodeObservation::default();
+    let seen = moment.observed.nodes.get(name).unwrap_or(&none);
+    let status = seen.status.as_ref();
+    let load = seen.load.as_ref().map(|load| &load.report);
+    let machine = load.map(|load| &load.machine);
+    let state = seen.state.as_ref().map(|state| &state.report);
+    let offline = status.is_some_and(|s| s.report.presence == Presence::Offline);
+    let condition = match record {
+        None => NodeCondition::Unknown,
+        Some(record) if record.ready => NodeCondition::Ready,
+        Some(_) if offline => NodeCondition::Offline,
+        Some(_) => NodeCondition::Unreachable,
+    };
+    let since = match record {
+        Some(record) if !record.ready => record.gone_since_ms,
+        Some(_) => status.map(|status| status.at_ms),
+        None => None,
+    };
+    let spec = moment.state.node_resource(name).map(|object| &object.spec);
+    let report = status.map(|status| &status.report);
+    let mut errors: Vec<String> = state.map(|s| s.errors.clone()).unwrap_or_default();
+    if let Some(reason) = record.and_then(|record| record.reason.clone()) {
+        errors.insert(0, reason);
+    }
+    let drops = load.map(|load| {
+        let named = load
+            .drops
+            .iter()
+            .map(|(why, count)| (why.to_string(), *count));
+        named.collect()
+    });
+    let capacity = record.map(|record| record.capacity);
+    NodeView {
+        name: name.to_string(),
+        condition,
+        since_ms: since.map(|ms| moment.clock.wall(ms)),
+        cordoned: spec.is_some_and(|spec| spec.cordon || spec.drain),
+        draining: spec.is_some_and(|spec| spec.drain),
+        labels: moment.state.labels(name),
+        arch: report.map(|status| status.arch.clone()),
+        version: report.map(|status| status.version.clone()),
+        engine: report.and_then(|status| status.engine.clone()),
+        vtep: record
+            .and_then(|r| r.vtep)
+            .map(|address| address.to_string()),
+        underlay_mtu: record.map(|record| record.underlay_mtu),
+        cpu_millis: capacity.map(|capacity| capacity.cpu_millis),
+        cpu_percent: machine.map(|machine| machine.cpu_percent),
+        memory_used_bytes: machine.map(|machine| machine.memory_used_bytes),
+        memory_total_bytes: machine
+            .map(|machine| machine.memory_total_bytes)
+            .or(capacity.map(|capacity| capacity.memory_bytes)),
+        disk_used_bytes: machine.map(|machine| machine.disk_used_bytes),
+        disk_total_bytes: machine
+            .map(|machine| machine.disk_total_bytes)
+            .or(capacity.map(|capacity| capacity.disk_bytes)),
+        temperature_c: machine.and_then(|machine| machine.temperature_c),
+        throttled: machine.and_then(|machine| machine.throttled),
+        uptime_s: machine.map(|machine| machine.uptime_s),
+        containers_wanted: moment.documents.get(name).map_or(0, |d| d.containers.len()),
+        containers_running: state.map_or(0, |state| {
+            let running = |c: &&ContainerState| c.phase == ContainerPhase::Running;
+            state.containers.iter().filter(running).count()
+        }),
+        generation: record.map_or(0, |record| record.generation),
+        acknowledged: moment.observed.acknowledged(name),
+        drops: drops.unwrap_or_default(),
+        errors,
+    }
+}
+
+/// All placed containers in name order.
+pub fn instances(moment: &Snapshot) -> Vec<InstanceView> {
+    let all = moment.state.instances.iter();
+    all.map(|(name, record)| instance(moment, name, record))
+        .collect()
+}
+
+fn instance(moment: &Snapshot, name: &str, record: &Instance) -> InstanceView {
+    let place = record.node.as_ref();
+    let seen = place.and_then(|node| moment.observed.nodes.get(node));
+    let container = seen
+        .and_then(|node| node.state.as_ref())
+        .and_then(|state| state.report.containers.iter().find(|c| c.name == name));
+    let load = seen
+        .and_then(|node| node.load.as_ref())
+        .and_then(|load| load.report.containers.iter().find(|c| c.name == name));
+    let (phase, reason) = phase(moment, record, container);
+    let resource = moment.state.resources.get(&record.owner);
+    let (image, address) = match resource {
+        Some(Resource::ServiceFunction(object)) => (
+            object.spec.image.clone(),
+            object.spec.address.map(|address| address.to_string()),
+        ),
+        Some(Resource::Service(object)) => (object.spec.image.clone(), None),
+        _ => (String::new(), None),
+    };
+    let carries = |path: &crate::plan::PathRecord| {
+        let here = |on: &crate::plan::PathInstance| on.name == name && Some(&on.node) == place;
+        path.instances.iter().any(here)
+    };
+    InstanceView {
+        name: name.to_owned(),
+        role: crate::execute::word(record.owner.kind).to_owned(),
+        owner: record.owner.name.to_string(),
+        node: place.map(NodeName::to_string),
+        phase,
+        reason,
+        image,
+        container: container.map(|c| c.id.clone()).filter(|id| !id.is_empty()),
+        address: record.address.map(|a| a.to_string()).or(address),
+        restarts: container.map_or(0, |container| container.restarts),
+        cpu_percent: load.map(|load| load.cpu_percent),
+        memory_bytes: load.map(|load| load.memory_bytes),
+        memory_limit_bytes: load.and_then(|load| load.memory_limit_bytes),
+        rx_packets: load.map(|load| load.rx_packets),
+        tx_packets: load.map(|load| load.tx_packets),
+        chains: moment
+            .state
+            .chains
+            .iter()
+            .filter(|(_, chain)| chain.carrying().is_some_and(carries))
+            .map(|(name, _)| name.to_string())
+            .collect(),
+    }
+}
+
+/// How an instance is in one word, and why.
+fn phase(
+    moment: &Snapshot,
+    record: &Instance,
+    container: Option<&ContainerState>,
+) -> (String, Option<String>) {
+    let word = |word: &str| word.to_owned();
+    let Some(node) = &record.node else {
+        return (word("Waiting"), record.waiting.clone());
+    };
+    let gone = moment.state.nodes.get(node).filter(|node| !node.ready);
+    if let Some(gone) = gone {
+        let why = gone.reason.clone().unwrap_or_else(|| word("is gone"));
+        return (word("Lost"), Some(format!("{node} {why}")));
+    }
+    if record.retiring {
+        return (word("Leaving"), None);
+    }
+    let Some(container) = container else {
+        return (word("Pending"), None);
+    };
+    let name = match container.phase {
+        ContainerPhase::Pending => "Pending",
+        ContainerPhase::Pulling => "Pulling",
+        ContainerPhase::Running => "Running",
+        ContainerPhase::Exited => "Exited",
+        ContainerPhase::Failed => "Failed",
+    };
+    let exit = || match (container.phase, container.exit_code) {
+        (ContainerPhase::Exited, Some(code)) => Some(format!("ended with {code}")),
+        _ => None,
+    };
+    (word(name), container.error.clone().or_else(exit))
+}
+
+/// How many of `owner`'s instances run.
+fn ready(moment: &Snapshot, kind: Kind, owner: &str) -> u32 {
+    let runs = |instance: &&Instance| {
+        instance.owner.kind == kind
+            && instance.owner.name.as_str() == owner
+            && instance.health == InstanceHealth::Running
+            && !instance.retiring
+    };
+    let count = moment.state.instances.values().filter(runs).count();
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// All service functions in name order.
+pub fn functions(moment: &Snapshot) -> Vec<FunctionView> {
+    let all = moment.state.functions();
+    all.map(|object| {
+        let name = &object.metadata.name;
+        let kind = object.spec.type_name(name);
+        FunctionView {
+            name: name.to_string(),
+            kind: kind.to_string(),
+            image: object.spec.image.clone(),
+            attachment: match object.spec.attachment {
+                Wiring::TwoLeg => "two-leg",
+                Wiring::OneLeg => "one-leg",
+                Wiring::NshAware => "nsh-aware",
+            }
+            .to_owned(),
+            replicas: object.spec.replicas,
+            ready: ready(moment, Kind::ServiceFunction, name.as_str()),
+            chains: moment
+                .state
+                .chains_wanted()
+                .filter(|chain| chain.spec.functions.contains(kind))
+                .map(|chain| chain.metadata.name.to_string())
+                .collect(),
+        }
+    })
+    .collect()
+}
+
+/// All services in name order.
+pub fn services(moment: &Snapshot) -> Vec<ServiceView> {
+    let placed = instances(moment);
+    let all = moment.state.services();
+    all.map(|object| {
+        let name = object.metadata.name.as_str();
+        let host = object.spec.network == ServiceNetwork::Host;
+        let vtep = |node: &Option<String>| {
+            let node = NodeName::new(node.as_ref()?.as_str()).ok()?;
+            moment.state.nodes.get(&node)?.vtep
+        };
+        let endpoints = placed
+            .iter()
+            .filter(|i| i.role == "service" && i.owner == name)
+            .map(|i| EndpointView {
+                instance: i.name.clone(),
+                node: i.node.clone(),
+                address: if host {
+                    vtep(&i.node).map(|address| address.to_string())
+                } else {
+                    i.address.clone()
+                },
+                phase: i.phase.clone(),
+            });
+        ServiceView {
+            name: name.to_owned(),
+            image: object.spec.image.clone(),
+            network: if host { "host" } else { "overlay" }.to_owned(),
+            ports: object.spec.ports.iter().map(|port| port.port).collect(),
+            replicas: object.spec.replicas,
+            ready: ready(moment, Kind::Service, name),
+            endpoints: endpoints.collect(),
+        }
+    })
+    .collect()
+}

@@ -1,0 +1,26 @@
+//! What the HTTP API answers with and `kc` prints: the cluster as people ask about it. Types
+//! are in base units (bytes, milliseconds, percent); people's units are made where they are
+//! printed. Building a view is pure.
+
+mod answer;
+mod build_chain;
+mod build_node;
+mod chain;
+mod diff;
+mod node;
+mod unified;
+mod workload;
+
+pub use answer::{
+    DocumentView, ExplainView, LogText, PlanView, TopView, VersionView, WatchMark, plan,
+};
+pub use build_chain::{chains, explain, paths};
+pub use build_node::{functions, instances, nodes, services};
+pub use chain::{ChainView, HopView, PathView};
+pub use diff::{
+    ApplyResult, Change, ErrorBody, ErrorReply, ManifestFile, ManifestFiles, ManifestProblem,
+    ResourceChange, StepView,
+};
+pub use node::{NodeCondition, NodeView};
+pub use unified::unified;
+pub use workload::{EndpointView, FunctionView, InstanceView, ServiceView};
