@@ -19,7 +19,7 @@ use kc_forwarder_api::{Metadata, Si, Spi, Ttl};
 /// Octets of base header and service path header.
 pub const BASE_LEN: usize = 8;
 
-/// Octets of an MD type 1 header. Section 2.4: "the Length field value MUST be 0x6".
+/// Octets of an MD type 1 header. Section 2.2: "The Length MUST be of value 0x6 for MD Type 0x1".
 pub const MD1_LEN: usize = 24;
 
 /// Longest header: the length field has 6 bits and counts words of 4 octets.
@@ -89,26 +89,26 @@ impl<T: AsRef<[u8]>> Packet<T> {
     pub fn new_checked(buffer: T) -> Result<Self, Error> {
         let data = buffer.as_ref();
         require("NSH", data, BASE_LEN)?;
-        // Section 2.2: "The Version field is used to ensure backward compatibility ... the version
-        // number MUST be set to 00b by the sender". "Packets that have ... a version number not
-        // understood ... MUST be dropped" is how section 2.2 treats what cannot be processed.
+        // Section 2.2: "If a packet presumed to carry an NSH header is received at an SFF, and the
+        // SFF does not understand the version of the protocol as indicated in the base header,
+        // the packet MUST be discarded".
         if data[0] >> 6 != 0 {
             return Err(illegal("NSH", "version", u32::from(data[0] >> 6)));
         }
         let length = usize::from(data[1] & 0x3f) * 4;
         match data[2] & 0x0f {
-            // Section 2.4: "the Length field value MUST be 0x6".
+            // Section 2.2: "The Length MUST be of value 0x6 for MD Type 0x1, and it MUST be of value
+            // 0x2 or greater for MD Type 0x2."
             MD_TYPE_1 if length != MD1_LEN => {
                 Err(illegal("NSH", "length", u32::from(data[1] & 0x3f)))
             }
-            // Section 2.5: "the value of Length MUST be 0x2 or higher".
             MD_TYPE_2 if length < BASE_LEN => {
                 Err(illegal("NSH", "length", u32::from(data[1] & 0x3f)))
             }
             MD_TYPE_1 | MD_TYPE_2 => Ok(()),
-            // Section 2.2: "0x0 ... implementations SHOULD silently discard packets with MD Type
-            // 0x0"; "0xF ... implementations not explicitly configured to be part of an
-            // experiment SHOULD silently discard packets with MD Type 0xF".
+            // Section 2.2: "Implementations SHOULD silently discard packets with MD Type 0x0", and
+            // those "not explicitly configured to be part of an experiment SHOULD silently discard
+            // packets with MD Type 0xF."
             other => Err(illegal("NSH", "MD type", u32::from(other))),
         }?;
         require("NSH", data, length)?;
@@ -249,9 +249,9 @@ impl<'a> Iterator for Contexts<'a> {
 
     fn next(&mut self) -> Option<Context<'a>> {
         let header = self.data.get(..4)?;
-        // "The length of the variable-length metadata ... in bytes. In case the metadata length is
-        // not an integer number of 4-byte words, the sender MUST add pad bytes immediately
-        // following the last metadata byte".
+        // Section 2.5.1: "The receiver MUST round the Length field up to the nearest 4-byte-word
+        // boundary to locate and process the next field in the packet. The receiver MUST access
+        // only those bytes in the metadata indicated by the Length field".
         let length = usize::from(header[3] & 0x7f);
         let value = self.data.get(4..4 + length)?;
         let rest = self.data.get(4 + length.next_multiple_of(4)..)?;
@@ -337,8 +337,8 @@ impl<'a> Repr<'a> {
     pub fn emit(&self, buffer: &mut [u8]) {
         let length = self.buffer_len().min(MAX_LEN);
         let words = u8::try_from(length / 4).unwrap_or(0x3f);
-        // "All other flag fields, marked U, are unassigned and available for future use ... MUST
-        // be set to zero upon origination and MUST be ignored and preserved ... when forwarded."
+        // Section 2.2: "Unassigned bits MUST be set to zero upon origination, and they MUST be
+        // ignored and preserved unmodified by other NSH supporting elements."
         buffer[0] = if self.oam { 0x20 } else { 0 } | self.ttl.get() >> 2;
         buffer[1] = self.ttl.get() << 6 | words;
         buffer[2] = match self.metadata {
