@@ -59,6 +59,8 @@ pub enum EventKind {
     TablesRefused,
     /// The Docker engine went away or came back.
     Engine,
+    /// Events found no room while the broker was away, and are gone.
+    EventsLost,
     /// A kind this version does not know.
     #[serde(other)]
     Unknown,
@@ -83,6 +85,7 @@ impl EventKind {
             Self::ForwarderDied => "forwarder-died",
             Self::TablesRefused => "tables-refused",
             Self::Engine => "engine",
+            Self::EventsLost => "events-lost",
             Self::Unknown => "unknown",
         }
     }

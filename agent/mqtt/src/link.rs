@@ -146,9 +146,15 @@ impl Link {
 
     /// Waits until every QoS 1 message is acknowledged. `false` when time ran out first.
     pub async fn drained(&self, limit: Duration) -> bool {
+        self.backlog_below(1, limit).await
+    }
+
+    /// Waits until fewer than `count` QoS 1 messages are unacknowledged: how a long answer leaves
+    /// room for others. `false` when time ran out first.
+    pub async fn backlog_below(&self, count: usize, limit: Duration) -> bool {
         let mut backlog = self.shared.unacknowledged.subscribe();
-        let empty = backlog.wait_for(|count| *count == 0);
-        matches!(tokio::time::timeout(limit, empty).await, Ok(Ok(_)))
+        let room = backlog.wait_for(|backlog| *backlog < count);
+        matches!(tokio::time::timeout(limit, room).await, Ok(Ok(_)))
     }
 
     /// Ends the link and all its clones with a DISCONNECT, so that the broker discards the last
