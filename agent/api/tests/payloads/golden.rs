@@ -1,0 +1,93 @@
+//! The wire format, letter by letter: what agents and controllers in the field have agreed on.
+
+use kc_agent_api::{
+    BootId, Call, CallBody, Capacity, Event, EventKind, NodeName, NodeStatus, Payload, Presence,
+    Reply, ReplyBody, Stamp, decode, encode,
+};
+use std::fmt::Debug;
+use std::net::IpAddr;
+
+fn is_written<P: Payload + PartialEq + Debug>(payload: &P, text: &str) {
+    assert_eq!(String::from_utf8(encode(payload).unwrap()).unwrap(), text);
+    assert_eq!(&decode::<P>(text.as_bytes()).unwrap(), payload);
+}
+
+#[test]
+fn a_status_is_written_so() {
+    let status = NodeStatus {
+        node: NodeName::new("pi-1").unwrap(),
+        presence: Presence::Online,
+        version: "0.1.0".into(),
+        arch: "aarch64".into(),
+        boot: BootId("b00".into()),
+        session: 3,
+        labels: [("zone".into(), "a".into())].into(),
+        capacity: Capacity {
+            cpu_millis: 4000,
+            memory_bytes: 968_368_128,
+            disk_bytes: 31_268_536_320,
+        },
+        vtep: Some(IpAddr::from([192, 168, 50, 1])),
+        underlay_mtu: 1500,
+        engine: None,
+    };
+    is_written(
+        &status,
+        concat!(
+            r#"{"v":1,"node":"pi-1","presence":"online","version":"0.1.0","arch":"aarch64","#,
+            r#""boot":"b00","session":3,"labels":{"zone":"a"},"capacity":{"cpu-millis":4000,"#,
+            r#""memory-bytes":968368128,"disk-bytes":31268536320},"vtep":"192.168.50.1","#,
+            r#""underlay-mtu":1500,"engine":null}"#
+        ),
+    );
+}
+
+#[test]
+fn an_event_is_written_so() {
+    let event = Event {
+        at: Stamp {
+            boot: BootId("b00".into()),
+            mono_ms: 77_120,
+            wall_ms: 1_700_000_000_000,
+        },
+        sequence: 9,
+        kind: EventKind::ContainerDied,
+        object: "firewall-1".into(),
+        message: "exit code 137".into(),
+    };
+    is_written(
+        &event,
+        concat!(
+            r#"{"v":1,"boot":"b00","mono-ms":77120,"wall-ms":1700000000000,"sequence":9,"#,
+            r#""kind":"container-died","object":"firewall-1","message":"exit code 137"}"#
+        ),
+    );
+}
+
+#[test]
+fn calls_and_replies_are_written_so() {
+    let call = Call {
+        body: CallBody::Logs {
+            container: "firewall-1".into(),
+            tail: Some(10),
+            since_s: None,
+        },
+    };
+    is_written(
+        &call,
+        r#"{"v":1,"body":{"logs":{"container":"firewall-1","tail":10,"since-s":null}}}"#,
+    );
+    let counters = Call {
+        body: CallBody::Counters,
+    };
+    is_written(&counters, r#"{"v":1,"body":"counters"}"#);
+    let reply = Reply {
+        part: 0,
+        last: true,
+        body: ReplyBody::Logs { text: "a\n".into() },
+    };
+    is_written(
+        &reply,
+        r#"{"v":1,"part":0,"last":true,"body":{"logs":{"text":"a\n"}}}"#,
+    );
+}

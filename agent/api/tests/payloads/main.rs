@@ -1,0 +1,8 @@
+//! Every payload between agent and controller: what is written is read back, what is wrong is
+//! refused, and nothing whatever makes a reader panic.
+#![cfg(test)]
+
+mod golden;
+mod hostile;
+mod round_trip;
+mod strategies;

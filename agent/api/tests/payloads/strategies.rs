@@ -1,0 +1,442 @@
+//! Arbitrary payloads, corner values included.
+
+use ipnet::IpNet;
+use kc_agent_api::*;
+use kc_forwarder_api::{
+    Backend, Counters, DropReason, Encapsulation, MacAddr, PathCounters, PortCounters, PortName,
+    PortState, PortStatus, Si, Spi, Tables, TunnelCounters, Underlay, Vni,
+};
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+use std::net::IpAddr;
+
+/// Any text, quotes, control and non-Latin characters included.
+pub(crate) fn text() -> impl Strategy<Value = String> + Clone {
+    prop_oneof![".{0,12}", "[\\x00-\\x1f\"\\\\/\u{2028}]{0,6}"]
+}
+
+pub(crate) fn node() -> impl Strategy<Value = NodeName> {
+    "[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?".prop_map(|name| NodeName::new(name).unwrap())
+}
+
+pub(crate) fn domain() -> impl Strategy<Value = DomainName> {
+    "[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?".prop_map(|name| DomainName::new(name).unwrap())
+}
+
+fn port() -> impl Strategy<Value = PortName> {
+    "[a-z][a-z0-9.-]{0,14}".prop_map(|name| PortName::new(name).unwrap())
+}
+
+fn spi() -> impl Strategy<Value = Spi> {
+    (0..=0xff_ffff_u32).prop_map(|value| Spi::new(value).unwrap())
+}
+
+fn si() -> impl Strategy<Value = Si> {
+    any::<u8>().prop_map(|value| Si::new(value).unwrap())
+}
+
+fn vni() -> impl Strategy<Value = Vni> {
+    (1..=0xff_ffff_u32).prop_map(|value| Vni::new(value).unwrap())
+}
+
+/// Numbers a box can measure. JSON has no NaN and no infinity.
+fn finite() -> impl Strategy<Value = f32> {
+    prop::num::f32::NORMAL | prop::num::f32::ZERO | prop::num::f32::SUBNORMAL
+}
+
+fn stamp() -> impl Strategy<Value = Stamp> {
+    (text(), any::<u64>(), any::<u64>()).prop_map(|(boot, mono_ms, wall_ms)| Stamp {
+        boot: BootId(boot),
+        mono_ms,
+        wall_ms,
+    })
+}
+
+fn drops() -> impl Strategy<Value = std::collections::BTreeMap<DropReason, u64>> {
+    btree_map(select(DropReason::ALL), any::<u64>(), 0..5)
+}
+
+fn tunnel() -> impl Strategy<Value = TunnelCounters> {
+    let wrap = select(vec![Encapsulation::Vxlan, Encapsulation::VxlanGpe]);
+    (any::<IpAddr>(), vni(), wrap, any::<[u64; 4]>()).prop_map(|(remote, vni, wrap, n)| {
+        TunnelCounters {
+            remote,
+            vni,
+            encapsulation: wrap,
+            rx_packets: n[0],
+            rx_bytes: n[1],
+            tx_packets: n[2],
+            tx_bytes: n[3],
+        }
+    })
+}
+
+fn port_status() -> impl Strategy<Value = PortStatus> {
+    let backend = select(vec![Backend::Auto, Backend::Pnet, Backend::Packet]);
+    let state = select(vec![PortState::Up, PortState::Absent]);
+    (port(), port(), backend, state, any::<u16>(), text()).prop_map(
+        |(name, interface, backend, state, mtu, reason)| PortStatus {
+            name,
+            interface,
+            backend,
+            state,
+            mtu,
+            reason,
+        },
+    )
+}
+
+fn counters() -> impl Strategy<Value = Counters> {
+    let ports = vec((port(), any::<[u64; 4]>()), 0..3);
+    let paths = vec((spi(), si(), any::<[u64; 2]>()), 0..3);
+    (any::<u64>(), ports, paths, vec(tunnel(), 0..3), drops()).prop_map(
+        |(generation, ports, paths, tunnels, drops)| Counters {
+            generation,
+            ports: ports
+                .into_iter()
+                .map(|(name, n)| PortCounters {
+                    name,
+                    rx_packets: n[0],
+                    rx_bytes: n[1],
+                    tx_packets: n[2],
+                    tx_bytes: n[3],
+                })
+                .collect(),
+            paths: paths
+                .into_iter()
+                .map(|(spi, si, n)| PathCounters {
+                    spi,
+                    si,
+                    packets: n[0],
+                    bytes: n[1],
+                })
+                .collect(),
+            tunnels,
+            drops,
+        },
+    )
+}
+
+pub(crate) fn load() -> impl Strategy<Value = LoadReport> {
+    let network = (text(), any::<[u64; 4]>()).prop_map(|(name, n)| NetworkLoad {
+        name,
+        rx_bytes: n[0],
+        tx_bytes: n[1],
+        rx_packets: n[2],
+        tx_packets: n[3],
+    });
+    let machine = (
+        (finite(), finite(), any::<[u64; 5]>()),
+        (
+            option::of(finite()),
+            option::of(any::<bool>()),
+            vec(network, 0..3),
+        ),
+    );
+    let machine =
+        machine.prop_map(
+            |((cpu, load, n), (temperature_c, throttled, networks))| BoxLoad {
+                cpu_percent: cpu,
+                load_1m: load,
+                memory_used_bytes: n[0],
+                memory_total_bytes: n[1],
+                disk_used_bytes: n[2],
+                disk_total_bytes: n[3],
+                temperature_c,
+                throttled,
+                uptime_s: n[4],
+                networks,
+            },
+        );
+    let container = (
+        text(),
+        finite(),
+        option::of(any::<u64>()),
+        any::<[u64; 5]>(),
+    );
+    let container = container.prop_map(|(name, cpu_percent, limit, n)| ContainerLoad {
+        name,
+        cpu_percent,
+        memory_bytes: n[0],
+        memory_limit_bytes: limit,
+        rx_packets: n[1],
+        tx_packets: n[2],
+        rx_bytes: n[3],
+        tx_bytes: n[4],
+    });
+    let path = (spi(), si(), any::<u64>(), any::<u64>());
+    let path = path.prop_map(|(spi, si, packets, bytes)| PathLoad {
+        spi,
+        si,
+        packets,
+        bytes,
+    });
+    (
+        stamp(),
+        machine,
+        vec(container, 0..3),
+        vec(path, 0..3),
+        drops(),
+    )
+        .prop_map(|(at, machine, containers, paths, drops)| LoadReport {
+            at,
+            machine,
+            containers,
+            paths,
+            drops,
+        })
+}
+
+pub(crate) fn tunnels() -> impl Strategy<Value = TunnelReport> {
+    (stamp(), vec(tunnel(), 0..3)).prop_map(|(at, tunnels)| TunnelReport { at, tunnels })
+}
+
+pub(crate) fn event() -> impl Strategy<Value = Event> {
+    let kinds = select(vec![
+        EventKind::AgentStarted,
+        EventKind::ContainerOom,
+        EventKind::TablesRefused,
+        EventKind::EventsLost,
+        EventKind::Unknown,
+    ]);
+    (stamp(), any::<u64>(), kinds, text(), text()).prop_map(
+        |(at, sequence, kind, object, message)| Event {
+            at,
+            sequence,
+            kind,
+            object,
+            message,
+        },
+    )
+}
+
+pub(crate) fn status() -> impl Strategy<Value = NodeStatus> {
+    let presence = select(vec![Presence::Online, Presence::Offline]);
+    let capacity = (any::<u32>(), any::<u64>(), any::<u64>());
+    let labels = btree_map(text(), text(), 0..3);
+    (
+        (node(), presence, text(), text(), text(), any::<u64>()),
+        (
+            labels,
+            capacity,
+            option::of(any::<IpAddr>()),
+            any::<u16>(),
+            option::of(text()),
+        ),
+    )
+        .prop_map(
+            |((node, presence, version, arch, boot, session), (labels, has, vtep, mtu, engine))| {
+                NodeStatus {
+                    node,
+                    presence,
+                    version,
+                    arch,
+                    boot: BootId(boot),
+                    session,
+                    labels,
+                    capacity: Capacity {
+                        cpu_millis: has.0,
+                        memory_bytes: has.1,
+                        disk_bytes: has.2,
+                    },
+                    vtep,
+                    underlay_mtu: mtu,
+                    engine,
+                }
+            },
+        )
+}
+
+pub(crate) fn state() -> impl Strategy<Value = NodeState> {
+    let phase = select(vec![
+        ContainerPhase::Pending,
+        ContainerPhase::Pulling,
+        ContainerPhase::Running,
+        ContainerPhase::Exited,
+        ContainerPhase::Failed,
+    ]);
+    let container = (
+        (text(), text(), text(), phase),
+        (
+            option::of(any::<i64>()),
+            any::<u64>(),
+            option::of(text()),
+            option::of(text()),
+        ),
+    );
+    let container = container.prop_map(
+        |((name, id, image, phase), (exit_code, restarts, started_at, error))| ContainerState {
+            name,
+            id,
+            image,
+            phase,
+            exit_code,
+            restarts,
+            started_at,
+            error,
+        },
+    );
+    let lists = (
+        vec(container, 0..3),
+        vec(port_status(), 0..3),
+        vec(text(), 0..3),
+    );
+    (any::<u64>(), any::<u64>(), lists).prop_map(
+        |(spec_generation, forwarder_generation, (containers, ports, errors))| NodeState {
+            spec_generation,
+            forwarder_generation,
+            containers,
+            ports,
+            errors,
+        },
+    )
+}
+
+fn leg() -> impl Strategy<Value = Leg> {
+    let network = any::<IpAddr>().prop_flat_map(|address| {
+        let longest: u8 = if address.is_ipv4() { 32 } else { 128 };
+        (0..=longest).prop_map(move |length: u8| IpNet::new(address, length).unwrap())
+    });
+    let names = (port(), port(), any::<[u8; 6]>());
+    (
+        names,
+        vec(network, 0..3),
+        option::of(any::<IpAddr>()),
+        any::<u16>(),
+    )
+        .prop_map(|((interface, port, mac), addresses, gateway, mtu)| Leg {
+            interface,
+            port,
+            mac: MacAddr(mac),
+            addresses,
+            gateway,
+            mtu,
+        })
+}
+
+fn container() -> impl Strategy<Value = ContainerSpec> {
+    let role = prop_oneof![
+        text().prop_map(|function| Role::Function { function }),
+        text().prop_map(|service| Role::Service { service }),
+    ];
+    let pull = select(vec![
+        PullPolicy::IfNotPresent,
+        PullPolicy::Always,
+        PullPolicy::Never,
+    ]);
+    let restart = select(vec![Restart::Always, Restart::OnFailure, Restart::Never]);
+    let mount = (text(), text(), any::<bool>()).prop_map(|(source, target, read_only)| Mount {
+        source,
+        target,
+        read_only,
+    });
+    let file = (text(), text()).prop_map(|(path, content)| File { path, content });
+    let limits = (option::of(any::<u32>()), option::of(any::<u64>()));
+    let network = prop_oneof![
+        Just(Network::Host),
+        vec(leg(), 0..3).prop_map(Network::Legs),
+    ];
+    (
+        (
+            text(),
+            role,
+            text(),
+            pull,
+            vec(text(), 0..2),
+            vec(text(), 0..3),
+        ),
+        (
+            btree_map(text(), text(), 0..3),
+            vec(mount, 0..2),
+            vec(file, 0..2),
+        ),
+        (limits, restart, vec(text(), 0..2), network),
+    )
+        .prop_map(
+            |(
+                (name, role, image, pull, entrypoint, args),
+                (env, mounts, files),
+                (limits, restart, capabilities, network),
+            )| ContainerSpec {
+                name,
+                role,
+                image,
+                pull,
+                entrypoint,
+                args,
+                env,
+                mounts,
+                files,
+                limits: Limits {
+                    cpu_millis: limits.0,
+                    memory_bytes: limits.1,
+                },
+                restart,
+                capabilities,
+                network,
+            },
+        )
+}
+
+pub(crate) fn spec() -> impl Strategy<Value = NodeSpec> {
+    let underlay = (any::<IpAddr>(), any::<[u16; 3]>()).prop_map(|(address, n)| Underlay {
+        address,
+        mtu: n[0],
+        gpe_port: n[1],
+        vxlan_port: n[2],
+    });
+    let lists = (vec(container(), 0..3), vec(leg(), 0..3));
+    (any::<u64>(), lists, option::of(underlay), any::<u32>()).prop_map(
+        |(generation, (containers, host_legs), underlay, load_interval_s)| NodeSpec {
+            generation,
+            containers,
+            host_legs,
+            // The tables themselves are tried in their own crate.
+            forwarder: Tables {
+                generation,
+                underlay,
+                ..Tables::default()
+            },
+            load_interval_s,
+        },
+    )
+}
+
+pub(crate) fn call() -> impl Strategy<Value = Call> {
+    let logs = (text(), option::of(any::<u32>()), option::of(any::<u64>()));
+    let body = prop_oneof![
+        Just(CallBody::Counters),
+        logs.prop_map(|(container, tail, since_s)| CallBody::Logs {
+            container,
+            tail,
+            since_s,
+        }),
+    ];
+    body.prop_map(|body| Call { body })
+}
+
+pub(crate) fn reply() -> impl Strategy<Value = Reply> {
+    let body = prop_oneof![
+        text().prop_map(|text| ReplyBody::Logs { text }),
+        text().prop_map(|message| ReplyBody::Error { message }),
+        counters().prop_map(|counters| ReplyBody::Counters {
+            counters: Box::new(counters),
+        }),
+    ];
+    (any::<u32>(), any::<bool>(), body).prop_map(|(part, last, body)| Reply { part, last, body })
+}
+
+pub(crate) fn topic() -> impl Strategy<Value = Topic> {
+    prop_oneof![
+        node().prop_map(Topic::Status),
+        node().prop_map(Topic::Spec),
+        node().prop_map(Topic::State),
+        node().prop_map(Topic::Load),
+        node().prop_map(Topic::Tunnel),
+        node().prop_map(Topic::Event),
+        (node(), any::<u64>()).prop_map(|(node, id)| Topic::Call(node, id)),
+        (node(), any::<u64>()).prop_map(|(node, id)| Topic::Reply(node, id)),
+    ]
+}
