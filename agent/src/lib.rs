@@ -1,10 +1,21 @@
 //! `kc-agent`: makes one box match its desired document, and reports what it sees.
 //!
 //! [`reconcile`] and [`state`] decide and are pure; [`docker`], [`wiring`], [`forwarder`],
-//! [`ledger`] touch the box and decide nothing; [`agent`] is the loop between them.
+//! [`ledger`] touch the box and decide nothing; [`keeper`] is the loop between
+//! them. [`courier`] carries documents in and reports out over MQTT; [`load`], [`status`],
+//! [`events`] and [`calls`] are what it carries.
 
+pub mod agent;
+pub mod calls;
 pub mod config;
+pub mod courier;
 pub mod docker;
+pub mod events;
+pub mod forwarder;
+pub mod keeper;
 pub mod ledger;
+pub mod load;
 pub mod reconcile;
+pub mod state;
+pub mod status;
 pub mod wiring;

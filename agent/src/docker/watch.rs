@@ -4,6 +4,7 @@
 use super::DockerError;
 use super::body::Labels;
 use crate::reconcile::Part;
+use bollard::models::SystemInfo;
 use bollard::query_parameters::EventsOptionsBuilder;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::StreamExt;
@@ -26,6 +27,8 @@ pub enum Word {
         docker: Docker,
         /// Its version.
         version: String,
+        /// Where it keeps images and containers.
+        data_root: PathBuf,
     },
     /// It has gone, or was never there.
     Down {
@@ -80,12 +83,13 @@ pub fn watch(socket: PathBuf, node: String) -> mpsc::Receiver<Word> {
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default();
             match connect(&socket).await {
-                Ok((docker, version)) => {
+                Ok((docker, info)) => {
                     wait = RETRY.0;
                     up = Some(true);
                     let word = Word::Up {
                         docker: docker.clone(),
-                        version,
+                        version: info.server_version.unwrap_or_default(),
+                        data_root: info.docker_root_dir.unwrap_or_default().into(),
                     };
                     if sender.send(word).await.is_err() {
                         return;
@@ -115,7 +119,7 @@ pub fn watch(socket: PathBuf, node: String) -> mpsc::Receiver<Word> {
     receiver
 }
 
-async fn connect(socket: &Path) -> Result<(Docker, String), DockerError> {
+async fn connect(socket: &Path) -> Result<(Docker, SystemInfo), DockerError> {
     let refuse = |source| DockerError::Unreachable {
         path: socket.to_owned(),
         source: Box::new(source),
@@ -124,8 +128,8 @@ async fn connect(socket: &Path) -> Result<(Docker, String), DockerError> {
     let docker =
         Docker::connect_with_unix(&path, TIMEOUT_S, API_DEFAULT_VERSION).map_err(refuse)?;
     let docker = docker.negotiate_version().await.map_err(refuse)?;
-    let version = docker.version().await.map_err(refuse)?;
-    Ok((docker, version.version.unwrap_or_default()))
+    let info = docker.info().await.map_err(refuse)?;
+    Ok((docker, info))
 }
 
 /// Forwards events until the stream ends; `None` when nobody listens any more.

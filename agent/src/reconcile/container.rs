@@ -155,6 +155,9 @@ impl Entry<'_> {
             return;
         };
         if pause.hash != pause_hash(&self.want.network) {
+            if world.memory.outdated {
+                return;
+            }
             // Both go; not before what replaces them can be made.
             let ready = [self.image(Part::Main), self.image(Part::Pause)];
             if ready == [true, true] {
@@ -233,7 +236,7 @@ impl Entry<'_> {
             }
             return;
         };
-        if main.hash != self.hash {
+        if main.hash != self.hash && !world.memory.outdated {
             if self.image(Part::Main) {
                 self.remove(main, "the document wants another");
             }

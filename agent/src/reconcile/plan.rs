@@ -25,6 +25,9 @@ pub struct Memory {
     pub accepted_ms: u64,
     /// How far the forwarder is.
     pub tables: TablesProgress,
+    /// The document is known to be an old one: what is missing is made, what runs is left,
+    /// whether this document knows it or not.
+    pub outdated: bool,
 }
 
 /// How far the forwarder is with the document's tables.
@@ -90,7 +93,7 @@ pub fn reconcile(world: &World<'_>) -> Plan {
         world.memory.tables,
         TablesProgress::Applied | TablesProgress::Hopeless
     );
-    if settled {
+    if settled && !world.memory.outdated {
         retire(world, &mut plan);
     }
     plan

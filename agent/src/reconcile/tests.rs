@@ -192,6 +192,22 @@ fn what_leaves_the_document_goes_after_the_tables_that_know_it() {
 }
 
 #[test]
+fn an_outdated_document_takes_nothing_away() {
+    let mut newer = wired("fw");
+    newer.image = "app:2".into();
+    let mut model = Model::new(vec![newer, wired("dpi")]);
+    model.settle();
+    model.want(vec![wired("fw"), wired("nat")]);
+    model.memory.outdated = true;
+    let done = words(&model.settle());
+    assert!(done.iter().all(|step| step.ends_with("nat")), "{done:?}");
+    model.want(vec![wired("fw"), wired("nat")]);
+    model.memory.outdated = false;
+    model.settle();
+    model.assert_matches();
+}
+
+#[test]
 fn tables_wait_for_wires_but_not_for_images_or_failures() {
     let mut model = Model::new(vec![wired("fw")]);
     // Images are on their way: nothing to wait for.

@@ -1,0 +1,151 @@
+//! The whole agent: the [`crate::keeper`] that keeps the box right, the [`crate::courier`] that
+//! carries word of it, and nothing between them but channels.
+
+use crate::calls::Calls;
+use crate::config::Settings;
+use crate::courier::Courier;
+use crate::docker;
+use crate::events::Events;
+use crate::forwarder::{Forwarder, Supervision};
+use crate::keeper::{Inputs, Keeper, Outputs, View, explain};
+use crate::ledger::{Ledger, LedgerError};
+use crate::load::Sampler;
+use crate::status::{Boot, Identity, capacity};
+use crate::wiring::{self, Underlay, WiringError};
+use kc_agent_api::{EventKind, NodeState, Topic};
+use kc_mqtt::{Config, Link, QoS};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+/// Why the agent cannot run at all. Everything else is reported and tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// No place for sockets.
+    #[error("cannot create {}", path.display())]
+    RunDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// No place for the ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// No word from the kernel about interfaces.
+    #[error(transparent)]
+    Wiring(#[from] WiringError),
+    /// The kernel does not say which boot this is.
+    #[error("cannot read the boot id")]
+    Boot(#[source] io::Error),
+    /// Signals cannot be caught.
+    #[error("cannot catch signals")]
+    Signals(#[source] io::Error),
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn run(settings: Settings) -> Result<(), AgentError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Signals)?;
+    let settings = Arc::new(settings);
+    let (path, run_dir) = (settings.run_dir.clone(), &settings.run_dir);
+    std::fs::create_dir_all(run_dir).map_err(|source| AgentError::RunDir { path, source })?;
+    let boot = Boot::read().map_err(AgentError::Boot)?;
+    let ledger = Ledger::open(&settings.state_dir)?;
+    let (end, shutdown) = watch::channel(false);
+    let (spec_sender, specs) = watch::channel(None);
+    let (state_sender, state) = watch::channel(NodeState::default());
+    let (event_sender, happened) = mpsc::unbounded_channel();
+    let (view_sender, view) = watch::channel(View::default());
+    let Supervision { forwarder, words } = Forwarder::supervise(&settings);
+    let inputs = Inputs {
+        specs,
+        engine: docker::watch(settings.docker.clone(), settings.node.to_string()),
+        forwarder: words,
+        links: wiring::monitor()?,
+        shutdown: shutdown.clone(),
+    };
+    let outputs = Outputs {
+        state: state_sender,
+        events: event_sender,
+        view: view_sender,
+    };
+    let keeper = Keeper::new(Arc::clone(&settings), ledger, forwarder.clone(), outputs);
+    // The box first: it needs nobody.
+    let keeping = tokio::spawn(keeper.run(inputs));
+
+    let identity = Arc::new(identity(&settings, boot.clone()).await);
+    let mut events = Events::open(&settings.run_dir, boot);
+    let version = concat!("kc-agent ", env!("CARGO_PKG_VERSION"));
+    events.record(EventKind::AgentStarted, "agent", version);
+    let (link, incoming) = Link::start(link_config(&settings, &identity));
+    let courier = Courier {
+        calls: Calls::new(Arc::clone(&identity), link.clone(), forwarder.clone()),
+        sampler: Sampler::new(DATA_ROOT),
+        identity,
+        link,
+        incoming,
+        events,
+        forwarder,
+        specs: spec_sender,
+        state,
+        happened,
+        view,
+        shutdown,
+    };
+    let carrying = tokio::spawn(courier.run());
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("ending; containers and forwarder go on");
+    end.send_replace(true);
+    let _ = keeping.await;
+    let _ = carrying.await;
+    Ok(())
+}
+
+/// Returns when it is time to end.
+pub(crate) async fn ended(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|end| *end).await;
+}
+
+/// Where Docker keeps its data; what is not there counts as what it would be on.
+const DATA_ROOT: &str = "/var/lib/docker";
+
+async fn identity(settings: &Settings, boot: Boot) -> Identity {
+    let found = wiring::underlay(settings.vtep, settings.underlay_mtu).await;
+    let underlay = found.unwrap_or_else(|error| {
+        tracing::warn!("{}", explain(&error));
+        Underlay {
+            address: settings.vtep,
+            mtu: settings.underlay_mtu.unwrap_or(1500),
+        }
+    });
+    Identity {
+        node: settings.node.clone(),
+        domain: settings.domain.clone(),
+        boot,
+        labels: settings.labels.clone(),
+        capacity: capacity(Path::new(DATA_ROOT)),
+        vtep: underlay.address,
+        underlay_mtu: underlay.mtu,
+    }
+}
+
+fn link_config(settings: &Settings, identity: &Identity) -> Config {
+    let client_id = format!("kc-agent-{}-{}", settings.domain, settings.node);
+    let mut config = Config::new(&settings.broker.host, settings.broker.port, client_id);
+    config.keep_alive = Duration::from_secs(settings.keep_alive_s.into());
+    config.last_will = Some(identity.last_will());
+    config.credentials.clone_from(&settings.credentials);
+    config.subscriptions = Topic::agent_filters(&settings.domain, &settings.node)
+        .into_iter()
+        .map(|filter| (filter, QoS::AtLeastOnce))
+        .collect();
+    config
+}

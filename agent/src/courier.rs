@@ -1,0 +1,210 @@
+//! Everything that goes over MQTT: documents and calls in, presence, state, events and load out.
+//! Holds no policy; loses nothing when the broker is away, and delays nothing on the box.
+
+use crate::calls::Calls;
+use crate::events::Events;
+use crate::forwarder::Forwarder;
+use crate::keeper::{Happened, View};
+use crate::load::{self, Sample, Sampler, Watched};
+use crate::reconcile::{Part, Phase};
+use crate::status::Identity;
+use kc_agent_api::{Network, NodeName, NodeState, Payload, Presence, Topic};
+use kc_forwarder_api::Counters;
+use kc_mqtt::{Incoming, Link};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// How long counters may take before a report goes without them.
+const COUNTERS: Duration = Duration::from_millis(500);
+/// How long the broker may take to acknowledge that we leave.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What the courier carries between.
+pub struct Courier {
+    /// Who we are.
+    pub identity: Arc<Identity>,
+    /// To the broker.
+    pub link: Link,
+    /// From the broker.
+    pub incoming: mpsc::Receiver<Incoming>,
+    /// Events that wait for the broker.
+    pub events: Events,
+    /// Answers to calls.
+    pub calls: Calls,
+    /// Takes load samples.
+    pub sampler: Sampler,
+    /// Asked for its counters.
+    pub forwarder: Forwarder,
+    /// Documents, newest only.
+    pub specs: watch::Sender<Option<Arc<[u8]>>>,
+    /// What the box is like.
+    pub state: watch::Receiver<NodeState>,
+    /// What happened.
+    pub happened: mpsc::UnboundedReceiver<Happened>,
+    /// What there is to measure.
+    pub view: watch::Receiver<View>,
+    /// Turns true when it is time to leave.
+    pub shutdown: watch::Receiver<bool>,
+}
+
+impl Courier {
+    /// Carries until it is time to leave; then says so to the broker.
+    pub async fn run(mut self) {
+        let (counted, mut counters) = mpsc::channel(1);
+        let mut engine = None;
+        let mut before: Option<Sample> = None;
+        let mut tick = Instant::now();
+        let mut shutdown = self.shutdown.clone();
+        loop {
+            tokio::select! {
+                () = crate::agent::ended(&mut shutdown) => break,
+                Some(word) = self.incoming.recv() => self.on_incoming(word),
+                Some(said) = self.happened.recv() => {
+                    self.events.record(said.kind, said.object, said.message);
+                    self.events.flush(&self.identity, &self.link);
+                }
+                Ok(()) = self.state.changed() => self.publish_state(),
+                Ok(()) = self.view.changed() => {
+                    let now = self.view.borrow().engine.clone();
+                    if engine != now {
+                        engine = now;
+                        self.publish_status(Presence::Online);
+                    }
+                }
+                () = sleep_until(tick) => {
+                    let interval = self.view.borrow().spec.load_interval_s;
+                    let interval = Duration::from_secs(u64::from(interval.clamp(1, 3600)));
+                    // A box that slept does not make up for it.
+                    tick = (tick + interval).max(Instant::now());
+                    self.events.flush(&self.identity, &self.link);
+                    if self.link.connected() {
+                        self.count(&counted);
+                    }
+                }
+                Some(counters) = counters.recv() => self.measure(&mut before, counters.as_ref()),
+            }
+        }
+        self.leave().await;
+    }
+
+    fn on_incoming(&mut self, word: Incoming) {
+        match word {
+            Incoming::Connected => {
+                tracing::info!(session = self.link.session(), "connected to the broker");
+                // A broker may have forgotten everything since.
+                self.publish_status(Presence::Online);
+                self.publish_state();
+                self.events.flush(&self.identity, &self.link);
+            }
+            Incoming::Disconnected { reason } => {
+                tracing::warn!(%reason, "no broker; the box goes on without");
+            }
+            Incoming::Message(message) => {
+                let ours = |node: &NodeName| *node == self.identity.node;
+                match Topic::parse(&message.topic) {
+                    // An empty payload only says that the broker keeps none any more.
+                    Ok((_, Topic::Spec(node))) if ours(&node) && !message.payload.is_empty() => {
+                        self.specs.send_replace(Some(message.payload.into()));
+                    }
+                    Ok((_, Topic::Call(node, id))) if ours(&node) => {
+                        let docker = self.view.borrow().docker.clone();
+                        self.calls.handle(id, &message.payload, docker);
+                    }
+                    _ => tracing::debug!(topic = message.topic, "not for us"),
+                }
+            }
+        }
+    }
+
+    fn publish_status(&self, presence: Presence) {
+        let engine = self.view.borrow().engine.clone();
+        let session = self.link.session();
+        let status = self.identity.status(presence, session, engine.as_deref());
+        self.publish(&Topic::Status(self.identity.node.clone()), &status);
+    }
+
+    fn publish_state(&mut self) {
+        let state = self.state.borrow_and_update().clone();
+        self.publish(&Topic::State(self.identity.node.clone()), &state);
+    }
+
+    fn publish<P: Payload>(&self, topic: &Topic, payload: &P) {
+        match self.identity.message(topic, payload) {
+            Ok(message) => {
+                if let Err(error) = self.link.publish(message) {
+                    tracing::warn!(%error, %topic, "cannot publish");
+                }
+            }
+            Err(error) => tracing::error!(%error, %topic, "cannot publish"),
+        }
+    }
+
+    /// Asks the forwarder beside the loop; at most one question is open.
+    fn count(&self, counted: &mpsc::Sender<Option<Counters>>) {
+        let Ok(slot) = counted.clone().try_reserve_owned() else {
+            return;
+        };
+        let forwarder = self.forwarder.clone();
+        tokio::spawn(async move {
+            let counters = timeout(COUNTERS, forwarder.counters()).await;
+            slot.send(counters.ok().and_then(Result::ok));
+        });
+    }
+
+    fn measure(&mut self, before: &mut Option<Sample>, counters: Option<&Counters>) {
+        let watched = watched(&self.view.borrow());
+        let sample = self.sampler.sample(self.identity.boot.elapsed(), &watched);
+        let stamp = self.identity.boot.stamp();
+        let node = &self.identity.node;
+        let report = load::report(stamp.clone(), before.as_ref(), &sample, counters);
+        self.publish(&Topic::Load(node.clone()), &report);
+        if let Some(counters) = counters {
+            self.publish(
+                &Topic::Tunnel(node.clone()),
+                &load::tunnels(stamp, counters),
+            );
+        }
+        *before = Some(sample);
+    }
+
+    /// Nobody shall take us for dead: we say that we go.
+    async fn leave(mut self) {
+        while let Ok(said) = self.happened.try_recv() {
+            self.events.record(said.kind, said.object, said.message);
+        }
+        self.events.flush(&self.identity, &self.link);
+        self.publish_status(Presence::Offline);
+        if self.link.connected() {
+            self.link.drained(FAREWELL).await;
+        }
+        self.link.close().await;
+    }
+}
+
+/// Containers worth measuring: those that run and are in the document.
+fn watched(view: &View) -> Vec<Watched> {
+    let running = view.containers.iter();
+    let running = running.filter(|seen| seen.part == Part::Main && seen.phase == Phase::Running);
+    running
+        .filter_map(|seen| {
+            let want = view
+                .spec
+                .containers
+                .iter()
+                .find(|want| want.name == seen.name)?;
+            let ports = match &want.network {
+                Network::Legs(legs) => legs.iter().map(|leg| leg.port.clone()).collect(),
+                Network::Host => Vec::new(),
+            };
+            Some(Watched {
+                name: seen.name.clone(),
+                id: seen.id.clone(),
+                pid: seen.pid?,
+                limits: want.limits,
+                ports,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,251 @@
+//! Running steps beside each other, one a lane, and what follows from how they end.
+
+use super::{Keeper, explain};
+use crate::docker::{self, DockerError, container_body, container_name, pause_body};
+use crate::reconcile::{Action, Lane, Part};
+use crate::wiring::{self, WiringError};
+use bollard::Docker;
+use kc_agent_api::{ContainerSpec, EventKind};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use tokio::task::{Id, JoinError};
+
+/// What a step has changed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Touched {
+    /// This container.
+    Container(String),
+    /// Interfaces.
+    Links,
+    /// An image came.
+    Pulled,
+    /// Nothing.
+    Nothing,
+}
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StepError {
+    #[error(transparent)]
+    Docker(#[from] DockerError),
+    #[error(transparent)]
+    Wiring(#[from] WiringError),
+    #[error("the Docker engine is away")]
+    NoEngine,
+    #[error("it has left the document")]
+    Unwanted,
+}
+
+type Ended = Result<(Id, Result<Touched, StepError>), JoinError>;
+
+impl Keeper {
+    /// Starts a step.
+    pub(super) fn launch(&mut self, action: Action) {
+        tracing::info!("{action}");
+        if let Action::Start {
+            name, again: true, ..
+        } = &action
+        {
+            let now = self.now_ms();
+            let lane = Lane::Restart(name.clone());
+            self.memory.backoffs.restarted(lane, now, fastrand::f64());
+        }
+        let step = Step {
+            docker: self.docker.clone(),
+            node: self.settings.node.to_string(),
+            files: self.settings.state_dir.join("files"),
+            pause_image: self.settings.pause_image.clone(),
+            want: self.wanted(action.lane().object()).cloned(),
+        };
+        self.memory.in_flight.insert(action.lane());
+        let handle = self.steps.spawn(step.run(action.clone()));
+        self.running.insert(handle.id(), (action, handle));
+    }
+
+    fn wanted(&self, name: &str) -> Option<&ContainerSpec> {
+        self.spec.containers.iter().find(|want| want.name == name)
+    }
+
+    /// Ends pulls whose outcome nobody wants any more.
+    pub(super) fn cancel_stale_pulls(&mut self, marks: &BTreeSet<(String, Part, String)>) {
+        let stale = |action: &Action| match action {
+            Action::Image {
+                name, part, hash, ..
+            } => !marks.contains(&(name.clone(), *part, hash.clone())),
+            _ => false,
+        };
+        let stale: Vec<Id> = self
+            .running
+            .iter()
+            .filter(|(_, (action, _))| stale(action))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in stale {
+            if let Some((action, handle)) = self.running.remove(&id) {
+                tracing::info!("no longer wanted: {action}");
+                handle.abort();
+                self.memory.in_flight.remove(&action.lane());
+            }
+        }
+    }
+
+    /// A step has ended.
+    pub(super) async fn on_step(&mut self, ended: Ended) {
+        let (id, outcome) = match ended {
+            Ok((id, outcome)) => (id, Some(outcome)),
+            Err(error) => (error.id(), None),
+        };
+        // Cancelled while it ran: its outcome is of no interest.
+        let Some((action, _)) = self.running.remove(&id) else {
+            return;
+        };
+        let lane = action.lane();
+        self.memory.in_flight.remove(&lane);
+        match outcome {
+            Some(Ok(touched)) => self.succeeded(&action, touched).await,
+            Some(Err(StepError::Unwanted)) => {}
+            Some(Err(error)) => self.step_failed(&action, &error).await,
+            None => tracing::error!("a step ended early: {action}"),
+        }
+    }
+
+    async fn succeeded(&mut self, action: &Action, touched: Touched) {
+        let lane = action.lane();
+        match action {
+            Action::Image {
+                name,
+                part,
+                image,
+                hash,
+                ..
+            } => {
+                self.memory
+                    .images
+                    .insert((name.clone(), *part, hash.clone()));
+                if touched == Touched::Pulled {
+                    self.event(EventKind::ImagePulled, name, format!("{image} pulled"));
+                }
+            }
+            Action::Create { name, part, .. } => self.consume_image(name, *part),
+            Action::Remove {
+                name,
+                part: Part::Main,
+                ..
+            } if self.wanted(name).is_none() => {
+                docker::forget_files(&self.settings.state_dir.join("files"), name);
+            }
+            _ => {}
+        }
+        // A wire or a removal says nothing about whether the container can be made.
+        let proves = !matches!(action, Action::Wire { .. } | Action::Remove { .. });
+        if proves || !self.facts.failures.contains_key(&lane) {
+            self.memory.backoffs.succeeded(&lane);
+            self.facts.failures.remove(&lane);
+        }
+        match touched {
+            Touched::Container(id) => {
+                self.look_at(&id).await;
+                self.look_at_links().await;
+            }
+            Touched::Links => {
+                self.look_at_links().await;
+                self.ask_ports_soon();
+            }
+            Touched::Pulled | Touched::Nothing => {}
+        }
+    }
+
+    async fn step_failed(&mut self, action: &Action, error: &StepError) {
+        let told = explain(error);
+        let lane = action.lane();
+        let object = lane.object().to_owned();
+        if let (StepError::Docker(DockerError::ImageGone(_)), Action::Create { name, part, .. }) =
+            (error, action)
+        {
+            self.consume_image(name, *part);
+        }
+        let kind = match action {
+            Action::Image { .. } => EventKind::ImagePullFailed,
+            _ => EventKind::ContainerFailed,
+        };
+        if self.failed(lane, told.clone()) {
+            self.event(kind, &object, format!("cannot {action}: {told}"));
+        } else {
+            tracing::warn!("still cannot {action}: {told}");
+        }
+        // It may have got half way.
+        self.look_at_everything().await;
+    }
+
+    /// An image counts for one creation: the next one asks again.
+    fn consume_image(&mut self, name: &str, part: Part) {
+        self.memory
+            .images
+            .retain(|(n, p, _)| (n.as_str(), *p) != (name, part));
+    }
+}
+
+/// What a step needs, apart from the loop.
+struct Step {
+    docker: Option<Docker>,
+    node: String,
+    files: PathBuf,
+    pause_image: String,
+    want: Option<ContainerSpec>,
+}
+
+impl Step {
+    async fn run(self, action: Action) -> Result<Touched, StepError> {
+        let docker = || self.docker.as_ref().ok_or(StepError::NoEngine);
+        match action {
+            Action::Image { image, policy, .. } => {
+                let pulled = docker::ensure_image(docker()?, &image, policy).await?;
+                Ok(if pulled {
+                    Touched::Pulled
+                } else {
+                    Touched::Nothing
+                })
+            }
+            Action::Create { name, part, join } => {
+                let docker = docker()?.clone();
+                let full = container_name(&name, part);
+                let body = match (&self.want, part) {
+                    (None, _) => return Err(StepError::Unwanted),
+                    (Some(want), Part::Pause) => pause_body(&self.node, want, &self.pause_image),
+                    (Some(want), Part::Main) => {
+                        let files = docker::write_files(&self.files, want)?;
+                        container_body(&self.node, want, join.as_deref(), files)
+                    }
+                };
+                Ok(Touched::Container(
+                    docker::create(&docker, &full, body).await?,
+                ))
+            }
+            Action::Start { name, part, id, .. } => {
+                docker::start(docker()?, &id, &container_name(&name, part)).await?;
+                Ok(Touched::Container(id))
+            }
+            Action::Stop { name, id } => {
+                docker::stop(docker()?, &id, &container_name(&name, Part::Main)).await?;
+                Ok(Touched::Container(id))
+            }
+            Action::Remove { name, part, id, .. } => {
+                let gently = part == Part::Main;
+                docker::remove(docker()?, &id, &container_name(&name, part), gently).await?;
+                Ok(Touched::Container(id))
+            }
+            Action::Wire { pid, legs, .. } => {
+                wiring::wire(pid, legs).await?;
+                Ok(Touched::Links)
+            }
+            Action::WireHost { leg } => {
+                wiring::wire_host(leg).await?;
+                Ok(Touched::Links)
+            }
+            Action::UnwireHost { port } => {
+                wiring::unwire_host(port).await?;
+                Ok(Touched::Links)
+            }
+        }
+    }
+}
