@@ -10,7 +10,7 @@ use clap::Parser;
 use kc_forwarder::config;
 use kc_forwarder::control::{Client, ClientError};
 use kc_forwarder::selftest;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -42,16 +42,15 @@ fn run(args: Args) -> anyhow::Result<()> {
         }
         Verb::Check { file } => {
             let tables = config::read(&file)?;
-            println!(
-                "{}: ok: {} ports, {} functions, {} rules, {} paths, {} segments",
+            say(&format!(
+                "{}: ok: {} ports, {} functions, {} rules, {} paths, {} segments\n",
                 file.display(),
                 tables.ports.len(),
                 tables.functions.len(),
                 tables.rules.len(),
                 tables.paths.len(),
                 tables.segments.len(),
-            );
-            Ok(())
+            ))
         }
         Verb::Apply { file, socket } => {
             let mut tables = config::read(&file)?;
@@ -59,8 +58,10 @@ fn run(args: Args) -> anyhow::Result<()> {
             if tables.generation == 0 {
                 tables.generation = client.status()?.generation.saturating_add(1);
             }
-            println!("generation {} is in force", client.apply(tables)?);
-            Ok(())
+            say(&format!(
+                "generation {} is in force\n",
+                client.apply(tables)?
+            ))
         }
         Verb::Counters { socket, output } => {
             let counters = connect(&socket.socket)?.counters()?;
@@ -76,10 +77,11 @@ fn run(args: Args) -> anyhow::Result<()> {
             print(output, &tables, || text)
         }
         Verb::SelfTest => {
-            for line in selftest::run()? {
-                println!("ok  {line}");
-            }
-            Ok(())
+            let lines = selftest::run()?;
+            say(&lines
+                .iter()
+                .map(|line| format!("ok  {line}\n"))
+                .collect::<String>())
         }
     }
 }
@@ -95,10 +97,17 @@ fn print<T: serde::Serialize>(
     table: impl FnOnce() -> String,
 ) -> anyhow::Result<()> {
     match output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(value)?),
-        Output::Table => print!("{}", table()),
+        Output::Json => say(&format!("{}\n", serde_json::to_string_pretty(value)?)),
+        Output::Table => say(&table()),
     }
-    Ok(())
+}
+
+/// Writes to standard output. A reader that has seen enough, such as `head`, is no failure.
+fn say(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("write to standard output"),
+    }
 }
 
 fn log_to_stderr(filter: &str) -> anyhow::Result<()> {

@@ -246,3 +246,48 @@ impl Connection {
         Ok(written > 0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime;
+    use crate::tables::Compiled;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_message_that_stays_half_is_given_up_and_a_quiet_client_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let mut server = Server::new(super::super::bind(&path).unwrap());
+        let empty = Arc::new(Compiled::new(kc_forwarder_api::Tables::default()).unwrap());
+        let mut desk = Desk::new(runtime::start(Arc::clone(&empty)).unwrap(), empty);
+        let quiet = UnixStream::connect(&path).unwrap();
+        let mut half = UnixStream::connect(&path).unwrap();
+        half.write_all(b"{\"op\":").unwrap();
+
+        let begin = Instant::now();
+        server.serve(&[true], &mut desk, begin).unwrap();
+        server
+            .serve(&[false, false, true], &mut desk, begin)
+            .unwrap();
+        assert_eq!(
+            (server.clients.len(), server.deadline().is_some()),
+            (2, true)
+        );
+        // One more octet does not buy more time.
+        half.write_all(b"\"").unwrap();
+        server
+            .serve(&[false, false, true], &mut desk, begin + PATIENCE / 2)
+            .unwrap();
+        assert_eq!(server.clients.len(), 2);
+        server
+            .serve(&[false, false, false], &mut desk, begin + 2 * PATIENCE)
+            .unwrap();
+        assert_eq!((server.clients.len(), server.deadline()), (1, None));
+
+        let mut rest = Vec::new();
+        half.read_to_end(&mut rest).unwrap();
+        assert!(rest.is_empty());
+        drop(quiet);
+    }
+}
