@@ -2,8 +2,24 @@
 //! verdicts, and one shell that moves frames between the core and its network interfaces.
 //! Beside them stand what a chain's container and a test need: `pause`, `serve` and `probe`.
 
+pub mod dpi;
 pub mod duration;
+pub mod echo;
+pub mod firewall;
+pub mod function;
+pub mod nat;
 pub mod pause;
 pub mod probe;
 pub mod serve;
+pub mod shell;
 pub mod signals;
+pub mod stats;
+
+mod connection;
+mod fragments;
+mod nearest;
+mod packet;
+mod table;
+
+#[cfg(test)]
+mod testing;

@@ -2,8 +2,14 @@
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use kc_function::{pause, probe, serve};
+use kc_function::dpi::{Block, Dpi};
+use kc_function::echo::Echo;
+use kc_function::firewall::{self, Firewall};
+use kc_function::nat::Nat;
+use kc_function::{pause, probe, serve, shell};
 use std::io::IsTerminal as _;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -17,12 +23,82 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Pass what the rules allow, and what belongs to it.
+    Firewall(FirewallArgs),
+    /// Show everybody inside as one address (IPv4: TCP, UDP, ICMP).
+    Nat(NatArgs),
+    /// Name protocols and hosts, and block by name.
+    Dpi(DpiArgs),
+    /// Send every packet back to where it came from.
+    Echo(EchoArgs),
     /// Hold a container's namespaces open until told to end.
     Pause,
     /// Answer HTTP requests with who asked.
     Serve(serve::Options),
     /// Send HTTP requests and report what got through.
     Probe(probe::Options),
+}
+
+#[derive(Debug, clap::Args)]
+struct FirewallArgs {
+    /// Rule file: lines such as "allow tcp from 10.0.0.0/8 to any port 80", "default deny".
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+    /// One more rule, behind those of the file; repeatable.
+    #[arg(long = "rule", value_name = "RULE")]
+    more: Vec<String>,
+    /// Let TCP connections begin with a SYN only, not in the middle.
+    #[arg(long)]
+    strict: bool,
+    #[command(flatten)]
+    wiring: shell::Options,
+}
+
+#[derive(Debug, clap::Args)]
+struct NatArgs {
+    /// Address shown outside; ARP requests for it are answered.
+    #[arg(long)]
+    address: Ipv4Addr,
+    #[command(flatten)]
+    wiring: shell::Options,
+}
+
+#[derive(Debug, clap::Args)]
+struct DpiArgs {
+    /// Protocol (http, tls, dns, ssh, mqtt, quic, icmp, arp, unknown) or host name with all names
+    /// below it; repeatable.
+    #[arg(long, value_name = "NAME")]
+    block: Vec<Block>,
+    #[command(flatten)]
+    wiring: shell::Options,
+}
+
+#[derive(Debug, clap::Args)]
+struct EchoArgs {
+    /// Address for which ARP requests and neighbour solicitations are answered; repeatable.
+    #[arg(long)]
+    address: Vec<IpAddr>,
+    #[command(flatten)]
+    wiring: shell::Options,
+}
+
+impl FirewallArgs {
+    fn build(&self) -> anyhow::Result<Firewall> {
+        let mut text = String::new();
+        let mut name = "--rule".to_owned();
+        if let Some(file) = &self.rules {
+            text = std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read the rule file {}", file.display()))?;
+            name = file.display().to_string();
+        }
+        let mut rules = firewall::parse(&name, &text)?;
+        if !self.more.is_empty() {
+            let more = firewall::parse("--rule", &self.more.join("\n"))?;
+            rules.rules.extend(more.rules);
+            rules.default = more.default;
+        }
+        Ok(Firewall::new(rules, self.strict))
+    }
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -34,6 +110,10 @@ fn main() -> anyhow::Result<ExitCode> {
         .with_target(false)
         .init();
     match Cli::parse().verb {
+        Verb::Firewall(args) => shell::run(&mut args.build()?, &args.wiring)?,
+        Verb::Nat(args) => shell::run(&mut Nat::new(args.address), &args.wiring)?,
+        Verb::Dpi(args) => shell::run(&mut Dpi::new(args.block), &args.wiring)?,
+        Verb::Echo(args) => shell::run(&mut Echo::new(args.address), &args.wiring)?,
         Verb::Pause => pause::run().context("cannot wait for signals")?,
         Verb::Serve(options) => {
             let served = serve::run(&options)?;

@@ -1,0 +1,100 @@
+//! What a rule says, and whether it fits a packet.
+
+use crate::packet::{Reading, protocol};
+use ipnet::IpNet;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+/// What happens to a connection's first packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Passes, and with it the rest of the connection.
+    Allow,
+    /// Vanishes.
+    Deny,
+    /// Vanishes, and the sender is told.
+    Reject,
+}
+
+impl Action {
+    /// As written in a rule file.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Reject => "reject",
+        }
+    }
+}
+
+/// Which IP protocols.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// All.
+    Any,
+    /// ICMP and ICMPv6.
+    Icmp,
+    /// One, by number.
+    Number(u8),
+}
+
+/// One end of a packet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct End {
+    /// Any address when absent.
+    pub prefix: Option<IpNet>,
+    /// Any port, or no ports at all, when empty.
+    pub ports: Vec<RangeInclusive<u16>>,
+}
+
+/// One rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// What it does.
+    pub action: Action,
+    /// Which packets it is about.
+    pub protocol: Protocol,
+    /// Where they come from.
+    pub from: End,
+    /// Where they go to.
+    pub to: End,
+    /// Line in the rule file, from 1.
+    pub line: usize,
+    /// As written.
+    pub text: String,
+}
+
+/// A whole rule file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// In order; the first that fits counts.
+    pub rules: Vec<Rule>,
+    /// What happens when none fits.
+    pub default: Action,
+}
+
+impl End {
+    fn fits(&self, address: IpAddr, port: u16) -> bool {
+        self.prefix.is_none_or(|prefix| prefix.contains(&address))
+            && (self.ports.is_empty() || self.ports.iter().any(|range| range.contains(&port)))
+    }
+}
+
+impl Rule {
+    /// Whether the rule is about the packet.
+    pub(super) fn fits(&self, reading: &Reading) -> bool {
+        let summary = &reading.summary;
+        let protocol = match self.protocol {
+            Protocol::Any => true,
+            Protocol::Icmp => {
+                matches!(summary.protocol, protocol::ICMP | protocol::ICMPV6)
+            }
+            Protocol::Number(number) => summary.protocol == number,
+        };
+        protocol
+            && self.from.fits(reading.source(), reading.flow.source_port)
+            && self
+                .to
+                .fits(reading.destination(), reading.flow.destination_port)
+    }
+}
