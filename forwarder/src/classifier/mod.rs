@@ -10,6 +10,8 @@ mod fields;
 mod prefilter;
 mod ranges;
 mod search;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use cache::{FlowCache, FlowId};
 pub(crate) use fields::Subject;
