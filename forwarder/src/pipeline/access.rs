@@ -43,10 +43,7 @@ impl Run<'_> {
             vlan::push(&mut frame, tci);
             shift = frame.len() - before;
         }
-        if let Checksum::Partial { start, offset } = frame.offload.checksum {
-            let start = usize::from(start) + shift;
-            finish_partial(frame.bytes_mut(), start, usize::from(offset));
-        }
+        finish_checksum(&mut frame, shift);
         let Some(packet) = Packet::parse(frame.bytes()) else {
             self.drop(frame, DropReason::Truncated);
             return None;
@@ -155,14 +152,16 @@ pub(super) fn finish_unknown(frame: &mut Frame, packet: &Packet) {
     }
 }
 
-/// Finishes a checksum where the kernel said it is open.
-fn finish_partial(frame: &mut [u8], start: usize, offset: usize) {
-    let Some(covered) = frame.get_mut(start..) else {
+/// Finishes a checksum where the kernel said it is open, `shift` octets further back by now.
+pub(super) fn finish_checksum(frame: &mut Frame, shift: usize) {
+    let Checksum::Partial { start, offset } = frame.offload.checksum else {
         return;
     };
-    if covered.len() < offset + 2 {
+    let (start, offset) = (usize::from(start) + shift, usize::from(offset));
+    frame.offload.checksum = Checksum::Complete;
+    let Some(covered) = frame.bytes_mut().get_mut(start..) else {
         return;
-    }
+    };
     // The field holds the pseudo-header's sum, which belongs into the total.
     let total = checksum::fold(checksum::sum(covered));
     // RFC 768: "If the computed checksum is zero, it is transmitted as all ones".

@@ -14,13 +14,7 @@ impl State {
         self.adopt_functions(old, new);
         self.adopt_segments(old, new);
         self.adopt_paths(old, new);
-        self.tunnels.keep(|id| {
-            if id.gpe {
-                new.gpe_vnis.contains(&id.vni) || new.segment_vnis.contains_key(&id.vni)
-            } else {
-                new.segment_vnis.contains_key(&id.vni)
-            }
-        });
+        self.expect_tunnels(new);
         self.cache.clear();
     }
 

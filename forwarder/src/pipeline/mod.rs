@@ -110,7 +110,6 @@ impl Pipeline {
     /// what the shell told about ports, and counters stay with those names that stay.
     pub fn install(&mut self, tables: Arc<Compiled>) {
         self.state.adopt(&self.tables, &tables);
-        self.state.expect_tunnels(&tables);
         self.tables = tables;
     }
 

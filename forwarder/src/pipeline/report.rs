@@ -1,7 +1,6 @@
 //! The counters with their names, for whoever asks.
 
 use super::Pipeline;
-use crate::tables::steering::unpack;
 use kc_forwarder_api::{Counters, PathCounters, PortCounters, TunnelCounters, Vni};
 
 impl Pipeline {
@@ -19,17 +18,19 @@ impl Pipeline {
                 tx_packets: state.traffic.tx.packets,
                 tx_bytes: state.traffic.tx.bytes,
             });
-        let mut hops: Vec<_> = tables.steering.iter().collect();
-        hops.sort_unstable_by_key(|hop| hop.number);
-        let paths = hops.iter().zip(&state.paths).map(|(hop, count)| {
-            let (spi, si) = unpack(hop.key);
-            PathCounters {
+        // Hops are numbered in table order.
+        let hops = tables.tables().paths.iter().flat_map(|path| {
+            let spi = path.spi;
+            path.hops.iter().map(move |hop| (spi, hop.si))
+        });
+        let paths = hops
+            .zip(&state.paths)
+            .map(|((spi, si), count)| PathCounters {
                 spi,
                 si,
                 packets: count.packets,
                 bytes: count.bytes,
-            }
-        });
+            });
         let mut tunnels: Vec<_> = state.tunnels.slots.iter().collect();
         tunnels.sort_unstable_by_key(|(id, _)| *id);
         let tunnels = tunnels.iter().filter_map(|(id, traffic)| {

@@ -1,9 +1,11 @@
 //! Frames that come back from a function: the SFC proxy's way out, and NSH-aware functions.
 
 use super::PortIndex;
+use super::access::finish_checksum;
 use super::packet::Packet;
 use super::run::{Origin, Run};
 use crate::frame::Frame;
+use crate::limits::mss;
 use crate::proxy::{Recall, Side};
 use crate::sff;
 use crate::tables::steering::{Hop, Steering};
@@ -28,6 +30,7 @@ impl Run<'_> {
         let ethernet = ethernet::Packet::new_checked(frame.bytes());
         match ethernet.map(|ethernet| ethernet.ethertype()) {
             Ok(ethernet::ethertype::NSH) => {
+                finish_checksum(&mut frame, 0);
                 frame.pull(ethernet::HEADER_LEN);
                 if let Some((frame, packet, hop)) = self.take_nsh(frame) {
                     self.steer(frame, &packet, &hop, u16::MAX, Origin::Port(port));
@@ -40,12 +43,19 @@ impl Run<'_> {
 
     /// A frame without NSH from a function that knows none.
     fn unaware(&mut self, port: PortIndex, number: u16, side: Side, frame: Frame) {
-        let Some((frame, packet)) = self.whole(frame) else {
+        let Some((mut frame, packet)) = self.whole(frame) else {
             return;
         };
         let Some(hop) = self.restore(number, side, &packet) else {
             return self.drop(frame, DropReason::NoReturn);
         };
+        // A connection of the function's own was never clamped by a classifier.
+        if let Some(ip) = &packet.ip
+            && ip.protocol == 6
+        {
+            let mtu = self.hop_mtu(&hop, &packet);
+            mss::clamp(frame.bytes_mut(), ip, mtu);
+        }
         self.steer(frame, &packet, &hop, u16::MAX, Origin::Port(port));
     }
 

@@ -10,14 +10,14 @@ use crate::proxy::Memory;
 use crate::stats::{Count, Drops, Traffic};
 use crate::tables::Compiled;
 use kc_forwarder_api::{DropReason, Encapsulation};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::net::IpAddr;
 
 /// ICMP messages a second, and at once.
 const ICMP_RATE: (u64, u64) = (100, 50);
 
 /// Remote VTEPs that are counted without being in the tables.
-const STRANGERS: usize = 4096;
+const STRANGERS: usize = 1024;
 
 /// A port's traffic and what the shell told about its interface.
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,6 +57,8 @@ impl TunnelId {
 pub(super) struct Tunnels {
     pub(super) slots: Vec<(TunnelId, Traffic)>,
     places: FxHashMap<TunnelId, usize>,
+    /// How many there may be.
+    limit: usize,
 }
 
 impl Tunnels {
@@ -71,7 +73,7 @@ impl Tunnels {
 
     fn add(&mut self, id: TunnelId) -> Option<usize> {
         let place = self.slots.len();
-        if place >= STRANGERS + usize::from(u16::MAX) {
+        if place >= self.limit {
             return None;
         }
         self.places.insert(id, place);
@@ -79,16 +81,46 @@ impl Tunnels {
         Some(place)
     }
 
-    /// Counts on for those that `keep` names.
-    pub(super) fn keep(&mut self, keep: impl Fn(&TunnelId) -> bool) {
-        self.slots.retain(|(id, _)| keep(id));
-        self.places = self
-            .slots
-            .iter()
-            .enumerate()
-            .map(|(place, (id, _))| (*id, place))
-            .collect();
+    /// Counts on for those that are `expected`, and for some others that `may_come`.
+    pub(super) fn keep(
+        &mut self,
+        expected: &FxHashSet<TunnelId>,
+        may_come: impl Fn(&TunnelId) -> bool,
+    ) {
+        let mut strangers = 0;
+        self.slots.retain(|(id, _)| {
+            expected.contains(id)
+                || may_come(id) && {
+                    strangers += 1;
+                    strangers <= STRANGERS
+                }
+        });
+        let places = self.slots.iter().enumerate();
+        self.places = places.map(|(place, (id, _))| (*id, place)).collect();
+        self.limit = expected.len() + STRANGERS;
+        // So that they show before the first packet.
+        for id in expected {
+            self.at(*id);
+        }
     }
+}
+
+/// The tunnels of `tables`.
+fn expected(tables: &Compiled) -> FxHashSet<TunnelId> {
+    let gpe = tables.tunnels.iter().map(|tunnel| TunnelId {
+        remote: tunnel.remote.ip(),
+        vni: tunnel.vni.get(),
+        gpe: true,
+    });
+    let peers = tables.segments.iter().flat_map(|segment| {
+        let vni = segment.vni.get();
+        segment.peers.iter().map(move |peer| TunnelId {
+            remote: peer.ip(),
+            vni,
+            gpe: false,
+        })
+    });
+    gpe.chain(peers).collect()
 }
 
 /// Everything that changes with packets.
@@ -131,26 +163,12 @@ impl State {
         }
     }
 
-    /// Makes counters for all tunnels of `tables`, so that they show before the first packet.
+    /// Makes counters for the tunnels of `tables`, which are about to be in force.
     pub(super) fn expect_tunnels(&mut self, tables: &Compiled) {
-        for tunnel in &tables.tunnels {
-            let (remote, vni) = (tunnel.remote.ip(), tunnel.vni.get());
-            self.tunnels.at(TunnelId {
-                remote,
-                vni,
-                gpe: true,
-            });
-        }
-        for segment in &tables.segments {
-            for peer in &segment.peers {
-                let (remote, vni) = (peer.ip(), segment.vni.get());
-                self.tunnels.at(TunnelId {
-                    remote,
-                    vni,
-                    gpe: false,
-                });
-            }
-        }
+        self.tunnels.keep(&expected(tables), |id| {
+            let vnis = (&tables.gpe_vnis, &tables.segment_vnis);
+            vnis.1.contains_key(&id.vni) || id.gpe && vnis.0.contains(&id.vni)
+        });
     }
 
     /// Takes back the account of frames that were handed out and never left.

@@ -73,6 +73,20 @@ fn the_mss_is_clamped_to_what_the_path_carries() {
 }
 
 #[test]
+fn a_connection_of_a_functions_own_is_clamped_when_it_meets_a_tunnel() {
+    let mut world = World::new(crate::path::BOX1);
+    let own = Flow {
+        source: ("10.0.0.9", 33_000),
+        destination: ("10.0.7.7", 8080),
+    };
+    let syn = own.tcp(2, &[2, 4, 5, 0xb4], &[]);
+    let sent = only(world.port("fw-b", &syn), "gpe 192.168.50.2");
+    let (_, _, _, inner) = opened(&sent);
+    assert_eq!(usize::from(mss_of(&inner, 34)), INNER - 40);
+    assert!(is_sound(&inner));
+}
+
+#[test]
 fn the_longest_packet_that_fits_passes_and_one_octet_more_does_not() {
     let mut world = World::new(TUNNEL);
     let longest = WEB.udp(&vec![1; INNER - 28]);

@@ -301,3 +301,36 @@ fn a_vlan_tag_taken_out_by_the_kernel_travels_inside() {
     );
     assert_eq!(inside[6..12], CLIENT);
 }
+
+#[test]
+fn who_sends_to_us_need_not_be_among_those_we_send_to() {
+    let mut two = World::new(BOX2);
+    let packet = gpe(100, &nsh(10, 254, 63, [0; 16], &WEB.udp(b"?")));
+    only(two.gpe("192.168.50.77", &packet), "dpi-a");
+    let strangers: Vec<_> = two
+        .counters()
+        .tunnels
+        .iter()
+        .map(|t| (t.remote, t.rx_packets))
+        .collect();
+    let expected = [("192.168.50.1", 0), ("192.168.50.77", 1)];
+    assert_eq!(
+        strangers,
+        expected.map(|(remote, packets)| (remote.parse().unwrap(), packets))
+    );
+    two.install(BOX2);
+    assert_eq!(two.counters().tunnels.len(), 2);
+    // A flood of forged senders neither takes memory for ever nor stops traffic.
+    for number in 0..3_000 {
+        let remote = std::net::Ipv4Addr::from_bits(0x0a00_0000 + number).to_string();
+        only(two.gpe(&remote, &packet), "dpi-a");
+    }
+    assert!(two.counters().tunnels.len() <= 1 + 1024);
+    two.install(BOX2);
+    assert!(
+        two.counters()
+            .tunnels
+            .iter()
+            .any(|t| t.remote.to_string() == "192.168.50.1")
+    );
+}
