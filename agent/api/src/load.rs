@@ -2,7 +2,8 @@
 
 use crate::{Payload, Stamp};
 use kc_forwarder_api::{DropReason, Si, Spi, TunnelCounters};
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, Unexpected};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
 /// One sample.
@@ -32,8 +33,10 @@ impl Payload for LoadReport {
 #[serde(rename_all = "kebab-case", default)]
 pub struct BoxLoad {
     /// Busy share of all cores since the last sample, percent.
+    #[serde(deserialize_with = "finite")]
     pub cpu_percent: f32,
     /// One-minute load average.
+    #[serde(deserialize_with = "finite")]
     pub load_1m: f32,
     /// Memory that cannot be had without swapping, bytes.
     pub memory_used_bytes: u64,
@@ -44,6 +47,7 @@ pub struct BoxLoad {
     /// All of that disk, bytes.
     pub disk_total_bytes: u64,
     /// Hottest thermal zone, degrees Celsius.
+    #[serde(deserialize_with = "finite_if_any")]
     pub temperature_c: Option<f32>,
     /// Whether the firmware holds the clock back (a Pi's under-voltage or heat).
     pub throttled: Option<bool>,
@@ -76,6 +80,7 @@ pub struct ContainerLoad {
     /// Name in the document.
     pub name: String,
     /// CPU used, percent of its limit; of all cores when it has none.
+    #[serde(deserialize_with = "finite")]
     pub cpu_percent: f32,
     /// Memory used without page cache, bytes.
     pub memory_bytes: u64,
@@ -118,4 +123,24 @@ pub struct TunnelReport {
 
 impl Payload for TunnelReport {
     const NAME: &'static str = "tunnel";
+}
+
+/// JSON can write 1e300, which is no `f32`: it would become infinity, which JSON cannot write.
+fn finite<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
+    let number = f32::deserialize(deserializer)?;
+    if number.is_finite() {
+        Ok(number)
+    } else {
+        let unexpected = Unexpected::Float(number.into());
+        Err(D::Error::invalid_value(
+            unexpected,
+            &"a number that fits 32 bits",
+        ))
+    }
+}
+
+fn finite_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f32>, D::Error> {
+    #[derive(Deserialize)]
+    struct Finite(#[serde(deserialize_with = "finite")] f32);
+    Ok(Option::<Finite>::deserialize(deserializer)?.map(|Finite(number)| number))
 }

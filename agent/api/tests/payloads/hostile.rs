@@ -112,3 +112,20 @@ fn identifiers_out_of_range_are_refused_by_name() {
     assert_eq!(name, "tunnel");
     assert!(source.to_string().contains("VNI 0"), "{source}");
 }
+
+#[test]
+fn a_measure_that_would_become_infinite_is_refused() {
+    for field in ["cpu-percent", "load-1m", "temperature-c"] {
+        let report = |number: &str| {
+            let text = format!(
+                r#"{{"v":1,"boot":"b","mono-ms":1,"wall-ms":2,"box":{{"{field}":{number}}},
+                    "containers":[],"paths":[],"drops":{{}}}}"#
+            );
+            decode::<LoadReport>(text.as_bytes())
+        };
+        assert!(report("1e30").is_ok(), "{field}");
+        for wrong in ["1e300", "-1e300", "1e999"] {
+            assert!(report(wrong).is_err(), "{field} {wrong}");
+        }
+    }
+}
