@@ -1,6 +1,5 @@
-//! A token bucket. RFC 1812 section 4.3.2.8: "A router which sends ICMP Source Quench messages
-//! MUST be able to limit the rate at which the messages can be generated"; the same goes for all
-//! ICMP errors, RFC 4443 section 2.4 (f).
+//! A token bucket. RFC 4443 section 2.4 (f): "an IPv6 node MUST limit the rate of ICMPv6 error
+//! messages it originates"; RFC 1812 section 4.3.2.8 asks the same of IPv4 routers.
 
 /// At most `burst` at once and `per_second` in the long run.
 #[derive(Debug, Clone)]

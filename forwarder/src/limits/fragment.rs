@@ -40,8 +40,8 @@ pub(crate) fn fragment(
         let header_len = piece.len() - l3;
         piece.extend(part);
         let total = u16::try_from(header_len + part.len()).ok()?;
-        // "The more-fragments flag is set [...] if the old more-fragments flag was set or the
-        // fragment is not the last", section 3.2; offsets count in units of eight octets.
+        // Offsets count in units of eight octets. What follows a fragment that was not the last
+        // is more of the same datagram.
         let offset = (field & OFFSET) + u16::try_from(number * room / 8).ok()?;
         let more = if last { field & MORE } else { MORE };
         let ipv4 = piece.bytes_mut().get_mut(l3..l3 + header_len)?;
@@ -54,8 +54,8 @@ pub(crate) fn fragment(
     Some(())
 }
 
-/// Appends the fixed header and those options that later fragments carry: "Some options are to
-/// be copied on fragmentation", which their highest bit says, section 3.1.
+/// Appends the fixed header and those options that later fragments carry. RFC 791 section 3.1:
+/// "The copied flag indicates that this option is copied into all fragments on fragmentation."
 fn copied_options(header: &[u8], piece: &mut Frame) -> Option<()> {
     let start = piece.len();
     piece.extend(header.get(..20)?);

@@ -25,7 +25,7 @@ impl Run<'_> {
         }
     }
 
-    /// RFC 8300 section 9: Ethernet frames of the NSH EtherType, or nothing.
+    /// Ethernet frames of NSH's EtherType, 0x894F (RFC 8300 section 9.1), or nothing.
     fn aware(&mut self, mut frame: Frame, port: PortIndex) {
         let ethernet = ethernet::Packet::new_checked(frame.bytes());
         match ethernet.map(|ethernet| ethernet.ethertype()) {

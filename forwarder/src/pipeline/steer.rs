@@ -126,7 +126,7 @@ impl Run<'_> {
         self.emit_tunnel(egress, tunnel.vni.get(), frame);
     }
 
-    /// Ethernet with the NSH EtherType, RFC 8300 section 9 and figure 8.
+    /// Ethernet with NSH's EtherType, 0x894F (RFC 8300 section 9.1).
     fn send_to_aware(&mut self, mut frame: Frame, port: PortIndex, mac: [u8; 6]) {
         let own = self.state.ports.get(port.at()).and_then(|port| port.info);
         let own = own.map_or([0; 6], |info| info.mac);
