@@ -36,7 +36,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub server: Option<String>,
     /// Bearer token [env: KC_TOKEN]
-    #[arg(long, global = true, value_name = "TOKEN", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "TOKEN")]
     pub token: Option<String>,
     /// Longest wait, such as 30s or 5m; 10s for an answer, 5m for a drain
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]

@@ -98,16 +98,19 @@ impl Given {
     /// Makes out the server: flags, then environment, then the first file there is.
     pub(super) fn resolve(self) -> Result<Server, ServerError> {
         let (file, path) = self.file()?;
-        let named = |origin: &str, value: Option<String>| value.map(|v| (v, origin.to_owned()));
-        let of_file = path.as_ref().map(|p| p.display().to_string());
-        let (value, origin) = named("--server", self.server_flag)
-            .or_else(|| named("KC_SERVER", self.server_env))
-            .or_else(|| file.server.zip(of_file))
+        let flag = self.server_flag.map(|value| (value, "--server".to_owned()));
+        let variable = self.server_env.map(|value| (value, "KC_SERVER".to_owned()));
+        let filed = file.server.zip(path.map(|path| path.display().to_string()));
+        // A file's token is for that file's server: it is never shown to another one.
+        let elsewhere = filed.is_some() && (flag.is_some() || variable.is_some());
+        let (value, origin) = flag
+            .or(variable)
+            .or(filed)
             .unwrap_or_else(|| (DEFAULT.to_owned(), "the built-in default".to_owned()));
         let token = self
             .token_flag
             .or(self.token_env)
-            .or(file.token)
+            .or(file.token.filter(|_| !elsewhere))
             .map(|token| token.trim().to_owned());
         let Some(address) = parse(&value) else {
             return Err(ServerError::Address { origin, value });
@@ -182,6 +185,10 @@ mod tests {
         asked.server_env = Some("http://10.0.0.1:1/".into());
         let server = asked.clone().resolve().unwrap();
         assert_eq!(server.address, Address::Tcp("10.0.0.1:1".into()));
+        assert_eq!(
+            server.token, None,
+            "the file's token is for the file's server"
+        );
         asked.server_flag = Some("[::1]:80".into());
         let server = asked.resolve().unwrap();
         assert_eq!(server.address, Address::Tcp("[::1]:80".into()));

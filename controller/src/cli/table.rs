@@ -83,7 +83,7 @@ impl Table {
         if !self.colour {
             return self.plain(row);
         }
-        self.join(row, |cell| colour(cell))
+        self.join(row, colour)
     }
 
     /// The record without what drifts: equal for records that print alike.
@@ -133,10 +133,9 @@ fn colour(cell: &str) -> Option<&'static str> {
     let word = cell.split([',', ' ']).next().unwrap_or("");
     match word {
         "Ready" | "Running" | "Active" => Some("32"),
-        "Offline" | "Unreachable" | "Failed" | "Exited" | "Broken" | "Dead" => Some("31"),
-        "Pending" | "Pulling" | "Installing" | "Switching" | "Draining" | "Waiting" | "Unknown" => {
-            Some("33")
-        }
+        "Offline" | "Unreachable" | "Failed" | "Exited" | "Broken" | "Lost" => Some("31"),
+        "Pending" | "Pulling" | "Waiting" | "Changing" | "Leaving" | "Unknown" | "Installing"
+        | "Switching" | "Superseded" | "Withdrawing" | "Draining" => Some("33"),
         _ => None,
     }
 }

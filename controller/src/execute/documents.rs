@@ -6,11 +6,14 @@ use std::collections::BTreeMap;
 /// Published documents; `None` where the retained one was cleared.
 pub(super) type Published = BTreeMap<NodeName, Option<Vec<u8>>>;
 
+/// Documents to publish, and nodes to clear.
+pub(super) type Differences = Vec<(NodeName, Option<Vec<u8>>)>;
+
 /// What differs between what was published and what is wanted.
 pub(super) fn difference(
     published: &Published,
     wanted: &BTreeMap<NodeName, NodeSpec>,
-) -> Result<Vec<(NodeName, Option<Vec<u8>>)>, PayloadError> {
+) -> Result<Differences, PayloadError> {
     let mut changes = Vec::new();
     for (node, spec) in wanted {
         let bytes = Some(encode(spec)?);

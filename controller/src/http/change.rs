@@ -1,6 +1,7 @@
 //! Routes that change what is wanted.
 
 use super::error::{ApiError, problem};
+use super::params::{Params, Segments};
 use super::routes::App;
 use crate::execute::{Mutation, Outcome};
 use crate::resource::{Kind, Name, Resource, ResourceId};
@@ -9,8 +10,8 @@ use crate::views::{
 };
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use kc_agent_api::NodeName;
 use serde::Deserialize;
@@ -39,7 +40,7 @@ type Answer = Result<Json<ApplyResult>, ApiError>;
         (status = 422, body = ErrorReply, description = "refused; every mistake with its place; nothing changed")))]
 pub(super) async fn apply(
     State(app): State<App>,
-    Query(query): Query<ChangeQuery>,
+    Params(query): Params<ChangeQuery>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Answer {
@@ -57,7 +58,7 @@ pub(super) async fn apply(
         (status = 422, body = ErrorReply, description = "refused; nothing changed")))]
 pub(super) async fn delete_named(
     State(app): State<App>,
-    Query(query): Query<ChangeQuery>,
+    Params(query): Params<ChangeQuery>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Answer {
@@ -77,8 +78,8 @@ pub(super) async fn delete_named(
         (status = 409, body = ErrorReply, description = "it is needed")))]
 pub(super) async fn delete(
     State(app): State<App>,
-    Path((kind, name)): Path<(String, String)>,
-    Query(query): Query<ChangeQuery>,
+    Segments((kind, name)): Segments<(String, String)>,
+    Params(query): Params<ChangeQuery>,
 ) -> Answer {
     let id = id(&kind, &name)?;
     change(&app, Mutation::Delete(id), query.dry_run).await
@@ -88,7 +89,7 @@ pub(super) async fn delete(
 #[utoipa::path(post, path = "/api/v1/nodes/{name}/cordon", tag = "nodes",
     params(("name" = String, Path, description = "node")),
     responses((status = 200, body = ApplyResult), (status = 404, body = ErrorReply)))]
-pub(super) async fn cordon(State(app): State<App>, Path(name): Path<String>) -> Answer {
+pub(super) async fn cordon(State(app): State<App>, Segments(name): Segments<String>) -> Answer {
     set(&app, &name, true, false).await
 }
 
@@ -96,7 +97,7 @@ pub(super) async fn cordon(State(app): State<App>, Path(name): Path<String>) -> 
 #[utoipa::path(post, path = "/api/v1/nodes/{name}/uncordon", tag = "nodes",
     params(("name" = String, Path, description = "node")),
     responses((status = 200, body = ApplyResult), (status = 404, body = ErrorReply)))]
-pub(super) async fn uncordon(State(app): State<App>, Path(name): Path<String>) -> Answer {
+pub(super) async fn uncordon(State(app): State<App>, Segments(name): Segments<String>) -> Answer {
     set(&app, &name, false, false).await
 }
 
@@ -104,7 +105,7 @@ pub(super) async fn uncordon(State(app): State<App>, Path(name): Path<String>) -
 #[utoipa::path(post, path = "/api/v1/nodes/{name}/drain", tag = "nodes",
     params(("name" = String, Path, description = "node")),
     responses((status = 200, body = ApplyResult), (status = 404, body = ErrorReply)))]
-pub(super) async fn drain(State(app): State<App>, Path(name): Path<String>) -> Answer {
+pub(super) async fn drain(State(app): State<App>, Segments(name): Segments<String>) -> Answer {
     set(&app, &name, true, true).await
 }
 
@@ -138,8 +139,7 @@ fn files(
 ) -> Result<Vec<ManifestFile>, ApiError> {
     let body = body.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            let message = format!("a request may have {} MiB at most", super::MAX_BODY >> 20);
-            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", message)
+            ApiError::too_large()
         } else {
             ApiError::bad_request(rejection.body_text())
         }

@@ -6,6 +6,7 @@ mod change;
 mod error;
 mod listen;
 mod openapi;
+mod params;
 mod read;
 mod routes;
 mod stream;

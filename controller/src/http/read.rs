@@ -2,6 +2,7 @@
 
 use super::change::id;
 use super::error::ApiError;
+use super::params::Segments;
 use super::routes::App;
 use crate::execute::Snapshot;
 use crate::resource::Resource;
@@ -10,7 +11,7 @@ use crate::views::{
     PlanView, ServiceView, TopView,
 };
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use kc_agent_api::{NodeName, NodeSpec};
 use std::cmp::Ordering;
 
@@ -37,7 +38,7 @@ macro_rules! lists {
         #[utoipa::path(get, path = $each, tag = "views",
             params(("name" = String, Path, description = "its name")),
             responses((status = 200, body = $view), (status = 404, body = ErrorReply)))]
-        pub(super) async fn $one(State(app): State<App>, Path(name): Path<String>) -> Answer<$view> {
+        pub(super) async fn $one(State(app): State<App>, Segments(name): Segments<String>) -> Answer<$view> {
             let all = views::$all(&app.handle().snapshot());
             one(all, stringify!($one), &name, |view| view.name == name)
         }
@@ -67,7 +68,10 @@ pub(super) async fn paths(State(app): State<App>) -> Json<Vec<PathView>> {
 #[utoipa::path(get, path = "/api/v1/paths/{spi}", tag = "views",
     params(("spi" = u32, Path, description = "service path identifier")),
     responses((status = 200, body = PathView), (status = 404, body = ErrorReply)))]
-pub(super) async fn path(State(app): State<App>, Path(spi): Path<String>) -> Answer<PathView> {
+pub(super) async fn path(
+    State(app): State<App>,
+    Segments(spi): Segments<String>,
+) -> Answer<PathView> {
     let all = views::paths(&app.handle().snapshot());
     one(all, "path", &spi, |view| view.spi.to_string() == spi)
 }
@@ -78,7 +82,7 @@ pub(super) async fn path(State(app): State<App>, Path(spi): Path<String>) -> Ans
     responses((status = 200, body = ExplainView), (status = 404, body = ErrorReply)))]
 pub(super) async fn explain(
     State(app): State<App>,
-    Path(name): Path<String>,
+    Segments(name): Segments<String>,
 ) -> Answer<ExplainView> {
     views::explain(&app.handle().snapshot(), &name)
         .map(Json)
@@ -100,7 +104,7 @@ pub(super) async fn resources(State(app): State<App>) -> Json<Vec<Resource>> {
     responses((status = 200, body = Object, description = "a manifest as JSON"), (status = 404, body = ErrorReply)))]
 pub(super) async fn resource(
     State(app): State<App>,
-    Path((kind, name)): Path<(String, String)>,
+    Segments((kind, name)): Segments<(String, String)>,
 ) -> Answer<Resource> {
     let id = id(&kind, &name)?;
     let found = app.handle().snapshot().state.resources.get(&id).cloned();
@@ -113,7 +117,10 @@ pub(super) async fn resource(
 #[utoipa::path(get, path = "/api/v1/nodes/{name}/spec", tag = "nodes",
     params(("name" = String, Path, description = "node")),
     responses((status = 200, body = Object, description = "the desired document"), (status = 404, body = ErrorReply)))]
-pub(super) async fn spec(State(app): State<App>, Path(name): Path<String>) -> Answer<NodeSpec> {
+pub(super) async fn spec(
+    State(app): State<App>,
+    Segments(name): Segments<String>,
+) -> Answer<NodeSpec> {
     let moment = app.handle().snapshot();
     let node = NodeName::new(name.as_str()).ok();
     node.and_then(|node| moment.documents.get(&node).cloned())

@@ -4,8 +4,9 @@ use super::auth::{self, Token};
 use super::error::ApiError;
 use super::{MAX_BODY, change, openapi, read, stream, talk};
 use crate::execute::Handle;
-use axum::extract::DefaultBodyLimit;
-use axum::http::StatusCode;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
 use axum::{Router, middleware};
@@ -99,8 +100,20 @@ pub fn router(app: App) -> Router {
         .fallback(nowhere)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn(announced))
         .layer(middleware::from_fn_with_state(app.clone(), auth::guard))
         .with_state(app)
+}
+
+/// Refuses a body by its announced length, before any of it is read.
+async fn announced(request: Request, next: Next) -> Response {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    match length.map(usize::try_from) {
+        Some(Ok(length)) if length <= MAX_BODY => next.run(request).await,
+        Some(_) => ApiError::too_large().into_response(),
+        None => next.run(request).await,
+    }
 }
 
 async fn nowhere(uri: axum::http::Uri) -> Response {

@@ -1,12 +1,13 @@
 //! Answers that go on: one JSON value a line, or server-sent events when the client accepts them.
 
 use super::error::ApiError;
+use super::params::Params;
 use super::routes::App;
 use crate::store::{EventQuery, StoredEvent};
 use crate::views::{ErrorReply, WatchMark};
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
@@ -42,7 +43,7 @@ pub(super) struct EventsQuery {
         (status = 500, body = ErrorReply)))]
 pub(super) async fn events(
     State(app): State<App>,
-    Query(query): Query<EventsQuery>,
+    Params(query): Params<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     if !query.watch {

@@ -1,10 +1,11 @@
 //! Routes about the controller itself, and those that ask a box.
 
 use super::error::ApiError;
+use super::params::{Params, Segments};
 use super::routes::App;
 use crate::views::{ErrorReply, LogText, VersionView};
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use kc_agent_api::NodeName;
 use serde::Deserialize;
 use std::time::Duration;
@@ -53,8 +54,8 @@ pub(super) struct LogsQuery {
         (status = 504, body = ErrorReply, description = "the box does not answer")))]
 pub(super) async fn logs(
     State(app): State<App>,
-    Path((name, container)): Path<(String, String)>,
-    Query(query): Query<LogsQuery>,
+    Segments((name, container)): Segments<(String, String)>,
+    Params(query): Params<LogsQuery>,
 ) -> Result<Json<LogText>, ApiError> {
     let moment = app.handle().snapshot();
     let known = NodeName::new(name.as_str())

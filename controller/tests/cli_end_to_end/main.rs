@@ -1,0 +1,18 @@
+//! `kc` against a real `kc-controller`, a real broker and boxes that only pretend: nothing runs
+//! on them, but they take documents and acknowledge them as agents do.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed, in its helpers too"
+)]
+
+mod agent;
+mod apply;
+mod codes;
+mod nodes;
+mod output;
+mod restart;
+mod site;
+mod web;
