@@ -20,39 +20,43 @@ const EVENTS: u32 = 10;
 pub(super) async fn describe(client: &Client, args: &DescribeArgs) -> Result<(), Failure> {
     let name = &args.name;
     let mut story = Story::default();
-    let about = match args.kind {
+    let about: Vec<String> = match args.kind {
         Kind::Nodes => {
             let node: NodeView = find(client, name).await?;
             let instances: Vec<InstanceView> = client.get("/api/v1/instances").await?;
             story.node(&node, &instances);
-            name.clone()
+            vec![name.clone()]
         }
         Kind::Chains => {
             let chain: ChainView = find(client, name).await?;
             story.chain(&chain);
-            name.clone()
+            // What happens to its instances happens to the chain.
+            let on = |place: &String| place.split('@').next().map(str::to_owned);
+            let instances = chain.path.iter().filter_map(on);
+            [name.clone()].into_iter().chain(instances).collect()
         }
         Kind::Functions => {
             let function: FunctionView = find(client, name).await?;
             let instances: Vec<InstanceView> = client.get("/api/v1/instances").await?;
             story.function(&function, &instances);
-            name.clone()
+            owned(name, "function", &instances)
         }
         Kind::Services => {
             let service: ServiceView = find(client, name).await?;
             story.service(&service);
-            name.clone()
+            let replicas = service.endpoints.iter().map(|e| e.instance.clone());
+            [name.clone()].into_iter().chain(replicas).collect()
         }
         Kind::Instances => {
             let instance: InstanceView = find(client, name).await?;
             story.instance(&instance);
-            name.clone()
+            vec![name.clone()]
         }
         Kind::Paths => {
             let path: PathView = find(client, name).await?;
             story.field("Chain", &path.chain);
             story.path(&path);
-            path.chain
+            vec![path.chain]
         }
         Kind::Events => {
             return Err(Failure::Usage(
@@ -60,10 +64,22 @@ pub(super) async fn describe(client: &Client, args: &DescribeArgs) -> Result<(),
             ));
         }
     };
-    let path = format!("/api/v1/events?limit={EVENTS}&about={}", escape(&about));
+    let path = format!(
+        "/api/v1/events?limit={EVENTS}&about={}",
+        escape(&about.join(","))
+    );
     let events: Vec<StoredEvent> = client.get(&path).await?;
     story.events(&events);
     print::raw(&story.text)
+}
+
+/// A resource and its instances.
+fn owned(name: &str, role: &str, instances: &[InstanceView]) -> Vec<String> {
+    let own = instances
+        .iter()
+        .filter(|instance| instance.role == role && instance.owner == name)
+        .map(|instance| instance.name.clone());
+    [name.to_owned()].into_iter().chain(own).collect()
 }
 
 /// Why a chain takes the path it takes.
@@ -146,9 +162,11 @@ impl Story {
         let titles = <NodeView as Listed>::COLUMNS;
         let row = node.row(human::now_ms());
         for (column, cell) in titles.iter().zip(&row).skip(3) {
-            let mut title = column.title.to_lowercase();
-            if let Some(first) = title.get_mut(..1) {
-                first.make_ascii_uppercase();
+            let mut title = column.title.to_owned();
+            if !["CPU", "MTU", "VTEP"].contains(&column.title)
+                && let Some(rest) = title.get_mut(1..)
+            {
+                rest.make_ascii_lowercase();
             }
             self.field(&title, cell);
         }

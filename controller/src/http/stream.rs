@@ -29,7 +29,7 @@ const BATCH: u32 = 1_000;
 pub(super) struct EventsQuery {
     /// Only events with a greater id.
     since: u64,
-    /// Only what concerns this node, instance or resource.
+    /// Only what concerns these nodes, instances or resources, separated by commas.
     about: Option<String>,
     /// At most so many, the newest; 1000 when absent.
     limit: Option<u32>,
@@ -46,16 +46,22 @@ pub(super) async fn events(
     Params(query): Params<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    let about: Vec<String> = query
+        .about
+        .iter()
+        .flat_map(|names| names.split(','))
+        .map(str::to_owned)
+        .collect();
     if !query.watch {
         let wanted = EventQuery {
             after: query.since,
-            about: query.about,
+            about,
             limit: query.limit.unwrap_or(BATCH),
         };
         return Ok(Json(app.handle().events(wanted).await?).into_response());
     }
     let style = Style::of(&headers);
-    let state = (app, query.since, query.about);
+    let state = (app, query.since, about);
     let stream = stream::unfold(state, move |(app, mut after, about)| async move {
         let mut moments = app.handle().watch();
         loop {

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct EventQuery {
     /// Only events with a greater id.
     pub after: u64,
-    /// Only what concerns this object or node.
-    pub about: Option<String>,
+    /// Only what concerns one of these objects or nodes; everything when empty.
+    pub about: Vec<String>,
     /// At most so many, the newest of them.
     pub limit: u32,
 }
@@ -38,13 +38,15 @@ pub(super) fn events(
     query: &EventQuery,
 ) -> rusqlite::Result<Vec<StoredEvent>> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, at_ms, node, kind, object, message FROM events
-         WHERE id > ?1 AND (?2 IS NULL OR object = ?2 OR node = ?2
-            OR substr(object, instr(object, '/') + 1) = ?2)
+        "WITH wanted AS (SELECT value FROM json_each(?2))
+         SELECT id, at_ms, node, kind, object, message FROM events
+         WHERE id > ?1 AND (json_array_length(?2) = 0 OR object IN wanted OR node IN wanted
+            OR substr(object, instr(object, '/') + 1) IN wanted)
          ORDER BY id DESC LIMIT ?3",
     )?;
+    let about = serde_json::Value::from(query.about.clone()).to_string();
     let rows = statement.query_map(
-        rusqlite::params![signed(query.after), query.about, query.limit],
+        rusqlite::params![signed(query.after), about, query.limit],
         |row| {
             Ok(StoredEvent {
                 id: unsigned(row.get(0)?),

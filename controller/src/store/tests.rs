@@ -107,7 +107,7 @@ async fn an_event_that_comes_twice_is_told_once() {
     };
     store.commit(commit).await.unwrap();
     let query = EventQuery {
-        about: Some("firewall-1".into()),
+        about: vec!["firewall-1".into()],
         limit: 10,
         ..EventQuery::default()
     };
@@ -170,7 +170,7 @@ async fn a_resource_is_found_by_its_bare_name() {
     store.commit(commit).await.unwrap();
     for (about, count) in [("web", 1), ("chain/web", 1), ("box1", 1), ("we", 0)] {
         let query = EventQuery {
-            about: Some(about.into()),
+            about: vec![about.into(), "none's\"".into()],
             limit: 10,
             ..EventQuery::default()
         };

@@ -63,6 +63,21 @@ fn what_is_applied_reaches_the_boxes_and_the_chain_becomes_ready() {
     assert!(text.contains("shortest-path"), "{text}");
     let paths = site.json(&["get", "paths"]);
     assert_eq!(paths.as_array().unwrap().len(), 2, "there and back");
+    for (path, start, end, out) in [
+        (&paths[0], "box1", "box2", "out server0"),
+        (&paths[1], "box2", "box1", "out client0"),
+    ] {
+        let hops = path["hops"].as_array().unwrap();
+        let (first, last) = (&hops[0], &hops[hops.len() - 1]);
+        assert_eq!((&first["node"], &first["si"]), (&start.into(), &255.into()));
+        assert_eq!((&last["node"], &last["si"]), (&end.into(), &254.into()));
+        assert_eq!(last["to"], out, "{path}");
+        assert!(hops.iter().all(|hop| hop["packets"] == 1_234), "{path}");
+        assert!(
+            hops.iter()
+                .any(|hop| hop["to"].as_str().unwrap().starts_with("firewall-"))
+        );
+    }
 }
 
 #[test]

@@ -157,3 +157,35 @@ fn a_wrong_or_missing_token_is_said_as_that() {
         said(&output)
     );
 }
+
+#[test]
+fn a_simulation_needs_no_controller() {
+    let home = tempfile::tempdir().unwrap();
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/simulate");
+    let file = format!("{examples}/published-lth4.yaml");
+    let simulate = |words: &[&str]| {
+        let mut kc = bare_kc(home.path());
+        kc.env("KC_SERVER", "nonsense").arg("simulate").args(words);
+        kc.output().unwrap()
+    };
+    let output = simulate(&["-f", &file, "-o", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let path = &value["runs"][0]["path"];
+    assert_eq!(path, &serde_json::json!(["FW1", "DPI3", "NAT2"]), "{value}");
+    let output = simulate(&["-f", &file]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("FW1 -> DPI3 -> NAT2"), "{text}");
+
+    let broken = home.path().join("broken.yaml");
+    std::fs::write(&broken, "nonsense: true\n").unwrap();
+    let output = simulate(&["-f", &broken.display().to_string()]);
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    assert!(
+        said(&output).contains("broken.yaml:1:"),
+        "{}",
+        said(&output)
+    );
+    let output = simulate(&["-f", "/nowhere.yaml"]);
+    assert_eq!(output.status.code(), Some(1));
+}

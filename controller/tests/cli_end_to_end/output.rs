@@ -84,7 +84,7 @@ fn events_come_once_and_are_found_by_what_they_are_about() {
             .count()
             == 2
     });
-    let events = site.json(&["events", "box1"]);
+    let events = site.json(&["get", "events", "box1"]);
     let kinds: Vec<&str> = events
         .as_array()
         .unwrap()
