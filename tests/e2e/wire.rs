@@ -11,11 +11,11 @@ pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
     story.step(
         "tshark sees one path each way, its index falling by one a function",
         || {
-            let capture = Capture::start(scratch)?;
-            let report = traffic::requests("kcpg-client", traffic::SERVER, 10)?;
-            let packets = capture.decode()?;
-            traffic::all_passed(&report)?;
-            judge(&packets)
+            let requests = || {
+                let report = traffic::requests("kcpg-client", traffic::SERVER, 10)?;
+                traffic::all_passed(&report)
+            };
+            judge(&Capture::start(scratch, 300)?.decode(requests)?)
         },
     )
 }

@@ -2,10 +2,10 @@
 
 use crate::namespace;
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::Signal;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// tshark at work.
 #[derive(Debug)]
@@ -30,15 +30,17 @@ pub struct NshPacket {
 }
 
 impl Capture {
-    /// Starts on the bridge and returns once tshark listens.
+    /// Starts on the bridge, to end by itself after `packets` packets; returns once tshark says
+    /// it listens, which is some moments before it does.
     ///
     /// # Errors
     /// There is no tshark, or it may not listen.
-    pub fn start(directory: &Path) -> Result<Self> {
+    pub fn start(directory: &Path, packets: u32) -> Result<Self> {
         let file = directory.join("underlay.pcapng");
+        let count = packets.to_string();
         let mut child = namespace::inside("kcpg-lan", || {
             Command::new("tshark")
-                .args(["-i", "br0", "-f", "udp port 4790", "-w"])
+                .args(["-i", "br0", "-f", "udp port 4790", "-c", &count, "-w"])
                 .arg(&file)
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
@@ -57,21 +59,26 @@ impl Capture {
         Ok(Self { child, file })
     }
 
-    /// Stops and decodes.
+    /// Makes traffic until tshark has seen enough, and decodes what it saw.
     ///
     /// # Errors
-    /// tshark failed, or found a field we did not expect.
-    pub fn decode(mut self) -> Result<Vec<NshPacket>> {
-        let pid = i32::try_from(self.child.id())?;
-        crate::process::signal(pid, Signal::SIGINT)?;
-        self.child.wait()?;
+    /// tshark saw too little or failed, the traffic failed.
+    pub fn decode(mut self, mut traffic: impl FnMut() -> Result<()>) -> Result<Vec<NshPacket>> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                self.child.kill()?;
+                self.child.wait()?;
+                bail!("tshark has not seen enough NSH in 20 s");
+            }
+            traffic()?;
+        }
         let output = Command::new("tshark")
             .arg("-r")
             .arg(&self.file)
             .args(["-Y", "nsh", "-T", "fields", "-E", "occurrence=f"])
-            .args([
-                "-e", "ip.src", "-e", "ip.dst", "-e", "nsh.spi", "-e", "nsh.si", "-e", "nsh.ttl",
-            ])
+            .args(["-e", "ip.src", "-e", "ip.dst"])
+            .args(["-e", "nsh.spi", "-e", "nsh.si", "-e", "nsh.ttl"])
             .output()?;
         let text = String::from_utf8_lossy(&output.stdout);
         text.lines().map(parse).collect()

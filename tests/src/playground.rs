@@ -37,11 +37,7 @@ impl Playground {
     /// # Errors
     /// It ended with another code than 0.
     pub fn verb(verb: &str) -> Result<String> {
-        let mut command = command(verb)?;
-        if verb == "check" {
-            command.arg("--function-binary").arg(programs::function()?);
-        }
-        let output = command.output()?;
+        let output = command(verb)?.output()?;
         let said = text(&output);
         if !output.status.success() {
             bail!("kc playground {verb} ended with {}:\n{said}", output.status);
@@ -104,7 +100,9 @@ pub fn logs() -> String {
 fn end(file: &Path, lines: usize) -> String {
     let bytes = fs::read(file).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
-    let all: Vec<&str> = text.lines().collect();
+    // containerd's shims talk a lot at every start.
+    let worth = |line: &&str| !line.contains("level=info");
+    let all: Vec<&str> = text.lines().filter(worth).collect();
     let last = all[all.len().saturating_sub(lines)..].join("\n");
     format!("---- {}\n{last}\n", file.display())
 }

@@ -1,11 +1,10 @@
 //! `kc playground check`: the same traffic again, judged.
 
-use super::cluster::Programs;
 use super::journal::{self, Journal};
 use super::layout::{RUN, sites};
 use super::{picture, traffic};
 use anyhow::{Result, bail};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Arguments of `kc playground check`.
@@ -14,18 +13,15 @@ pub(super) struct CheckArgs {
     /// Requests to send
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     requests: u32,
-    /// The program that sends them
-    #[arg(long, value_name = "FILE")]
-    function_binary: Option<PathBuf>,
 }
 
 /// Sends requests; fails unless every one passed and every hop counted them.
 pub(super) fn run(arguments: &CheckArgs) -> Result<ExitCode> {
-    let Some(boxes) = journal::boxes(&Journal::read(Path::new(RUN))?) else {
+    let entries = Journal::read(Path::new(RUN))?;
+    let Some((boxes, function)) = journal::playground(&entries) else {
         bail!("there is no playground: make one with kc playground up");
     };
-    let programs = Programs::find(arguments.function_binary.as_deref())?;
-    let round = traffic::round(&programs.function, &sites(boxes), arguments.requests)?;
+    let round = traffic::round(function, &sites(boxes), arguments.requests)?;
     print!("{}", picture::path(&round));
     println!("{}", picture::requests(&round));
     let faults = round.faults();

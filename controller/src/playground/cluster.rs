@@ -8,7 +8,7 @@ use super::layout::{
     client_config, controller_socket,
 };
 use super::progress::{Interrupt, wait};
-use crate::views::{ChainView, NodeCondition, NodeView, ServiceView};
+use crate::views::{ChainView, InstanceView, NodeCondition, NodeView};
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use std::fs;
@@ -186,9 +186,26 @@ pub(super) fn chain(program: &Path, name: &str) -> Result<ChainView> {
     get(program, &["get", "chains", name])
 }
 
-/// A service as the controller sees it.
-pub(super) fn service(program: &Path, name: &str) -> Result<ServiceView> {
-    get(program, &["get", "services", name])
+/// Every container the controller has placed.
+pub(super) fn instances(program: &Path) -> Result<Vec<InstanceView>> {
+    get(program, &["get", "instances"])
+}
+
+/// Applies manifests, all of them together; returns how many there were.
+pub(super) fn apply<'a>(
+    program: &Path,
+    directory: &Path,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<usize> {
+    let files: Vec<String> = names
+        .map(|name| directory.join(name).display().to_string())
+        .collect();
+    let mut arguments = vec!["apply"];
+    for file in &files {
+        arguments.extend(["--file", file]);
+    }
+    kc(program, &arguments)?;
+    Ok(files.len())
 }
 
 /// The boxes that can be counted on.

@@ -32,7 +32,8 @@ pub(super) fn snapshots(sites: &[Site]) -> Result<Snapshots> {
         .collect()
 }
 
-fn snapshot(site: &Site) -> Result<Snapshot> {
+/// Asks one box.
+pub(super) fn snapshot(site: &Site) -> Result<Snapshot> {
     let mut connection = Connection::open(site)?;
     let Response::Tables { tables } = connection.ask(&Request::Tables)? else {
         bail!("it answered something else");

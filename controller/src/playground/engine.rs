@@ -49,7 +49,10 @@ pub(super) fn start(journal: &Journal, site: &Site, interrupt: &Interrupt) -> Re
         &namespace,
         "containerd",
     );
-    let mut containerd = daemon.arg("--config").arg(&config).start(journal)?;
+    let mut containerd = daemon
+        .args(&["--log-level", "warn", "--config"])
+        .arg(&config)
+        .start(journal)?;
     let socket = site.containerd();
     wait("containerd", Duration::from_secs(30), interrupt, || {
         containerd.check()?;
@@ -114,13 +117,14 @@ fn daemon_config(site: &Site, on_overlay: bool) -> serde_json::Value {
         "bridge": "none",
         "iptables": false,
         "ip6tables": false,
-        "ip-forward": false,
+        "ip-forward": true,
         "ip-masq": false,
         "userland-proxy": false,
         "storage-driver": if on_overlay { "vfs" } else { "overlay2" },
         // A path from the root: a relative one would go below the cgroup of whoever ran `up`.
         "cgroup-parent": format!("/{PREFIX}{}", site.name),
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
+        "log-level": "warn",
         "insecure-registries": [UNDERLAY],
     })
 }

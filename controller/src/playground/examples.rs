@@ -30,8 +30,9 @@ const FILES: [(&str, &str); 5] = [
 
 /// The chain that requests are sent through.
 pub(super) const CHAIN: &str = "web";
-/// The service with a replica on each box.
-pub(super) const SERVICE: &str = "hello";
+
+/// The file that holds the chain; it is applied when its functions run.
+pub(super) const CHAIN_FILE: &str = "web.yaml";
 
 /// Writes the manifests for `boxes` boxes into `directory`.
 pub(super) fn write(directory: &Path, boxes: u8) -> Result<()> {
@@ -42,6 +43,11 @@ pub(super) fn write(directory: &Path, boxes: u8) -> Result<()> {
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
+}
+
+/// The names of all manifests.
+pub(super) fn files() -> impl Iterator<Item = &'static str> {
+    FILES.iter().map(|(name, _)| *name)
 }
 
 /// The chain ends at the last box, the service has as many replicas as there are boxes, and

@@ -16,6 +16,8 @@ pub(super) enum Entry {
     Playground {
         /// Number of boxes.
         boxes: u8,
+        /// The program that sends requests.
+        function: PathBuf,
     },
     /// A directory with all below it.
     Directory {
@@ -113,10 +115,10 @@ fn parse(text: &str) -> Vec<Entry> {
         .collect()
 }
 
-/// Number of boxes in a journal.
-pub(super) fn boxes(entries: &[Entry]) -> Option<u8> {
+/// Number of boxes in a journal, and the program that sends requests.
+pub(super) fn playground(entries: &[Entry]) -> Option<(u8, &Path)> {
     entries.iter().find_map(|entry| match entry {
-        Entry::Playground { boxes } => Some(*boxes),
+        Entry::Playground { boxes, function } => Some((*boxes, function.as_path())),
         _ => None,
     })
 }
@@ -140,7 +142,11 @@ mod tests {
     fn a_torn_last_line_costs_only_itself() {
         let dir = tempfile::tempdir().unwrap();
         let journal = Journal::open(dir.path()).unwrap();
-        journal.note(&Entry::Playground { boxes: 3 }).unwrap();
+        let made = Entry::Playground {
+            boxes: 3,
+            function: "/x".into(),
+        };
+        journal.note(&made).unwrap();
         journal
             .note(&Entry::Namespace {
                 name: "kcpg-lan".into(),
@@ -150,8 +156,8 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         fs::write(&path, &whole[..whole.len() - 4]).unwrap();
         let entries = Journal::read(dir.path()).unwrap();
-        assert_eq!(entries, [Entry::Playground { boxes: 3 }]);
-        assert_eq!(boxes(&entries), Some(3));
+        assert_eq!(entries, [made]);
+        assert_eq!(playground(&entries), Some((3, Path::new("/x"))));
     }
 
     #[test]

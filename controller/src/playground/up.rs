@@ -2,7 +2,7 @@
 
 use super::broker::{self, Kind};
 use super::cluster::{self, Programs};
-use super::examples::{self, CHAIN, SERVICE};
+use super::examples::{self, CHAIN, CHAIN_FILE};
 use super::journal::{self, Entry, Journal};
 use super::launch::{Running, logs};
 use super::layout::{BROKER_PORT, DATA, HUB, HUB_ADDRESS, RUN, Site, sites};
@@ -112,7 +112,10 @@ impl Work<'_> {
         fs::create_dir_all(logs())?;
         let journal = Journal::open(Path::new(RUN))?;
         let boxes = self.arguments.boxes;
-        journal.note(&Entry::Playground { boxes })?;
+        journal.note(&Entry::Playground {
+            boxes,
+            function: self.programs.function.clone(),
+        })?;
         fs::create_dir_all(Path::new(DATA).join("hub"))?;
         self.network(&journal)?;
         self.hub(&journal)?;
@@ -172,17 +175,45 @@ impl Work<'_> {
         })
     }
 
+    /// Functions and service first: a chain applied beside them would take whichever instances
+    /// run first.
     fn examples(&self, journal: &Journal) -> Result<()> {
         let kc = &self.programs.kc;
+        let directory = Path::new(RUN).join("manifests");
+        examples::write(&directory, self.arguments.boxes)?;
         let mut server = cluster::server(journal, self.programs)?;
-        self.progress.step("examples", || {
-            let directory = Path::new(RUN).join("manifests");
-            examples::write(&directory, self.arguments.boxes)?;
-            let said = cluster::kc(kc, &["apply", "--file", &directory.to_string_lossy()])?;
+        self.progress.step("functions", || {
+            let files = examples::files().filter(|name| *name != CHAIN_FILE);
+            let instances = cluster::apply(kc, &directory, files)?;
             server.check()?;
-            Ok(((), format!("{} lines of plan", said.lines().count())))
+            let within = Duration::from_secs(60);
+            let mut last = String::new();
+            let running = wait("the containers", within, self.interrupt, || {
+                let all = cluster::instances(kc)?;
+                let (up, down): (Vec<_>, Vec<_>) =
+                    all.iter().partition(|instance| instance.phase == "Running");
+                last = down
+                    .iter()
+                    .map(|i| {
+                        format!(
+                            "{} is {} {}",
+                            i.name,
+                            i.phase,
+                            i.reason.as_deref().unwrap_or("")
+                        )
+                    })
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                Ok((down.is_empty() && !up.is_empty()).then_some(up.len()))
+            });
+            let running = running.with_context(|| last)?;
+            Ok((
+                (),
+                format!("{instances} manifests, {running} containers run"),
+            ))
         })?;
         self.progress.step("chain", || {
+            cluster::apply(kc, &directory, std::iter::once(CHAIN_FILE))?;
             let mut last = String::new();
             let chain = wait("the chain", Duration::from_secs(60), self.interrupt, || {
                 let chain = cluster::chain(kc, CHAIN)?;
@@ -192,23 +223,6 @@ impl Work<'_> {
             });
             let chain = chain.with_context(|| last)?;
             Ok(((), chain.path.join(", ")))
-        })?;
-        self.progress.step("service", || {
-            let boxes = u32::from(self.arguments.boxes);
-            let service = wait(
-                "the service",
-                Duration::from_secs(60),
-                self.interrupt,
-                || {
-                    let service = cluster::service(kc, SERVICE)?;
-                    Ok((service.ready == boxes).then_some(service))
-                },
-            )?;
-            let addresses = service.endpoints.into_iter().filter_map(|end| end.address);
-            Ok((
-                (),
-                format!("{SERVICE} at {}", addresses.collect::<Vec<_>>().join(", ")),
-            ))
         })
     }
 
