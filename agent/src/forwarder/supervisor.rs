@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 /// First and longest wait between starts of a forwarder that does not stay.
-const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+const RETRY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(5));
 /// A forwarder that stayed this long is restarted at once.
 const STABLE: Duration = Duration::from_secs(2);
 

@@ -128,6 +128,7 @@ impl Keeper {
         self.memory.accepted_ms = self.now_ms();
         self.memory.tables = TablesProgress::Due;
         self.memory.outdated = false;
+        self.facts.troubles.remove("tables");
         self.has_spec = true;
         self.spec = Arc::new(spec);
         self.cancel_stale_pulls(&marks);

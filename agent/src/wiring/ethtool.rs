@@ -19,23 +19,20 @@ const REQUEST_WITH_ACK: u16 = 1 | 4;
 const ERROR: u16 = 2;
 /// GENL_ID_CTRL: the family that knows the others.
 const CONTROL: u16 = 0x10;
+/// ETHTOOL_MSG_FEATURES_GET.
+const FEATURES_GET: u8 = 11;
+/// ETHTOOL_MSG_FEATURES_SET.
+const FEATURES_SET: u8 = 12;
 /// NLA_F_NESTED.
 const NESTED: u16 = 1 << 15;
 
-/// Features in the kernel's own words. `sg` goes with them: without it the kernel cannot build
-/// what it would have to take apart.
-const FEATURES: [&str; 10] = [
-    "tx-checksum-ip-generic",
-    "tx-checksum-sctp",
-    "tx-scatter-gather",
-    "tx-tcp-segmentation",
-    "tx-tcp-ecn-segmentation",
-    "tx-tcp-mangleid-segmentation",
-    "tx-tcp6-segmentation",
-    "tx-udp-segmentation",
-    "tx-generic-segmentation",
-    "rx-gro",
-];
+/// Whether a feature, in the kernel's own words, lets a frame out that is not finished, or takes
+/// several in as one. By the words and not by a list: kernels keep adding to them.
+fn unfinished(feature: &str) -> bool {
+    let words = ["segmentation", "checksum", "scatter-gather", "gso", "gro"];
+    let sends = feature.starts_with("tx-") || feature.starts_with("rx-gro");
+    sends && words.iter().any(|word| feature.contains(word))
+}
 
 /// A socket in the network namespace it was opened in.
 pub(super) struct Ethtool {
@@ -58,27 +55,60 @@ impl Ethtool {
         Ok(Self { socket, family })
     }
 
-    /// Turns every offload of `interface` off that a veth can have.
+    /// Turns every offload of `interface` off that can be turned off and matters.
     pub(super) fn offloads_off(&self, interface: &str) -> io::Result<()> {
-        let mut name = interface.as_bytes().to_vec();
-        name.push(0);
-        // ETHTOOL_FLAG_OMIT_REPLY: the acknowledgement is enough.
-        let header = [attribute(2, &name), attribute(3, &2u32.to_ne_bytes())].concat();
+        let reply = ask(
+            &self.socket,
+            &message(self.family, FEATURES_GET, &header(interface)),
+        )?;
+        let reply = reply.get(4..).unwrap_or_default();
+        let fixed = features(reply, 5);
         let mut bits = Vec::new();
-        for feature in FEATURES {
-            let mut feature = feature.as_bytes().to_vec();
-            feature.push(0);
-            // A bit that is named and has no value flag is off.
-            bits.extend(attribute(1 | NESTED, &attribute(2, &feature)));
+        for feature in features(reply, 4) {
+            if unfinished(feature) && !fixed.contains(&feature) {
+                // A bit that is named and has no value flag is off.
+                bits.extend(attribute(1 | NESTED, &text(feature)));
+            }
+        }
+        if bits.is_empty() {
+            return Ok(());
         }
         let bitset = attribute(3 | NESTED, &bits);
-        let body = [
-            attribute(1 | NESTED, &header),
-            attribute(3 | NESTED, &bitset),
-        ]
-        .concat();
-        ask(&self.socket, &message(self.family, 12, &body)).map(drop)
+        let body = [header(interface), attribute(3 | NESTED, &bitset)].concat();
+        ask(&self.socket, &message(self.family, FEATURES_SET, &body)).map(drop)
     }
+}
+
+/// Who is meant, and that the acknowledgement is enough (ETHTOOL_FLAG_OMIT_REPLY, which a
+/// question ignores).
+fn header(interface: &str) -> Vec<u8> {
+    let flags = attribute(3, &2u32.to_ne_bytes());
+    attribute(1 | NESTED, &[text(interface), flags].concat())
+}
+
+/// A name as attribute 2, which it is everywhere here.
+fn text(name: &str) -> Vec<u8> {
+    let mut name = name.as_bytes().to_vec();
+    name.push(0);
+    attribute(2, &name)
+}
+
+/// Names of the bits that are set in the bitset `kind` of an answer.
+fn features(reply: &[u8], kind: u16) -> Vec<&str> {
+    let bitset = attributes(reply).filter(move |(k, _)| *k == kind);
+    let bits = bitset
+        .flat_map(|(_, set)| attributes(set))
+        .filter(|(k, _)| *k == 3);
+    let bits = bits
+        .flat_map(|(_, bits)| attributes(bits))
+        .filter(|(k, _)| *k == 1);
+    bits.filter_map(|(_, bit)| {
+        let (_, name) = attributes(bit).find(|(k, _)| *k == 2)?;
+        std::str::from_utf8(name)
+            .ok()
+            .map(|name| name.trim_end_matches('\0'))
+    })
+    .collect()
 }
 
 /// Sends a request and waits for its acknowledgement; returns the data message before it.
@@ -138,7 +168,7 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> + use<'_> {
     std::iter::from_fn(move || {
         let length = usize::from(u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?));
         let kind = u16::from_ne_bytes(bytes.get(2..4)?.try_into().ok()?);
@@ -172,6 +202,27 @@ mod tests {
         for length in 0..whole.len() {
             assert!(split_message(&whole[..length]).is_none());
             assert!(attributes(&whole[..length]).count() < 10);
+        }
+    }
+
+    #[test]
+    fn what_leaves_frames_unfinished_is_known_by_its_words() {
+        for on in [
+            "tx-checksum-ip-generic",
+            "tx-tcp-accecn-segmentation",
+            "tx-gso-list",
+            "rx-gro",
+        ] {
+            assert!(unfinished(on), "{on}");
+        }
+        for harmless in [
+            "rx-checksum",
+            "highdma",
+            "tx-vlan-hw-insert",
+            "tx-lockless",
+            "loopback",
+        ] {
+            assert!(!unfinished(harmless), "{harmless}");
         }
     }
 

@@ -147,7 +147,9 @@ async fn inner(there: &mut Net, leg: &Leg) -> Result<(), WiringError> {
         .iter()
         .any(|address| matches!(address, IpNet::V6(_)));
     if speaks_v6 {
-        // Addresses come from the document, and work from the first packet on.
+        // Docker switches IPv6 off in namespaces without a network of its own. Addresses come
+        // from the document, and work from the first packet on.
+        sysctl("ipv6", name, "disable_ipv6", "0");
         sysctl("ipv6", name, "accept_ra", "0");
         sysctl("ipv6", name, "accept_dad", "0");
     } else {
