@@ -2,6 +2,10 @@
 //! whatever becomes of the test. Works as root, and without where user namespaces are allowed.
 #![allow(dead_code, reason = "every test program uses another part")]
 
+mod tcp;
+
+pub(crate) use tcp::Tcp;
+
 use kc_forwarder::control::Client;
 use kc_forwarder_api::{Counters, PortState};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -403,84 +407,6 @@ pub(crate) fn unexpected_drops(counters: &Counters, expected: &[&str]) -> Vec<St
         .filter(|(reason, _)| !expected.contains(&reason.as_str()))
         .map(|(reason, count)| format!("{reason}: {count}"))
         .collect()
-}
-
-/// A TCP server that answers every connection with the SHA-256 and length of what it received,
-/// then sends as much back; and the client to it.
-pub(crate) struct Tcp;
-
-impl Tcp {
-    const SERVER: &str = r#"
-import socket, hashlib, sys, threading
-s = socket.create_server(('ADDRESS', 5000), family=FAMILY)
-print('ready', flush=True)
-def serve(c):
-    h, n = hashlib.sha256(), 0
-    while True:
-        b = c.recv(1 << 16)
-        if not b: break
-        h.update(b); n += len(b)
-    c.sendall(h.digest())
-    pattern = bytes(range(256)) * 256
-    left = n
-    while left > 0:
-        c.sendall(pattern[:min(left, len(pattern))]); left -= len(pattern)
-    c.close()
-while True:
-    c, _ = s.accept()
-    threading.Thread(target=serve, args=(c,), daemon=True).start()
-"#;
-
-    const CLIENT: &str = r#"
-import socket, hashlib, random, time
-size = SIZE
-data = random.Random(7).randbytes(1 << 20)
-data = (data * (size // len(data) + 1))[:size]
-c = socket.create_connection(('ADDRESS', 5000), timeout=20)
-begin = time.monotonic()
-c.sendall(data); c.shutdown(socket.SHUT_WR)
-got = b''
-while len(got) < 32:
-    b = c.recv(32 - len(got))
-    assert b, 'closed early'
-    got += b
-sent = time.monotonic() - begin
-assert got == hashlib.sha256(data).digest(), 'octets changed on the way there'
-pattern = (bytes(range(256)) * 256)
-want = (pattern * (size // len(pattern) + 1))[:size]
-begin = time.monotonic()
-parts, n = [], 0
-while True:
-    b = c.recv(1 << 16)
-    if not b: break
-    parts.append(b); n += len(b)
-back = time.monotonic() - begin
-assert b''.join(parts) == want, f'octets changed on the way back: {n} of {size}'
-print(f'{size * 8 / sent / 1e6:.0f} Mbit/s there, {size * 8 / back / 1e6:.0f} Mbit/s back')
-"#;
-
-    fn family(address: &str) -> &'static str {
-        if address.contains(':') {
-            "socket.AF_INET6"
-        } else {
-            "socket.AF_INET"
-        }
-    }
-
-    /// Starts the server on `address`.
-    pub(crate) fn serve(namespace: &Namespace, address: &str) -> Process {
-        let program = Self::SERVER.replace("ADDRESS", address);
-        namespace.python_server(&program.replace("FAMILY", Self::family(address)))
-    }
-
-    /// Sends `size` octets to `address` and takes as many back, each checked; says how fast.
-    pub(crate) fn exchange(namespace: &Namespace, address: &str, size: usize) -> String {
-        let program = Self::CLIENT.replace("ADDRESS", address);
-        namespace
-            .python(&program.replace("SIZE", &size.to_string()))
-            .trim()
-            .to_owned()
-    }
 }
 
 /// Writes `bytes` to a control socket and returns everything that comes back until it closes.
