@@ -107,10 +107,11 @@ impl Pipeline {
     }
 
     /// Replaces all tables between two packets. What functions are working on, learned addresses,
-    /// what the shell told about ports, and counters stay with those names that stay.
-    pub fn install(&mut self, tables: Arc<Compiled>) {
+    /// what the shell told about ports, and counters stay with those names that stay. Returns
+    /// the former tables, so that large ones can be freed where no packet waits.
+    pub fn install(&mut self, tables: Arc<Compiled>) -> Arc<Compiled> {
         self.state.adopt(&self.tables, &tables);
-        self.tables = tables;
+        std::mem::replace(&mut self.tables, tables)
     }
 
     /// The tables in force.
