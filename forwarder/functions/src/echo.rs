@@ -45,8 +45,8 @@ impl Echo {
     }
 }
 
-/// Swaps both ends of the packet.
-fn swap(frame: &mut [u8], reading: &Reading) -> Option<()> {
+/// Swaps both ends of the packet; an echo request becomes a reply.
+pub(crate) fn swap(frame: &mut [u8], reading: &Reading) -> Option<()> {
     let summary = &reading.summary;
     let (source, destination) = summary.addresses()?;
     let ports = matches!(summary.protocol, protocol::TCP | protocol::UDP);

@@ -94,7 +94,7 @@ pub trait ServiceFunction {
     fn tick(&mut self, _now_ms: u64, _out: &mut Emissions) {}
 
     /// When `tick` has to be called at the latest; `None` while nothing is due.
-    fn deadline(&self, _now_ms: u64) -> Option<u64> {
+    fn deadline(&mut self, _now_ms: u64) -> Option<u64> {
         None
     }
 

@@ -7,6 +7,7 @@ pub mod duration;
 pub mod echo;
 pub mod firewall;
 pub mod function;
+pub mod loadbalancer;
 pub mod nat;
 pub mod pause;
 pub mod probe;

@@ -2,15 +2,18 @@
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use ipnet::IpNet;
 use kc_function::dpi::{Block, Dpi};
 use kc_function::echo::Echo;
 use kc_function::firewall::{self, Firewall};
+use kc_function::loadbalancer::{LoadBalancer, Policy, Setup};
 use kc_function::nat::Nat;
-use kc_function::{pause, probe, serve, shell};
+use kc_function::{duration, pause, probe, serve, shell};
 use std::io::IsTerminal as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 /// Service functions for chains, and what a chain's ends need.
@@ -29,6 +32,8 @@ enum Verb {
     Nat(NatArgs),
     /// Name protocols and hosts, and block by name.
     Dpi(DpiArgs),
+    /// Spread connections to one address and port over backends that are up.
+    Loadbalancer(LoadBalancerArgs),
     /// Send every packet back to where it came from.
     Echo(EchoArgs),
     /// Hold a container's namespaces open until told to end.
@@ -74,6 +79,62 @@ struct DpiArgs {
 }
 
 #[derive(Debug, clap::Args)]
+struct LoadBalancerArgs {
+    /// Address and port that clients know; ARP requests and pings for it are answered.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    vip: SocketAddr,
+    /// Where connections go; repeatable.
+    #[arg(long = "backend", value_name = "ADDRESS:PORT", required = true)]
+    backends: Vec<SocketAddr>,
+    /// Own address and network; the VIP in a /24 (/64) when absent.
+    #[arg(long, value_name = "ADDRESS/LENGTH")]
+    address: Option<IpNet>,
+    /// The way to backends outside that network.
+    #[arg(long)]
+    gateway: Option<IpAddr>,
+    /// Time between health checks, which are TCP connections; 0s for none.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration::parse)]
+    health_interval: Duration,
+    /// Longest time for such a connection to be made.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration::parse)]
+    health_timeout: Duration,
+    /// Good checks in a row after which a backend is up again.
+    #[arg(long, value_name = "COUNT", default_value_t = 2)]
+    rise: u32,
+    /// Bad checks in a row after which a backend is down.
+    #[arg(long, value_name = "COUNT", default_value_t = 3)]
+    fall: u32,
+    #[command(flatten)]
+    wiring: shell::Options,
+}
+
+impl LoadBalancerArgs {
+    fn build(&self) -> anyhow::Result<LoadBalancer> {
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        // Behind NSH there is no way to a backend but a service path.
+        let checked = !self.health_interval.is_zero() && !self.wiring.nsh;
+        let network = if self.vip.is_ipv4() { 24 } else { 64 };
+        let address = match self.address {
+            Some(address) => address,
+            None => IpNet::new(self.vip.ip(), network)?,
+        };
+        let balancer = LoadBalancer::new(Setup {
+            vip: self.vip,
+            backends: self.backends.clone(),
+            address,
+            gateway: self.gateway,
+            health: checked.then(|| Policy {
+                interval_ms: milliseconds(self.health_interval),
+                timeout_ms: milliseconds(self.health_timeout),
+                rise: self.rise,
+                fall: self.fall,
+            }),
+        })?;
+        Ok(balancer)
+    }
+}
+
+#[derive(Debug, clap::Args)]
 struct EchoArgs {
     /// Address for which ARP requests and neighbour solicitations are answered; repeatable.
     #[arg(long)]
@@ -113,6 +174,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Verb::Firewall(args) => shell::run(&mut args.build()?, &args.wiring)?,
         Verb::Nat(args) => shell::run(&mut Nat::new(args.address), &args.wiring)?,
         Verb::Dpi(args) => shell::run(&mut Dpi::new(args.block), &args.wiring)?,
+        Verb::Loadbalancer(args) => shell::run(&mut args.build()?, &args.wiring)?,
         Verb::Echo(args) => shell::run(&mut Echo::new(args.address), &args.wiring)?,
         Verb::Pause => pause::run().context("cannot wait for signals")?,
         Verb::Serve(options) => {

@@ -124,3 +124,122 @@ impl Carrier<'_> {
         verdict
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::echo::Echo;
+    use crate::firewall::{Firewall, parse};
+    use crate::testing::{CLIENT, SERVER, assert_sound, open_checksum, tcp, udp};
+    use kc_forwarder::frame::Checksum;
+    use kc_forwarder::wire::ethernet::{self, ethertype};
+    use kc_forwarder::wire::nsh;
+    use kc_forwarder_api::{Metadata, Si, Spi, Ttl};
+
+    const OWN: [u8; 6] = [2, 0, 0, 0, 0, 9];
+    const SFF: [u8; 6] = [2, 0, 0, 0, 0, 8];
+
+    /// What is sent when `frame` comes in, and the counters afterwards.
+    fn carry(
+        function: &mut dyn ServiceFunction,
+        wiring: Wiring,
+        side: Side,
+        frame: Frame,
+    ) -> (Vec<(Side, Frame)>, Stats) {
+        let mut carrier = Carrier {
+            function,
+            wiring,
+            legs: Legs {
+                inside: OWN,
+                outside: OWN,
+            },
+            mtu: 1500,
+            stats: Stats::default(),
+        };
+        let mut out = Emissions::default();
+        carrier.carry(0, side, frame, &mut Pool::default(), &mut out);
+        let stats = carrier.stats;
+        let dropped: u64 = stats.dropped.values().map(|tally| tally.frames).sum();
+        let ended = stats.passed.frames + stats.consumed.frames + dropped;
+        assert_eq!(stats.received.frames, ended, "{stats:?}");
+        (out.frames, stats)
+    }
+
+    fn in_nsh(mut frame: Frame) -> Frame {
+        let repr = nsh::Repr {
+            oam: false,
+            ttl: Ttl::new(63).unwrap(),
+            next: nsh::NextProtocol::Ethernet,
+            spi: Spi::new(42).unwrap(),
+            si: Si::new(255).unwrap(),
+            metadata: (&Metadata::default()).into(),
+        };
+        repr.emit(frame.push(repr.buffer_len()));
+        let link = ethernet::Repr {
+            destination: OWN,
+            source: SFF,
+            ethertype: ethertype::NSH,
+        };
+        link.emit(&mut ethernet::Packet::new_checked(frame.push(14)).unwrap());
+        frame.offload.checksum = Checksum::Unknown;
+        frame
+    }
+
+    fn firewall(rules: &str) -> Firewall {
+        Firewall::new(parse("test", rules).unwrap(), false)
+    }
+
+    #[test]
+    fn a_frame_in_nsh_goes_back_with_a_lower_index_and_a_finished_checksum() {
+        let mut frame = udp("10.0.0.1:1000", "10.0.0.2:53", b"question");
+        open_checksum(&mut frame);
+        let mut allow = firewall("default allow");
+        let (sent, _) = carry(&mut allow, Wiring::Nsh, Side::Only, in_nsh(frame));
+        let [(Side::Only, frame)] = &sent[..] else {
+            panic!("{sent:?}")
+        };
+        assert_eq!(&frame.bytes()[..12], [SFF, OWN].concat());
+        assert_eq!(frame.bytes()[14 + 7], 254);
+        assert_sound(&Frame::copy_of(&frame.bytes()[38..]));
+    }
+
+    #[test]
+    fn behind_nsh_an_own_answer_is_counted_and_not_sent() {
+        let mut reject = firewall("default reject");
+        let syn = in_nsh(tcp("10.0.0.1:1000", "10.0.0.2:80", 2));
+        let (sent, stats) = carry(&mut reject, Wiring::Nsh, Side::Only, syn);
+        assert!(sent.is_empty());
+        assert_eq!(stats.unsendable.frames, 1);
+        assert_eq!(stats.dropped[&DropCause::RuleReject].frames, 1);
+    }
+
+    #[test]
+    fn on_one_leg_a_frame_goes_back_to_its_sender_and_others_frames_are_left_alone() {
+        let mut allow = firewall("default allow");
+        let mut frame = tcp("10.0.0.1:1000", "10.0.0.2:80", 2);
+        set_macs(frame.bytes_mut(), None, Some(OWN));
+        let (sent, _) = carry(&mut allow, Wiring::OneLeg, Side::Only, frame);
+        let [(Side::Only, frame)] = &sent[..] else {
+            panic!("{sent:?}")
+        };
+        assert_eq!(&frame.bytes()[..12], [CLIENT, OWN].concat());
+        let stranger = tcp("10.0.0.1:1000", "10.0.0.2:80", 2);
+        let (sent, stats) = carry(&mut allow, Wiring::OneLeg, Side::Only, stranger);
+        assert!(sent.is_empty());
+        assert_eq!(stats.dropped[&DropCause::NotForUs].frames, 1);
+    }
+
+    #[test]
+    fn on_two_legs_a_frame_goes_on_unless_it_is_returned() {
+        let frame = || udp("10.0.0.1:1000", "10.0.0.2:53", b"x");
+        let mut allow = firewall("default allow");
+        let (sent, _) = carry(&mut allow, Wiring::TwoLeg, Side::Inside, frame());
+        assert!(matches!(sent[..], [(Side::Outside, _)]));
+        let mut echo = Echo::new(Vec::new());
+        let (sent, _) = carry(&mut echo, Wiring::TwoLeg, Side::Inside, frame());
+        let [(Side::Inside, frame)] = &sent[..] else {
+            panic!("{sent:?}")
+        };
+        assert_eq!(&frame.bytes()[..12], [CLIENT, SERVER].concat());
+    }
+}

@@ -22,7 +22,7 @@ pub(super) fn open(
     let mut legs = Vec::new();
     for interface in options.interfaces() {
         loop {
-            let error = match port::open(interface, options.backend) {
+            let error = match port::open(interface, options.io_backend) {
                 Ok(leg) => {
                     tracing::info!(interface, mtu = leg.mtu(), mac = %leg.mac(), backend = %leg.backend(), reason = leg.reason(), "leg open");
                     legs.push(leg);

@@ -136,7 +136,7 @@ impl Shell<'_, '_> {
     }
 
     /// Sleeps until a frame, a signal or a time that something is due.
-    fn wait(&self) -> Result<(), ShellError> {
+    fn wait(&mut self) -> Result<(), ShellError> {
         let mut waiting = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         for port in &self.ports {
             waiting.push(PollFd::new(port.as_fd(), PollFlags::POLLIN));

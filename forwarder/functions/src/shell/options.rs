@@ -31,8 +31,8 @@ pub struct Options {
     #[arg(long, requires = "port")]
     pub nsh: bool,
     /// Packet I/O: auto, pnet or packet.
-    #[arg(long, default_value_t = Backend::Auto)]
-    pub backend: Backend,
+    #[arg(long, value_name = "BACKEND", default_value_t = Backend::Auto)]
+    pub io_backend: Backend,
     /// Longest wait for the legs to appear and be up.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = wait)]
     pub wait: Duration,

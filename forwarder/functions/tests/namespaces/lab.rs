@@ -1,6 +1,10 @@
 //! Three network namespaces in a row - client, function, server - and programs that run in them.
 //! Everything goes away with the lab, also when a test panics.
 
+use kc_forwarder::frame::{Frame, Pool};
+use kc_forwarder::port::{self, PacketPort};
+use kc_forwarder_api::Backend;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -96,6 +100,22 @@ impl Lab {
         }
     }
 
+    /// A cable from the test's own namespace to the leg of a function.
+    pub(crate) fn peer(&self) -> Peer {
+        let name = format!("kcp{}", self.prefix.trim_start_matches("kcfn"));
+        let function = self.namespace(Room::Function);
+        ip(&format!(
+            "link add {name} type veth peer name leg netns {function}"
+        ));
+        let mac = LEG_MAC.map(|octet| format!("{octet:02x}")).join(":");
+        self.ip(Room::Function, &format!("link set leg address {mac} up"));
+        ip(&format!("link set {name} up"));
+        Peer {
+            port: port::open(&name, Backend::Packet).unwrap(),
+            pool: Pool::default(),
+        }
+    }
+
     /// A command within a room.
     pub(crate) fn command(&self, room: Room, words: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
@@ -152,6 +172,45 @@ impl Drop for Lab {
             let _ = Command::new("ip")
                 .args(["netns", "del", &namespace])
                 .status();
+        }
+    }
+}
+
+/// Address of the leg at the end of a [`Lab::peer`]'s cable.
+pub(crate) const LEG_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x42];
+
+/// The test's own end of a cable.
+pub(crate) struct Peer {
+    port: Box<dyn PacketPort>,
+    pool: Pool,
+}
+
+impl Peer {
+    /// Sends one frame.
+    pub(crate) fn send(&mut self, frame: &[u8]) {
+        let report = self
+            .port
+            .send(&mut vec![Frame::copy_of(frame)], &mut self.pool);
+        assert_eq!(report.lost(), 0);
+    }
+
+    /// Waits for the next NSH frame.
+    pub(crate) fn receive(&mut self) -> Vec<u8> {
+        loop {
+            let mut waiting = [PollFd::new(self.port.as_fd(), PollFlags::POLLIN)];
+            assert_eq!(
+                poll(&mut waiting, PollTimeout::from(5000_u16)).unwrap(),
+                1,
+                "nothing came"
+            );
+            let mut batch = Vec::new();
+            self.port.receive(&mut self.pool, &mut batch, 1).unwrap();
+            let nsh = batch
+                .iter()
+                .find(|frame| frame.bytes().get(12..14) == Some(&[0x89, 0x4f]));
+            if let Some(frame) = nsh {
+                return frame.bytes().to_vec();
+            }
         }
     }
 }

@@ -181,6 +181,90 @@ fn the_reflector_answers_for_a_host_that_does_not_exist() {
 }
 
 #[test]
+fn the_balancer_spreads_requests_and_leaves_out_a_dead_backend() {
+    if !rooted() {
+        return;
+    }
+    let lab = Lab::new();
+    lab.connect();
+    lab.ip(Room::Server, "addr add 10.0.0.3/24 dev eth0");
+    let arguments = [
+        "--vip",
+        "10.0.0.50:80",
+        "--backend",
+        "10.0.0.2:80",
+        "--backend",
+        "10.0.0.3:8080",
+        "--health-interval",
+        "50ms",
+    ];
+    let mut first = lab.start(Room::Server, &["serve", "--listen", "10.0.0.2:80"]);
+    first.await_log("listening");
+    let mut second = lab.start(Room::Server, &["serve", "--listen", "10.0.0.3:8080"]);
+    second.await_log("listening");
+    let mut balancer = lab.start(
+        Room::Function,
+        &[&["loadbalancer"], &arguments[..], &TWO_LEGS[..]].concat(),
+    );
+    balancer.await_log("ready");
+
+    let (report, passed) = lab.probe("http://10.0.0.50/", 40);
+    assert!(passed, "{report}");
+    assert_eq!(report["clients"], serde_json::json!(["10.0.0.1"]));
+    let counters = balancer.counters();
+    assert!(number(&second.end(), "/served") > 5, "{counters}");
+    while balancer.counters()["details"]["backends"][1]["health"] != "down" {}
+    let (report, passed) = lab.probe("http://10.0.0.50/", 20);
+    assert!(passed, "{report}");
+    assert!(number(&first.end(), "/served") > 25);
+    assert_balanced(&balancer.end());
+}
+
+#[test]
+fn a_function_that_knows_nsh_sends_frames_back_on_their_path() {
+    if !rooted() {
+        return;
+    }
+    let lab = Lab::new();
+    let mut peer = lab.peer();
+    let mut firewall = lab.start(
+        Room::Function,
+        &[
+            "firewall",
+            "--rule",
+            "allow udp from any to any port 53",
+            "--port",
+            "leg",
+            "--nsh",
+        ],
+    );
+    firewall.await_log("ready");
+    let nsh = |si: u8, port: u8| {
+        let mut frame = b"\xff\xff\xff\xff\xff\xffssssss\x89\x4f".to_vec();
+        frame[..6].copy_from_slice(&lab::LEG_MAC);
+        frame.extend([0x0f, 0xc6, 1, 3, 0, 0, 42, si]);
+        frame.extend(b"sixteen octets..");
+        frame.extend(b"ddddddssssss\x08\x00");
+        // An IPv4 header with its checksum, and UDP without one.
+        frame.extend([
+            0x45, 0, 0, 29, 0, 0, 0x40, 0, 64, 17, 0x26, 0xce, 10, 0, 0, 1, 10, 0, 0, 2,
+        ]);
+        frame.extend([0x10, 0, 0, port, 0, 9, 0, 0, b'x']);
+        frame
+    };
+    peer.send(&nsh(255, 80));
+    peer.send(&nsh(255, 53));
+    let back = peer.receive();
+    let mut expected = nsh(254, 53);
+    expected[..6].copy_from_slice(b"ssssss");
+    expected[6..12].copy_from_slice(&lab::LEG_MAC);
+    assert_eq!(back, expected);
+    let counters = firewall.end();
+    assert_balanced(&counters);
+    assert_eq!(number(&counters, "/dropped/rule-deny/frames"), 1);
+}
+
+#[test]
 fn a_leg_that_goes_away_is_waited_for() {
     if !rooted() {
         return;
