@@ -127,6 +127,10 @@ impl Courier {
 
     fn publish_state(&mut self) {
         let state = self.state.borrow_and_update().clone();
+        if state == NodeState::default() {
+            // The box was not looked at yet; what we said before we were restarted still holds.
+            return;
+        }
         self.publish(&Topic::State(self.identity.node.clone()), &state);
     }
 

@@ -49,6 +49,14 @@ pub struct Outputs {
     pub view: watch::Sender<View>,
 }
 
+/// Who has spoken since the start. Until both have, nothing is known of a box whose containers
+/// and paths may be going on from before, and a report would call them gone.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Heard {
+    pub(super) engine: bool,
+    pub(super) forwarder: bool,
+}
+
 /// Everything the loop holds.
 pub struct Keeper {
     pub(super) settings: Arc<Settings>,
@@ -69,6 +77,8 @@ pub struct Keeper {
     pub(super) running: HashMap<Id, (Action, AbortHandle)>,
     pub(super) ports_at: Option<Instant>,
     pub(super) look_at: Option<Instant>,
+    /// Whether engine and forwarder have said anything yet.
+    pub(super) heard: Heard,
     asked_ports: mpsc::Sender<Option<kc_forwarder_api::Status>>,
     answered_ports: mpsc::Receiver<Option<kc_forwarder_api::Status>>,
     outputs: Outputs,
@@ -102,6 +112,7 @@ impl Keeper {
             running: HashMap::new(),
             ports_at: None,
             look_at: None,
+            heard: Heard::default(),
             asked_ports,
             answered_ports,
             outputs,
@@ -187,14 +198,16 @@ impl Keeper {
     }
 
     fn publish(&self) {
-        let state = node_state(&self.world(), &self.facts);
-        self.outputs.state.send_if_modified(|old| {
-            let changed = *old != state;
-            if changed {
-                *old = state;
-            }
-            changed
-        });
+        if self.heard.engine && self.heard.forwarder {
+            let state = node_state(&self.world(), &self.facts);
+            self.outputs.state.send_if_modified(|old| {
+                let changed = *old != state;
+                if changed {
+                    *old = state;
+                }
+                changed
+            });
+        }
         self.outputs.view.send_if_modified(|view| {
             let changed = *view.containers != self.seen.containers
                 || !Arc::ptr_eq(&view.spec, &self.spec)

@@ -70,6 +70,7 @@ impl Keeper {
             }
             self.look_at_links().await;
         }
+        self.heard.engine = true;
     }
 
     fn tell(&self, name: &str, part: Part, what: &Happening) {
@@ -109,6 +110,7 @@ impl Keeper {
     }
 
     pub(super) fn on_forwarder(&mut self, word: ForwarderWord) {
+        self.heard.forwarder = true;
         match word {
             ForwarderWord::Up { status, adopted } => {
                 self.facts.forwarder_generation = status.generation;
