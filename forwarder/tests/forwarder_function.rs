@@ -5,7 +5,8 @@
 mod lab;
 
 use kc_forwarder_api::Backend;
-use lab::{Forwarder, Lab, Namespace, Tcp, unexpected_drops};
+use lab::tcp::Tcp;
+use lab::{Forwarder, Lab, Namespace, unexpected_drops};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
@@ -119,10 +120,8 @@ impl Topology {
     }
 
     fn ping(&self, address: &str) {
-        let text = self
-            .client
-            .run(&format!("ping -n -c 3 -i 0.05 -W 2 {address}"));
-        assert!(text.contains(" 0% packet loss"), "{text}");
+        self.client
+            .run(&format!("ping -n -c 3 -i 0.05 -w 10 {address}"));
     }
 }
 

@@ -5,7 +5,8 @@
 mod lab;
 
 use kc_forwarder_api::Backend;
-use lab::{Forwarder, Lab, Tcp, unexpected_drops};
+use lab::tcp::Tcp;
+use lab::{Forwarder, Lab, unexpected_drops};
 
 fn against_the_kernel(backend: Backend) {
     let Some(lab) = Lab::open() else { return };
@@ -40,14 +41,12 @@ fn against_the_kernel(backend: Backend) {
     );
     let forwarder = Forwarder::start(&lab, &ours, "segment", &tables);
     for line in [
-        "ping -n -c 3 -i 0.05 -W 2 10.7.0.2",
-        "ping -n -c 3 -i 0.05 -W 2 fd07::2",
+        "ping -n -c 3 -i 0.05 -w 10 10.7.0.2",
+        "ping -n -c 3 -i 0.05 -w 10 fd07::2",
     ] {
-        let text = host.run(line);
-        assert!(text.contains(" 0% packet loss"), "{text}");
+        host.run(line);
     }
-    let text = theirs.run("ping -n -c 3 -i 0.05 -W 2 10.7.0.1");
-    assert!(text.contains(" 0% packet loss"), "{text}");
+    theirs.run("ping -n -c 3 -i 0.05 -w 10 10.7.0.1");
 
     let _server = Tcp::serve(&theirs, "10.7.0.2");
     println!(

@@ -2,9 +2,7 @@
 //! whatever becomes of the test. Works as root, and without where user namespaces are allowed.
 #![allow(dead_code, reason = "every test program uses another part")]
 
-mod tcp;
-
-pub(crate) use tcp::Tcp;
+pub(crate) mod tcp;
 
 use kc_forwarder::control::Client;
 use kc_forwarder_api::{Counters, PortState};
