@@ -125,10 +125,14 @@ fn an_engine_that_crashed_and_came_back_has_everything_running_again() {
         agent.until_running(1).await;
         engine.crash();
         agent.event(EventKind::Engine).await;
-        let told = agent
-            .until("engine is away", |state| !state.errors.is_empty())
+        agent
+            .until("engine is away", |state| {
+                state
+                    .errors
+                    .iter()
+                    .any(|error| error.contains("no Docker engine at"))
+            })
             .await;
-        assert!(told.errors[0].contains("docker.sock"), "{:?}", told.errors);
         // Without an engine tables are still taken up.
         let mut next = document(2, &["fw"]);
         next.load_interval_s = 2;

@@ -152,7 +152,19 @@ fn remove_cgroups(name: &str) {
     }
 }
 
+/// Ends what still runs in a group, then removes it: containers of a crashed engine live on.
 fn remove_tree(group: &Path) {
+    for _ in 0..100 {
+        let listed = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+        if listed.is_empty() {
+            break;
+        }
+        for pid in listed.lines().filter_map(|line| line.parse().ok()) {
+            let pid = nix::unistd::Pid::from_raw(pid);
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
     for child in fs::read_dir(group).into_iter().flatten().flatten() {
         if child.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove_tree(&child.path());
