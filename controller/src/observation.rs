@@ -186,13 +186,16 @@ impl Observations {
         }
     }
 
-    /// What `node` says of its container `name`; `None` while it has not taken up any document.
-    pub fn container(&self, node: &NodeName, name: &str) -> Option<Option<&ContainerState>> {
+    /// Generation of the document `node` has taken up; 0 while none is known.
+    pub fn taken_up(&self, node: &NodeName) -> u64 {
+        let node = self.nodes.get(node).and_then(|node| node.state.as_ref());
+        node.map_or(0, |state| state.report.spec_generation)
+    }
+
+    /// What `node` says of its container `name`.
+    pub fn container(&self, node: &NodeName, name: &str) -> Option<&ContainerState> {
         let state = &self.nodes.get(node)?.state.as_ref()?.report;
-        if state.spec_generation == 0 {
-            return None;
-        }
-        Some(state.containers.iter().find(|c| c.name == name))
+        state.containers.iter().find(|c| c.name == name)
     }
 
     /// CPU load of a container in percent of its limit; `None` when unknown or older than `max_age_ms`.

@@ -122,7 +122,8 @@ pub fn choose<'a>(wish: &Wish<'_>, rooms: &'a [Room]) -> Result<(&'a Room, Strin
         Some(room) => {
             let why = match (pinned(wish).is_some(), wish.placement.spread) {
                 (true, _) => "named for it".to_owned(),
-                (_, true) => format!("{} of its siblings there, the fewest", room.siblings),
+                (_, true) if room.siblings == 0 => "no sibling there".to_owned(),
+                (_, true) => format!("fewest siblings there, {}", room.siblings),
                 (_, false) => "packed".to_owned(),
             };
             Ok((room, why))

@@ -1,9 +1,24 @@
 //! Reads manifests: strict YAML, several documents a file, every mistake answered with file,
 //! line, column and what would be right. The whole set is taken or nothing.
+//!
+//! Each document is read twice: once into a tree that remembers where everything stands, so
+//! that any later check can point at its place, and once into the resource's own type.
 
+mod check;
+mod cross;
 mod error;
+mod place;
+mod read;
+mod split;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod words;
 
 pub use error::ManifestError;
+pub(crate) use place::Page;
+pub(crate) use read::typed;
+pub(crate) use tree::Tree;
 
 use crate::resource::{Resource, ResourceId};
 use kc_agent_api::NodeName;
@@ -12,6 +27,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Longest manifest in bytes.
 pub const MAX_BYTES: usize = 4 << 20;
 
+/// Most documents in one file.
+const MAX_DOCUMENTS: usize = 4096;
+
+/// Most mistakes told at once.
+const MAX_ERRORS: usize = 20;
+
 /// One file as it was read.
 #[derive(Debug, Clone, Copy)]
 pub struct Source<'a> {
@@ -19,6 +40,42 @@ pub struct Source<'a> {
     pub name: &'a str,
     /// Its text.
     pub text: &'a str,
+}
+
+impl<'a> Source<'a> {
+    /// Takes a file's bytes if they are text of a bearable size.
+    pub fn new(name: &'a str, bytes: &'a [u8]) -> Result<Self, ManifestError> {
+        if bytes.len() > MAX_BYTES {
+            return Err(too_large(name, bytes.len()));
+        }
+        let wrong = match std::str::from_utf8(bytes) {
+            Ok(text) => return Ok(Self { name, text }),
+            Err(wrong) => wrong.valid_up_to(),
+        };
+        let good = bytes
+            .get(..wrong)
+            .and_then(|good| std::str::from_utf8(good).ok());
+        let good = good.unwrap_or_default();
+        let last = good.rsplit('\n').next().unwrap_or_default();
+        let page = Page::new(name, good);
+        let line = good.matches('\n').count() + 1;
+        Err(page.error(
+            line,
+            last.chars().count() + 1,
+            "this byte is no UTF-8 text".to_owned(),
+        ))
+    }
+}
+
+fn too_large(name: &str, bytes: usize) -> ManifestError {
+    let tenths = bytes / ((1 << 20) / 10);
+    let message = format!(
+        "the file has {}.{} MiB; a manifest may have at most {} MiB",
+        tenths / 10,
+        tenths % 10,
+        MAX_BYTES >> 20
+    );
+    Page::new(name, "").error(0, 0, message)
 }
 
 /// What manifests are checked against.
@@ -39,8 +96,87 @@ pub struct Loaded {
     pub warnings: Vec<ManifestError>,
 }
 
+/// A document that was read, and where everything in it stands.
+pub(crate) struct Document<'a> {
+    page: Page<'a>,
+    tree: Tree,
+    resource: Resource,
+}
+
+impl Document<'_> {
+    /// A mistake at `path`, or at the nearest thing around it that exists.
+    fn error(&self, path: &[&str], message: impl Into<String>) -> ManifestError {
+        let (line, column) = self.tree.locate(path);
+        self.page.error(line, column, message.into())
+    }
+}
+
 /// Reads and validates several files as one.
 pub fn load(sources: &[Source<'_>], context: Context<'_>) -> Result<Loaded, Vec<ManifestError>> {
-    let _ = (sources, context);
-    Ok(Loaded::default())
+    let mut errors = Vec::new();
+    let mut documents = Vec::new();
+    for source in sources {
+        match parse(*source) {
+            Ok(found) => documents.extend(found),
+            Err(wrong) => errors.extend(wrong),
+        }
+    }
+    if documents.is_empty() && errors.is_empty() {
+        let name = sources.first().map_or("manifest", |source| source.name);
+        errors.push(Page::new(name, "").error(0, 0, "there is no resource in it".to_owned()));
+    }
+    for document in &documents {
+        check::check(document, &mut errors);
+    }
+    let mut warnings = Vec::new();
+    cross::check(&documents, context, &mut errors, &mut warnings);
+    if errors.is_empty() {
+        let resources = documents
+            .into_iter()
+            .map(|document| document.resource)
+            .collect();
+        return Ok(Loaded {
+            resources,
+            warnings,
+        });
+    }
+    let more = errors.len().saturating_sub(MAX_ERRORS);
+    errors.truncate(MAX_ERRORS);
+    if let Some(last) = errors.last_mut().filter(|_| more > 0) {
+        last.message
+            .push_str(&format!(" (and {more} more mistakes)"));
+    }
+    Err(errors)
+}
+
+/// Reads one file without looking at anything else.
+fn parse<'a>(source: Source<'a>) -> Result<Vec<Document<'a>>, Vec<ManifestError>> {
+    if source.text.len() > MAX_BYTES {
+        return Err(vec![too_large(source.name, source.text.len())]);
+    }
+    let page = Page::new(source.name, source.text);
+    let parts = split::split(source.text);
+    if parts.len() > MAX_DOCUMENTS {
+        let message = format!(
+            "{} documents; at most {MAX_DOCUMENTS} are taken",
+            parts.len()
+        );
+        return Err(vec![page.error(0, 0, message)]);
+    }
+    let mut documents = Vec::new();
+    let mut errors = Vec::new();
+    for part in parts {
+        match read::read(page.at(part.first_line), &part.text) {
+            Ok(document) => documents.push(document),
+            Err(error) => errors.push(error),
+        }
+        if errors.len() > MAX_ERRORS {
+            break;
+        }
+    }
+    if errors.is_empty() {
+        Ok(documents)
+    } else {
+        Err(errors)
+    }
 }

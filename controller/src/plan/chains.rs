@@ -12,36 +12,31 @@ use super::survey::fault;
 use super::{ChainRecord, ChainStatus, PathRecord, Phase, PlanEventKind, Step};
 use crate::resource::{ChainSpec, Kind, Name, ResourceId};
 use kc_agent_api::NodeName;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Name of a chain's resource.
 pub(super) fn id(chain: &Name) -> ResourceId {
     ResourceId::new(Kind::Chain, chain.clone())
 }
 
-/// Moves all chains on.
-pub(super) fn advance(draft: &mut Draft<'_>) {
-    let wanted: BTreeMap<Name, ChainSpec> = draft
-        .state
-        .chains_wanted()
+/// Chains users want.
+fn wanted(draft: &Draft<'_>) -> BTreeMap<Name, ChainSpec> {
+    let wanted = draft.state.chains_wanted();
+    wanted
         .map(|object| (object.metadata.name.clone(), object.spec.clone()))
-        .collect();
-    let known: BTreeSet<Name> = draft
-        .state
-        .chains
-        .keys()
-        .chain(wanted.keys())
-        .cloned()
-        .collect();
+        .collect()
+}
+
+/// Moves on what is under way. What this sets free may be removed or moved afterwards.
+pub(super) fn progress(draft: &mut Draft<'_>) {
+    let wanted = wanted(draft);
+    let known: Vec<Name> = draft.state.chains.keys().cloned().collect();
     for name in known {
         let mut chain = draft.state.chains.remove(&name).unwrap_or_default();
         expire(draft, &name, &mut chain);
         acknowledge(draft, &name, &mut chain);
         match wanted.get(&name) {
-            Some(spec) => {
-                drop_stale(draft, &name, &mut chain, spec);
-                choose(draft, &name, &mut chain, spec);
-            }
+            Some(spec) => drop_stale(draft, &name, &mut chain, spec),
             None => withdraw(draft, &name, &mut chain),
         }
         if wanted.contains_key(&name) || !chain.paths.is_empty() {
@@ -50,6 +45,15 @@ pub(super) fn advance(draft: &mut Draft<'_>) {
             let message = format!("chain {name} is gone from every box");
             draft.tell(PlanEventKind::ChainRemoved, &id(&name), None, message);
         }
+    }
+}
+
+/// Finds paths for chains that need one. Sets nothing free.
+pub(super) fn begin(draft: &mut Draft<'_>) {
+    for (name, spec) in wanted(draft) {
+        let mut chain = draft.state.chains.remove(&name).unwrap_or_default();
+        choose(draft, &name, &mut chain, &spec);
+        draft.state.chains.insert(name, chain);
     }
 }
 

@@ -6,7 +6,9 @@ use super::chains::id;
 use super::draft::Draft;
 use super::places::unsettled;
 use super::survey::{Kept, fault, gone, topology};
-use super::{ChainRecord, ChainStatus, PathInstance, PathRecord, Phase, PlanEventKind, Step};
+use super::{
+    ChainRecord, ChainStatus, InstanceHealth, PathInstance, PathRecord, Phase, PlanEventKind, Step,
+};
 use crate::resource::{Algorithm, ChainSpec, Name, ReturnPath};
 use crate::scheduler::{Choice, Request, from_spec};
 use crate::topology::Topology;
@@ -80,7 +82,11 @@ pub(super) fn choose(
     if let Some(occasion) = &occasion
         && chain.installing().is_none()
     {
-        match schedule(draft, name, chain, spec, occasion) {
+        let chosen = match (occasion, patience(draft, chain, spec)) {
+            (Occasion::First, Some(reason)) => Err(reason),
+            _ => schedule(draft, name, chain, spec, occasion),
+        };
+        match chosen {
             Ok(path) => install(draft, name, chain, path, occasion),
             Err(reason) => refusal = Some(reason),
         }
@@ -88,6 +94,28 @@ pub(super) fn choose(
     let status = status(chain, occasion.as_ref(), refusal);
     report(draft, name, &chain.status, &status);
     chain.status = status;
+}
+
+/// Why a first path waits: what starts late would otherwise never be chosen.
+fn patience(draft: &mut Draft<'_>, chain: &mut ChainRecord, spec: &ChainSpec) -> Option<String> {
+    let since_ms = *chain.since_ms.get_or_insert(draft.now_ms);
+    let until_ms = since_ms.saturating_add(draft.state.settings.patience_ms);
+    let starting = draft.state.instances.values().any(|instance| {
+        let function = draft.state.function_type(&instance.owner);
+        instance.health == InstanceHealth::Starting
+            && !instance.retiring
+            && instance
+                .node
+                .as_ref()
+                .is_some_and(|node| draft.is_ready(node))
+            && function.is_some_and(|function| spec.functions.contains(function))
+    });
+    if !starting || draft.now_ms >= until_ms {
+        return None;
+    }
+    draft.wake(until_ms);
+    let seconds = draft.state.settings.patience_ms / 1_000;
+    Some(format!("instances are starting; it gives them {seconds} s"))
 }
 
 fn status(
@@ -220,7 +248,7 @@ fn kept(draft: &Draft<'_>, chain: &ChainRecord, spec: &ChainSpec, occasion: &Occ
         let instance = draft.state.instances.get(&on_path.name);
         instance.is_some_and(|instance| {
             instance.node.as_ref() == Some(&on_path.node)
-                && instance.health == super::InstanceHealth::Running
+                && instance.health == InstanceHealth::Running
                 && draft.is_ready(&on_path.node)
         }) && leaving(draft, &on_path.name).is_none()
     });
@@ -232,6 +260,7 @@ fn kept(draft: &Draft<'_>, chain: &ChainRecord, spec: &ChainSpec, occasion: &Occ
 fn no_path(draft: &Draft<'_>, error: &crate::scheduler::NoPath) -> String {
     let unplaced = draft.state.instances.iter().filter(|(_, instance)| {
         instance.node.is_none()
+            && !instance.retiring
             && draft.state.function_type(&instance.owner) == Some(&error.function)
     });
     let unplaced: Vec<_> = unplaced

@@ -65,6 +65,13 @@ pub(super) fn number(draft: &mut Draft<'_>) -> BTreeMap<NodeName, NodeSpec> {
         document.generation = record.generation;
         document.forwarder.generation = record.generation;
     }
+    for instance in draft.state.instances.values_mut().filter(|i| i.since == 0) {
+        let record = instance
+            .node
+            .as_ref()
+            .and_then(|node| draft.state.nodes.get(node));
+        instance.since = record.map_or(0, |record| record.generation);
+    }
     fill_waits(draft);
     documents
 }

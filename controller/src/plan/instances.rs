@@ -22,9 +22,11 @@ pub(super) fn observe(draft: &mut Draft<'_>) {
         };
         let (health, owner) = (instance.health, instance.owner.clone());
         let running = if draft.is_ready(&node) {
-            let Some(container) = draft.observed.container(&node, &name) else {
+            let taken_up = draft.observed.taken_up(&node);
+            if taken_up == 0 || instance.since == 0 || taken_up < instance.since {
                 continue;
-            };
+            }
+            let container = draft.observed.container(&node, &name);
             container.is_some_and(|container| container.phase == ContainerPhase::Running)
         } else {
             false
@@ -56,7 +58,7 @@ pub(super) fn observe(draft: &mut Draft<'_>) {
 }
 
 fn last_words(draft: &Draft<'_>, node: &NodeName, name: &str) -> String {
-    let container = draft.observed.container(node, name).flatten();
+    let container = draft.observed.container(node, name);
     match container.map(|c| (c.exit_code, c.error.as_deref())) {
         Some((_, Some(error))) => format!(" ({error})"),
         Some((Some(code), None)) => format!(" (exit code {code})"),
@@ -79,6 +81,7 @@ pub(super) fn reconcile(draft: &mut Draft<'_>) {
                     ordinal: *ordinal,
                     id: draft.state.last_id,
                     node: None,
+                    since: 0,
                     address: None,
                     health: InstanceHealth::Starting,
                     retiring: false,

@@ -53,9 +53,12 @@ pub fn plan(state: &State, observed: &Observations, now_ms: u64) -> Plan {
     nodes::observe(&mut draft);
     instances::observe(&mut draft);
     instances::reconcile(&mut draft);
-    places::settle(&mut draft);
-    chains::advance(&mut draft);
+    // In this order nothing that is decided later changes what was decided before, so that
+    // planning the same again does nothing.
+    chains::progress(&mut draft);
     instances::sweep(&mut draft);
+    places::settle(&mut draft);
+    chains::begin(&mut draft);
     let documents = documents::number(&mut draft);
     Plan {
         state: draft.state,

@@ -116,24 +116,61 @@ fn rooms(draft: &Draft<'_>, of: &ResourceId) -> Vec<Room> {
 pub(super) fn settle(draft: &mut Draft<'_>) {
     let mut names: Vec<_> = draft.state.instances.keys().cloned().collect();
     names.sort_by(|a, b| crate::topology::by_name(a, b));
-    for name in names {
-        let Some(instance) = draft.state.instances.get(&name).cloned() else {
-            continue;
-        };
-        if instance.retiring {
-            continue;
+    // What moves away makes room for what found none before it. Everything moves at most once:
+    // where it goes, it may stay.
+    let mut refused = Vec::new();
+    for _ in 0..=names.len() {
+        let steps = draft.steps.len();
+        refused.clear();
+        for name in &names {
+            refused.extend(attempt(draft, name).map(|reason| (name, reason)));
         }
-        match instance.node.clone() {
-            None => place(draft, &name, &instance, None),
-            Some(node) => {
-                if let Some(why) = must_move(draft, &name, &instance, &node) {
-                    place(draft, &name, &instance, Some((node, why)));
-                } else if let Some(instance) = draft.state.instances.get_mut(&name) {
-                    instance.waiting = None;
-                }
-            }
+        if draft.steps.len() == steps {
+            break;
         }
     }
+    for (name, reason) in refused {
+        wait(draft, name, reason);
+    }
+}
+
+/// Gives one instance a place if it needs one; the reason when there is none.
+fn attempt(draft: &mut Draft<'_>, name: &str) -> Option<String> {
+    let instance = draft
+        .state
+        .instances
+        .get(name)
+        .filter(|i| !i.retiring)?
+        .clone();
+    let leaving = match instance.node.clone() {
+        None => None,
+        Some(node) => match must_move(draft, name, &instance, &node) {
+            Some(why) => Some((node, why)),
+            None => {
+                draft.state.instances.get_mut(name)?.waiting = None;
+                return None;
+            }
+        },
+    };
+    place(draft, name, &instance, leaving).err()
+}
+
+/// Remembers why an instance has no place, and tells it once.
+fn wait(draft: &mut Draft<'_>, name: &str, reason: String) {
+    let Some(instance) = draft.state.instances.get_mut(name) else {
+        return;
+    };
+    if instance.waiting.as_ref() == Some(&reason) {
+        return;
+    }
+    instance.waiting = Some(reason.clone());
+    let owner = instance.owner.clone();
+    let message = format!("{name} has no place: {reason}");
+    draft.tell(PlanEventKind::Unplaced, &owner, None, message);
+    draft.steps.push(Step::Unplaced {
+        instance: name.to_owned(),
+        why: reason,
+    });
 }
 
 fn must_move(
@@ -182,9 +219,9 @@ fn place(
     name: &str,
     instance: &Instance,
     leaving: Option<(NodeName, String)>,
-) {
+) -> Result<(), String> {
     let Some(wants) = owner(draft, &instance.owner) else {
-        return;
+        return Ok(());
     };
     let lacking = wants
         .depends_on
@@ -194,50 +231,18 @@ fn place(
         Some(service) if leaving.is_none() => Err(format!("waits for a replica of {service}")),
         _ => find(draft, instance, &wants),
     };
-    match (found, leaving) {
-        (Ok((node, address, why)), leaving) => {
-            settle_on(draft, name, node.clone(), address);
-            let (step, message) = match leaving {
-                Some((from, left)) => {
-                    let message = format!("{name} moves from {from} to {node}: {left}");
-                    (
-                        Step::Move {
-                            instance: name.to_owned(),
-                            from,
-                            to: Some(node.clone()),
-                            why: left,
-                        },
-                        message,
-                    )
-                }
-                None => {
-                    let message = format!("{name} goes to {node}: {why}");
-                    (
-                        Step::Place {
-                            instance: name.to_owned(),
-                            node: node.clone(),
-                            why,
-                        },
-                        message,
-                    )
-                }
-            };
-            draft.steps.push(step);
-            draft.tell(PlanEventKind::Placed, &instance.owner, Some(&node), message);
-        }
-        (Err(reason), leaving) => {
-            // A node that was deleted can no longer hold anything; any other keeps it meanwhile.
-            let deleted = leaving.filter(|(node, _)| !draft.state.nodes.contains_key(node));
-            let known = instance.waiting.as_ref() == Some(&reason);
-            if let Some(instance) = draft.state.instances.get_mut(name) {
-                instance.waiting = Some(reason.clone());
-                if deleted.is_some() {
+    let (node, address, why) = match found {
+        Ok(found) => found,
+        Err(reason) => {
+            // A node that was deleted can no longer hold anything; any other does meanwhile.
+            if let Some((from, why)) = leaving
+                && !draft.state.nodes.contains_key(&from)
+            {
+                if let Some(instance) = draft.state.instances.get_mut(name) {
                     instance.node = None;
                     instance.address = None;
                     instance.health = InstanceHealth::Starting;
                 }
-            }
-            if let Some((from, why)) = deleted {
                 draft.steps.push(Step::Move {
                     instance: name.to_owned(),
                     from,
@@ -245,21 +250,46 @@ fn place(
                     why,
                 });
             }
-            if !known {
-                let message = format!("{name} has no place: {reason}");
-                draft.tell(PlanEventKind::Unplaced, &instance.owner, None, message);
-                draft.steps.push(Step::Unplaced {
-                    instance: name.to_owned(),
-                    why: reason,
-                });
-            }
+            return Err(reason);
         }
-    }
+    };
+    settle_on(draft, name, node.clone(), address);
+    let instance_name = name.to_owned();
+    let (step, message) = match leaving {
+        Some((from, why)) => {
+            let message = format!("{name} moves from {from} to {node}: {why}");
+            let to = Some(node.clone());
+            (
+                Step::Move {
+                    instance: instance_name,
+                    from,
+                    to,
+                    why,
+                },
+                message,
+            )
+        }
+        None => {
+            let message = format!("{name} goes to {node}: {why}");
+            (
+                Step::Place {
+                    instance: instance_name,
+                    node: node.clone(),
+                    why,
+                },
+                message,
+            )
+        }
+    };
+    draft.steps.push(step);
+    draft.tell(PlanEventKind::Placed, &instance.owner, Some(&node), message);
+    Ok(())
 }
 
 fn settle_on(draft: &mut Draft<'_>, name: &str, node: NodeName, address: Option<Ipv4Addr>) {
     if let Some(instance) = draft.state.instances.get_mut(name) {
         instance.node = Some(node);
+        instance.since = 0;
         instance.address = address;
         instance.health = InstanceHealth::Starting;
         instance.waiting = None;

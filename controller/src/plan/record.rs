@@ -48,6 +48,9 @@ pub struct Instance {
     pub id: u32,
     /// Where it runs.
     pub node: Option<NodeName>,
+    /// Generation of that node's document that brought it there: a node that has not taken
+    /// that up speaks of something else by the same name. 0 until it is known.
+    pub since: u64,
     /// Its address in the overlay; overlay services only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Ipv4Addr>,
@@ -84,6 +87,9 @@ pub struct ChainRecord {
     pub status: ChainStatus,
     /// How often a path was chosen for it: the place in a random sequence.
     pub draws: u64,
+    /// When it was first planned.
+    #[serde(default)]
+    pub since_ms: Option<u64>,
 }
 
 impl ChainRecord {

@@ -20,6 +20,9 @@ pub struct Settings {
     pub reconnect_grace_ms: u64,
     /// What ran on a node that is gone for this long is placed elsewhere.
     pub replace_grace_ms: u64,
+    /// How long a chain's first path waits for instances that are starting, so that the
+    /// scheduler has all of them to choose from.
+    pub patience_ms: u64,
     /// How long a former path is kept for frames under way.
     pub drain_ms: u64,
     /// A load sample older than this is no longer believed.
@@ -33,6 +36,7 @@ impl Default for Settings {
             offline_grace_ms: 1_500,
             reconnect_grace_ms: 8_000,
             replace_grace_ms: 10_000,
+            patience_ms: 5_000,
             drain_ms: 5_000,
             load_max_age_ms: 10_000,
         }

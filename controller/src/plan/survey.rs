@@ -15,7 +15,12 @@ pub(super) type Kept = BTreeMap<Name, String>;
 
 /// Builds the topology for `chain`.
 pub(super) fn topology(draft: &Draft<'_>, chain: &Name, kept: &Kept) -> Topology {
-    let functions = draft.state.instances.iter().filter_map(|(name, instance)| {
+    let wanted = draft
+        .state
+        .instances
+        .iter()
+        .filter(|(_, instance)| !instance.retiring);
+    let functions = wanted.filter_map(|(name, instance)| {
         let function = draft.state.function_type(&instance.owner)?;
         let node = instance.node.as_ref()?;
         let settings = &draft.state.settings;
@@ -57,9 +62,6 @@ fn barred(
     if !record.ready {
         let reason = record.reason.as_deref().unwrap_or("is not ready");
         return Some(format!("is on {node}, which {reason}"));
-    }
-    if instance.retiring {
-        return Some("is retiring".to_owned());
     }
     match instance.health {
         InstanceHealth::Starting => return Some("is starting".to_owned()),

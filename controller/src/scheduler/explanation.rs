@@ -50,7 +50,7 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "scheduler {}", self.scheduler)?;
         if let Some(hops) = self.hops {
-            write!(f, ", {hops} hops in all")?;
+            write!(f, ", {} in all", counted(hops))?;
         }
         writeln!(f)?;
         for position in &self.positions {
@@ -72,8 +72,17 @@ impl fmt::Display for Candidate {
             None => write!(f, ", load unknown")?,
         }
         if let Some(hops) = self.hops {
-            write!(f, ", {hops} hops")?;
+            write!(f, ", {}", counted(hops))?;
         }
         write!(f, ": {}", self.why)
+    }
+}
+
+/// `1 hop`, `2 hops`.
+pub(super) fn counted(hops: u32) -> String {
+    if hops == 1 {
+        "1 hop".to_owned()
+    } else {
+        format!("{hops} hops")
     }
 }

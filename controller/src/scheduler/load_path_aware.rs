@@ -4,6 +4,7 @@
 //!
 //! Ties of load go to the nearer instance, then to the first by name.
 
+use super::explanation::counted;
 use super::load_balance::least;
 use super::survey::{Seen, Survey, step_by_step, why_more_loaded};
 use super::{Choice, NoPath, Position, Request, Scheduler};
@@ -41,14 +42,15 @@ pub(super) fn within(
         let order = |a: &Seen<'_>, b: &Seen<'_>| near(b).cmp(&near(a)).then_with(|| a.by_load(b));
         let (taken, best) = least(&survey.usable, order);
         let rule = match from {
-            Some(from) => format!("the least loaded at most {l_th} hops from {from}"),
+            Some(from) => format!("the least loaded at most {} from {from}", counted(l_th)),
             None => "the least loaded, as the first of the chain".to_owned(),
         };
         (taken, best, rule)
     } else {
         let (taken, best) = least(&survey.usable, Seen::by_distance);
         let from = from.unwrap_or_default();
-        let rule = format!("none is at most {l_th} hops from {from}, so the nearest");
+        let l_th = counted(l_th);
+        let rule = format!("none is at most {l_th} from {from}, so the nearest");
         (taken, best, rule)
     };
     let position = survey.position(function, rule, taken, |seen, taken| {
@@ -59,7 +61,7 @@ pub(super) fn within(
         match (taken, fell_back, near(seen)) {
             (true, false, _) => "least loaded within reach".to_owned(),
             (true, true, _) => "nearest".to_owned(),
-            (false, false, false) => format!("more than {l_th} hops away"),
+            (false, false, false) => format!("more than {} away", counted(l_th)),
             (false, false, true) => why_more_loaded(seen, best),
             (false, true, _) if seen.distance() > best.distance() => {
                 format!("farther than {}", best.sf.name)

@@ -2,6 +2,7 @@
 //! SFF as far as the ends are known. Among equally short paths the one with the least load in
 //! sum, then the first by name.
 
+use super::explanation::counted;
 use super::survey::{Survey, total_hops};
 use super::{Choice, Explanation, NoPath, Request, Scheduler};
 use crate::topology::by_name;
@@ -67,6 +68,16 @@ fn extend<'a>(
         .collect()
 }
 
+/// A way with the hops to the egress SFF added.
+fn finish<'a>(request: &Request<'_>, way: &Way<'a>) -> Way<'a> {
+    let last = way.path.last().zip(request.egress);
+    let last = last.and_then(|(last, egress)| request.topology.hops(last, egress));
+    Way {
+        hops: way.hops.saturating_add(last.unwrap_or(0)),
+        ..way.clone()
+    }
+}
+
 /// Fewest hops in all of any path through each instance of each type.
 fn through(
     request: &Request<'_>,
@@ -124,18 +135,10 @@ impl Scheduler for ShortestPath {
             }
             layers.push(ways);
         }
-        let finish = |way: &Way<'_>| match request.egress {
-            Some(egress) => {
-                let last = way
-                    .path
-                    .last()
-                    .and_then(|last| request.topology.hops(last, egress));
-                way.hops.saturating_add(last.unwrap_or(0))
-            }
-            None => way.hops,
-        };
         let ends = layers.last().into_iter().flatten();
-        let best = ends.min_by(|a, b| finish(a).cmp(&finish(b)).then_with(|| a.order(b)));
+        let best = ends
+            .map(|way| finish(request, way))
+            .min_by(|a, b| a.order(b));
         let path: Vec<String> = best
             .map(|way| way.path.iter().map(|&name| name.to_owned()).collect())
             .unwrap_or_default();
@@ -151,11 +154,11 @@ impl Scheduler for ShortestPath {
             let position = survey.position(function, rule, taken.unwrap_or(0), |seen, taken| {
                 let by_it = through(request, &seen.sf.name, place, &layers);
                 match (taken, by_it) {
-                    (true, Some(hops)) => format!("{hops} hops in all"),
+                    (true, Some(hops)) => format!("{} in all", counted(hops)),
                     (false, Some(hops)) if Some(hops) == all => {
                         "as short, but more loaded in sum or later by name".to_owned()
                     }
-                    (false, Some(hops)) => format!("{hops} hops in all by it"),
+                    (false, Some(hops)) => format!("{} in all by it", counted(hops)),
                     (_, None) => "no way through it".to_owned(),
                 }
             });

@@ -73,7 +73,7 @@ fn with_a_threshold_of_two_the_algorithm_differs_from_the_slide() {
 #[test]
 fn every_candidate_of_a_published_case_is_explained() {
     let choice = run(&LoadPathAware { l_th: 3 }, &published(), None);
-    insta::assert_snapshot!(choice.explanation, @"");
+    insta::assert_snapshot!(choice.explanation);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn nothing_within_reach_means_the_nearest_with_ties_by_load() {
     assert!(
         choice.explanation.positions[1]
             .rule
-            .contains("none is at most 1 hops")
+            .contains("none is at most 1 hop from FW1")
     );
 }
 

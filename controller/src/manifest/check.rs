@@ -1,0 +1,282 @@
+//! What can be judged about one resource by itself.
+
+use super::{Document, ManifestError};
+use crate::plan::MAX_REPLICAS;
+use crate::resource::{
+    Algorithm, ChainSpec, FileSpec, FunctionSpec, Kind, MountSpec, NodeResourceSpec, Resource,
+    ServiceSpec, TrafficMatch, Wiring,
+};
+use ipnet::IpNet;
+use kc_forwarder_api::{PortRange, Protocol};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Longest name of what has instances: `-1000` still has to fit behind it.
+const MAX_OWNER_NAME: usize = 50;
+/// Most functions in one chain; SI would allow 254.
+const MAX_FUNCTIONS: usize = 32;
+/// Most text in all files of one resource: the document travels over MQTT.
+const MAX_FILES: usize = 256 << 10;
+
+/// Collects mistakes of one document.
+struct Desk<'a> {
+    document: &'a Document<'a>,
+    errors: &'a mut Vec<ManifestError>,
+}
+
+impl Desk<'_> {
+    fn wrong(&mut self, path: &[&str], message: impl Into<String>) {
+        self.errors.push(self.document.error(path, message));
+    }
+
+    fn refuse_if(&mut self, wrong: bool, path: &[&str], message: impl Into<String>) {
+        if wrong {
+            self.wrong(path, message);
+        }
+    }
+}
+
+/// Checks one document.
+pub(super) fn check(document: &Document<'_>, errors: &mut Vec<ManifestError>) {
+    let mut desk = Desk { document, errors };
+    let name = document.resource.name();
+    if document.resource.kind() != Kind::Node && name.as_str().len() > MAX_OWNER_NAME {
+        let message = format!("the name may have at most {MAX_OWNER_NAME} characters");
+        desk.wrong(&["metadata", "name"], message);
+    }
+    for key in document.resource.metadata().labels.keys() {
+        desk.refuse_if(
+            key.is_empty(),
+            &["metadata", "labels"],
+            "a label needs a name",
+        );
+    }
+    match &document.resource {
+        Resource::ServiceFunction(object) => function(&mut desk, &object.spec),
+        Resource::Chain(object) => chain(&mut desk, &object.spec),
+        Resource::Service(object) => service(&mut desk, &object.spec),
+        Resource::Node(object) => node(&mut desk, name.as_str(), &object.spec),
+    }
+}
+
+fn function(desk: &mut Desk<'_>, spec: &FunctionSpec) {
+    container(desk, &spec.image, &spec.env, &spec.files, &spec.mounts);
+    let replicas = spec.replicas;
+    desk.refuse_if(
+        replicas == 0 || replicas > MAX_REPLICAS,
+        &["spec", "replicas"],
+        format!("{replicas} replicas; a service function has 1 to {MAX_REPLICAS}"),
+    );
+    desk.refuse_if(
+        spec.address.is_some() && spec.attachment != Wiring::OneLeg,
+        &["spec", "address"],
+        "only attachment one-leg has an address",
+    );
+    desk.refuse_if(
+        spec.max_chains == Some(0),
+        &["spec", "maxChains"],
+        "no chain could ever use it; leave maxChains out for no limit",
+    );
+}
+
+fn service(desk: &mut Desk<'_>, spec: &ServiceSpec) {
+    container(desk, &spec.image, &spec.env, &spec.files, &spec.mounts);
+    let replicas = spec.replicas;
+    desk.refuse_if(
+        replicas > MAX_REPLICAS,
+        &["spec", "replicas"],
+        format!("{replicas} replicas; a service has at most {MAX_REPLICAS}"),
+    );
+    let mut seen = BTreeSet::new();
+    for (index, port) in spec.ports.iter().enumerate() {
+        let index = index.to_string();
+        let path = ["spec", "ports", &index, "port"];
+        desk.refuse_if(port.port == 0, &path, "port 0 cannot be served");
+        let protocol = port.protocol.unwrap_or(Protocol::TCP);
+        let twice = !seen.insert((port.port, protocol));
+        desk.refuse_if(twice, &path, format!("port {} is here twice", port.port));
+    }
+}
+
+fn container(
+    desk: &mut Desk<'_>,
+    image: &str,
+    env: &BTreeMap<String, String>,
+    files: &[FileSpec],
+    mounts: &[MountSpec],
+) {
+    let odd = image.is_empty() || image.contains(char::is_whitespace);
+    desk.refuse_if(
+        odd,
+        &["spec", "image"],
+        format!("{image:?} is no image reference"),
+    );
+    for name in env.keys() {
+        let odd = name.is_empty() || name.contains(['=', '\0']);
+        desk.refuse_if(
+            odd,
+            &["spec", "env", name],
+            format!("{name:?} is no variable name"),
+        );
+    }
+    let total: usize = files.iter().map(|file| file.content.len()).sum();
+    let message = format!("files of {total} bytes in all; at most {MAX_FILES} are taken");
+    desk.refuse_if(total > MAX_FILES, &["spec", "files"], message);
+    let mut seen = BTreeSet::new();
+    for (index, file) in files.iter().enumerate() {
+        let path = ["spec", "files", &index.to_string(), "path"].map(str::to_owned);
+        target(desk, &path, &file.path, &mut seen);
+    }
+    for (index, mount) in mounts.iter().enumerate() {
+        let index = index.to_string();
+        let path = ["spec", "mounts", &index, "target"].map(str::to_owned);
+        target(desk, &path, &mount.target, &mut seen);
+        let relative = !is_absolute(&mount.source);
+        let message = format!("{:?} is no absolute path", mount.source);
+        desk.refuse_if(relative, &["spec", "mounts", &index, "source"], message);
+    }
+}
+
+fn is_absolute(path: &str) -> bool {
+    path.starts_with('/') && !path.split('/').any(|part| part == "..") && !path.contains('\0')
+}
+
+fn target<'a>(
+    desk: &mut Desk<'_>,
+    path: &[String; 4],
+    target: &'a str,
+    seen: &mut BTreeSet<&'a str>,
+) {
+    let path = path.each_ref().map(String::as_str);
+    let good = is_absolute(target) && !target.trim_matches('/').is_empty();
+    desk.refuse_if(
+        !good,
+        &path,
+        format!("{target:?} is no absolute path in the container"),
+    );
+    let twice = !seen.insert(target);
+    desk.refuse_if(twice, &path, format!("{target:?} is here twice"));
+}
+
+fn node(desk: &mut Desk<'_>, name: &str, spec: &NodeResourceSpec) {
+    let mut seen = BTreeSet::new();
+    for (index, link) in spec.links.iter().enumerate() {
+        let index = index.to_string();
+        let to = ["spec", "links", &index, "to"];
+        desk.refuse_if(
+            link.to.as_str() == name,
+            &to,
+            "a node needs no link to itself",
+        );
+        let twice = !seen.insert(&link.to);
+        desk.refuse_if(twice, &to, format!("the link to {} is here twice", link.to));
+        let hops = ["spec", "links", &index, "hops"];
+        let odd = link.hops == 0 || link.hops > 1000;
+        desk.refuse_if(
+            odd,
+            &hops,
+            format!("{} hops; a link counts for 1 to 1000", link.hops),
+        );
+    }
+}
+
+fn chain(desk: &mut Desk<'_>, spec: &ChainSpec) {
+    let at = ["spec", "functions"];
+    let count = spec.functions.len();
+    desk.refuse_if(count == 0, &at, "a chain needs at least one function");
+    let message = format!("{count} functions; a chain has at most {MAX_FUNCTIONS}");
+    desk.refuse_if(count > MAX_FUNCTIONS, &at, message);
+    for (index, function) in spec.functions.iter().enumerate() {
+        let first = spec.functions.iter().position(|other| other == function);
+        if let Some(first) = first.filter(|first| *first < index) {
+            let message = format!(
+                "{function} is already function {}: a chain that came back to it would go in a \
+                 circle; for two firewalls make two types",
+                first + 1
+            );
+            desk.wrong(&["spec", "functions", &index.to_string()], message);
+        }
+    }
+    let (from, to) = (&spec.from, &spec.to);
+    desk.refuse_if(
+        from == to,
+        &["spec", "to"],
+        format!("from and to are both {from}"),
+    );
+    for (key, end) in [("from", from), ("to", to)] {
+        let ours = end.interface.as_str().starts_with("kc");
+        let message = "interfaces that begin with kc are made by K-Cluster itself";
+        desk.refuse_if(ours, &["spec", key, "interface"], message);
+    }
+    scheduler(desk, spec);
+    for (index, traffic) in spec.matches.iter().enumerate() {
+        matches(desk, &index.to_string(), traffic);
+    }
+}
+
+fn scheduler(desk: &mut Desk<'_>, spec: &ChainSpec) {
+    let scheduler = &spec.scheduler;
+    let algorithm = scheduler.algorithm;
+    let l_th = ["spec", "scheduler", "lTh"];
+    match (algorithm, scheduler.l_th) {
+        (Algorithm::LoadPathAware, None) => {
+            desk.wrong(
+                &["spec", "scheduler"],
+                "load-path-aware needs lTh, its threshold in hops",
+            );
+        }
+        (Algorithm::LoadPathAware, Some(0)) => {
+            desk.wrong(
+                &l_th,
+                "lTh 0 reaches nothing; two functions are at least 2 hops apart",
+            );
+        }
+        (Algorithm::LoadPathAware, Some(_)) | (_, None) => {}
+        (_, Some(_)) => desk.wrong(&l_th, format!("{algorithm} has no lTh")),
+    }
+    let seeded = scheduler.seed.is_some() && algorithm != Algorithm::Random;
+    desk.refuse_if(
+        seeded,
+        &["spec", "scheduler", "seed"],
+        format!("{algorithm} has no seed"),
+    );
+}
+
+fn matches(desk: &mut Desk<'_>, index: &str, traffic: &TrafficMatch) {
+    let at = ["spec", "match", index];
+    if *traffic == TrafficMatch::default() {
+        desk.wrong(&at, "this takes everything; leave match out for that");
+    }
+    if let Some(vlan) = traffic.vlan.filter(|vlan| *vlan > 4094) {
+        let message = format!("VLAN {vlan}; VLANs are 1 to 4094, and 0 stands for untagged");
+        desk.wrong(&["spec", "match", index, "vlan"], message);
+    }
+    let ranges = [
+        ("sourcePorts", traffic.source_ports),
+        ("destinationPorts", traffic.destination_ports),
+    ];
+    for (key, range) in ranges {
+        let zero = range.is_some_and(|range: PortRange| range.first() == 0);
+        desk.refuse_if(
+            zero,
+            &["spec", "match", index, key],
+            "port 0 is used by nobody",
+        );
+        let ported = [Protocol::TCP, Protocol::UDP, Protocol::SCTP];
+        let portless = traffic
+            .protocol
+            .filter(|p| range.is_some() && !ported.contains(p));
+        if let Some(protocol) = portless {
+            let message = format!("{protocol} has no ports; only tcp, udp and sctp have");
+            desk.wrong(&["spec", "match", index, key], message);
+        }
+    }
+    if let (Some(source), Some(destination)) = (traffic.source, traffic.destination) {
+        let v4 = |net: IpNet| matches!(net, IpNet::V4(_));
+        let mixed = v4(source) != v4(destination);
+        desk.refuse_if(
+            mixed,
+            &at,
+            "source and destination are of different address families",
+        );
+    }
+}

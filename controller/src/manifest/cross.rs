@@ -1,0 +1,285 @@
+//! What can only be judged about resources together: with each other and with those that exist.
+
+use super::words::hint;
+use super::{Context, Document, ManifestError};
+use crate::resource::{ChainSpec, End, Kind, Name, Resource, ResourceId, ReturnPath};
+use kc_agent_api::NodeName;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Everything there will be.
+struct Union<'a> {
+    resources: BTreeMap<ResourceId, &'a Resource>,
+    documents: BTreeMap<ResourceId, &'a Document<'a>>,
+}
+
+impl<'a> Union<'a> {
+    /// Function types, and who offers each.
+    fn types(&self) -> BTreeSet<&'a Name> {
+        let types = self
+            .resources
+            .values()
+            .filter_map(|resource| match resource {
+                Resource::ServiceFunction(object) => {
+                    Some(object.spec.type_name(&object.metadata.name))
+                }
+                _ => None,
+            });
+        types.collect()
+    }
+
+    fn chains(&self) -> impl Iterator<Item = (&Name, &'a ChainSpec)> {
+        self.resources
+            .values()
+            .filter_map(|resource| match resource {
+                Resource::Chain(object) => Some((&object.metadata.name, &object.spec)),
+                _ => None,
+            })
+    }
+
+    fn document(&self, kind: Kind, name: &Name) -> Option<&'a Document<'a>> {
+        self.documents
+            .get(&ResourceId::new(kind, name.clone()))
+            .copied()
+    }
+}
+
+/// Checks all documents.
+pub(super) fn check(
+    documents: &[Document<'_>],
+    context: Context<'_>,
+    errors: &mut Vec<ManifestError>,
+    warnings: &mut Vec<ManifestError>,
+) {
+    let mut union = Union {
+        resources: context
+            .resources
+            .iter()
+            .map(|(id, resource)| (id.clone(), resource))
+            .collect(),
+        documents: BTreeMap::new(),
+    };
+    for document in documents {
+        let id = document.resource.id();
+        if let Some(first) = union.documents.get(&id) {
+            let there = first.error(&["metadata", "name"], "");
+            let message = format!(
+                "{id} is already at {}:{}:{}",
+                there.file, there.line, there.column
+            );
+            errors.push(document.error(&["metadata", "name"], message));
+            continue;
+        }
+        union.resources.insert(id.clone(), &document.resource);
+        union.documents.insert(id, document);
+    }
+    names(&union, errors);
+    types(&union, context, errors);
+    ends(&union, errors);
+    dependencies(&union, errors);
+    nodes(&union, context, warnings);
+}
+
+/// Instances are called after their owners, whatever their kind.
+fn names(union: &Union<'_>, errors: &mut Vec<ManifestError>) {
+    for (id, document) in &union.documents {
+        let other = match id.kind {
+            Kind::Service => Kind::ServiceFunction,
+            Kind::ServiceFunction => Kind::Service,
+            Kind::Chain | Kind::Node => continue,
+        };
+        let other = ResourceId::new(other, id.name.clone());
+        if union.resources.contains_key(&other) {
+            let message = format!("{other} has this name, and containers of both would have it");
+            errors.push(document.error(&["metadata", "name"], message));
+        }
+    }
+}
+
+fn types(union: &Union<'_>, context: Context<'_>, errors: &mut Vec<ManifestError>) {
+    let types = union.types();
+    for (chain, spec) in union.chains() {
+        for (index, function) in spec.functions.iter().enumerate() {
+            if types.contains(function) {
+                continue;
+            }
+            if let Some(document) = union.document(Kind::Chain, chain) {
+                let message = format!("no ServiceFunction has the type {function}");
+                let hint = hint(function.as_str(), "types", types.iter().map(|t| t.as_str()));
+                errors.push(ManifestError {
+                    hint,
+                    ..document.error(&["spec", "functions", &index.to_string()], message)
+                });
+            } else if let Some(document) = lost(union, context, function) {
+                let message = format!("chain {chain} needs a function of type {function}");
+                errors.push(document.error(&["spec", "type"], message));
+            }
+        }
+    }
+}
+
+/// The document that takes a type away.
+fn lost<'a>(union: &Union<'a>, context: Context<'_>, function: &Name) -> Option<&'a Document<'a>> {
+    let before = context
+        .resources
+        .iter()
+        .filter_map(|(id, resource)| match resource {
+            Resource::ServiceFunction(object) => {
+                Some((id, object.spec.type_name(&object.metadata.name)))
+            }
+            _ => None,
+        });
+    let mut lost = before.filter(|(_, offered)| *offered == function);
+    lost.find_map(|(id, _)| union.documents.get(id).copied())
+}
+
+/// Two chains without a match cannot share an end: the second would never get a frame.
+fn ends(union: &Union<'_>, errors: &mut Vec<ManifestError>) {
+    let mut taken: BTreeMap<&End, &Name> = BTreeMap::new();
+    for (chain, spec) in union.chains().filter(|(_, spec)| spec.matches.is_empty()) {
+        let back = (spec.return_path == ReturnPath::Symmetric).then_some(("to", &spec.to));
+        for (key, end) in std::iter::once(("from", &spec.from)).chain(back) {
+            let Some(first) = taken.insert(end, chain).filter(|first| *first != chain) else {
+                continue;
+            };
+            let (mine, other) = match union.document(Kind::Chain, chain) {
+                Some(document) => (Some(document), first),
+                None => (union.document(Kind::Chain, first), chain),
+            };
+            let Some(document) = mine else { continue };
+            let message = format!(
+                "chain {other} already takes everything from {end}; give one of them a match"
+            );
+            errors.push(document.error(&["spec", key], message));
+        }
+    }
+}
+
+/// `dependsOn` must name services, and must not go in a circle.
+fn dependencies(union: &Union<'_>, errors: &mut Vec<ManifestError>) {
+    let services: BTreeMap<&Name, &Vec<Name>> = union
+        .resources
+        .values()
+        .filter_map(|resource| match resource {
+            Resource::Service(object) => Some((&object.metadata.name, &object.spec.depends_on)),
+            _ => None,
+        })
+        .collect();
+    let mut told = BTreeSet::new();
+    for (name, needs) in &services {
+        let Some(document) = union.document(Kind::Service, name) else {
+            continue;
+        };
+        for (index, need) in needs.iter().enumerate() {
+            let index = index.to_string();
+            let path = ["spec", "dependsOn", index.as_str()];
+            if !services.contains_key(need) {
+                let hint = hint(
+                    need.as_str(),
+                    "services",
+                    services.keys().map(|s| s.as_str()),
+                );
+                let message = format!("there is no Service {need}");
+                errors.push(ManifestError {
+                    hint,
+                    ..document.error(&path, message)
+                });
+            } else if let Some(circle) = circle(&services, name, need) {
+                let members: BTreeSet<_> = circle.iter().copied().collect();
+                if told.insert(members) {
+                    let names: Vec<_> = circle.iter().map(|name| name.as_str()).collect();
+                    let message = format!(
+                        "dependsOn goes in a circle: {} -> {name}",
+                        names.join(" -> ")
+                    );
+                    errors.push(document.error(&path, message));
+                }
+            }
+        }
+    }
+}
+
+/// The way from `start` over `next` back to `start`, if there is one.
+fn circle<'a>(
+    services: &BTreeMap<&'a Name, &'a Vec<Name>>,
+    start: &'a Name,
+    next: &'a Name,
+) -> Option<Vec<&'a Name>> {
+    let mut came_from: BTreeMap<&Name, &Name> = BTreeMap::from([(next, start)]);
+    let mut ahead = vec![next];
+    while let Some(here) = ahead.pop() {
+        if here == start {
+            let mut way = Vec::new();
+            let mut at = start;
+            while let Some(before) = came_from.get(at) {
+                way.push(*before);
+                at = before;
+                if at == start {
+                    break;
+                }
+            }
+            way.reverse();
+            return Some(way);
+        }
+        for need in services
+            .get(here)
+            .into_iter()
+            .flat_map(|needs| needs.iter())
+        {
+            if !came_from.contains_key(need) {
+                came_from.insert(need, here);
+                ahead.push(need);
+            }
+        }
+    }
+    None
+}
+
+/// Nodes register themselves, so a name nobody knows is odd but may become right.
+fn nodes(union: &Union<'_>, context: Context<'_>, warnings: &mut Vec<ManifestError>) {
+    let announced = union.resources.keys().filter(|id| id.kind == Kind::Node);
+    let announced: BTreeSet<&str> = announced.map(|id| id.name.as_str()).collect();
+    let known: BTreeSet<&str> = context
+        .nodes
+        .iter()
+        .map(NodeName::as_str)
+        .chain(announced)
+        .collect();
+    let mut look = |document: &Document<'_>, path: &[&str], node: &NodeName| {
+        if !known.contains(node.as_str()) {
+            let message = format!("no node {node} has registered yet");
+            let hint = hint(node.as_str(), "nodes", known.iter().copied());
+            warnings.push(ManifestError {
+                hint,
+                ..document.error(path, message)
+            });
+        }
+    };
+    for document in union.documents.values() {
+        let placement = match &document.resource {
+            Resource::ServiceFunction(object) => &object.spec.placement.nodes,
+            Resource::Service(object) => &object.spec.placement.nodes,
+            Resource::Chain(object) => {
+                look(document, &["spec", "from", "node"], &object.spec.from.node);
+                look(document, &["spec", "to", "node"], &object.spec.to.node);
+                continue;
+            }
+            Resource::Node(object) => {
+                for (index, link) in object.spec.links.iter().enumerate() {
+                    look(
+                        document,
+                        &["spec", "links", &index.to_string(), "to"],
+                        &link.to,
+                    );
+                }
+                continue;
+            }
+        };
+        for (index, node) in placement.iter().enumerate() {
+            look(
+                document,
+                &["spec", "placement", "nodes", &index.to_string()],
+                node,
+            );
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! A document as a tree that knows where everything in it stands.
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::{Location, Spanned};
+use std::fmt;
+
+/// Line and column, from 1.
+type Place = (usize, usize);
+
+/// One node.
+#[derive(Debug, Clone)]
+pub(crate) struct Tree {
+    place: Place,
+    content: Content,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
+    Map(Vec<(String, Place, Tree)>),
+    Sequence(Vec<Tree>),
+    Scalar(String),
+}
+
+fn place(location: Location) -> Place {
+    let at = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    (at(location.line()), at(location.column()))
+}
+
+impl Tree {
+    /// A value of a mapping.
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
+        match &self.content {
+            Content::Map(entries) => entries.iter().find(|e| e.0 == key).map(|e| &e.2),
+            _ => None,
+        }
+    }
+
+    /// The keys of a mapping; `None` for anything else.
+    pub(crate) fn keys(&self) -> Option<impl Iterator<Item = &str>> {
+        match &self.content {
+            Content::Map(entries) => Some(entries.iter().map(|e| e.0.as_str())),
+            _ => None,
+        }
+    }
+
+    /// A scalar as it was understood.
+    pub(crate) fn scalar(&self) -> Option<&str> {
+        match &self.content {
+            Content::Scalar(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Where it begins.
+    pub(crate) const fn place(&self) -> Place {
+        self.place
+    }
+
+    /// Where the thing at `path` stands, or the last thing on the way to it that exists.
+    pub(crate) fn locate(&self, path: &[&str]) -> Place {
+        let Some((first, rest)) = path.split_first() else {
+            return self.place;
+        };
+        let next = match &self.content {
+            Content::Map(_) => self.get(first),
+            Content::Sequence(items) => first.parse().ok().and_then(|i: usize| items.get(i)),
+            Content::Scalar(_) => None,
+        };
+        match next {
+            Some(next) => next.locate(rest),
+            None => self.place,
+        }
+    }
+
+    /// Where a key stands that is somewhere in the tree: the first in reading order.
+    pub(crate) fn find_key(&self, key: &str) -> Option<Place> {
+        match &self.content {
+            Content::Map(entries) => entries.iter().find_map(|(name, place, value)| {
+                if name == key {
+                    Some(*place)
+                } else {
+                    value.find_key(key)
+                }
+            }),
+            Content::Sequence(items) => items.iter().find_map(|item| item.find_key(key)),
+            Content::Scalar(_) => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = Spanned::<Content>::deserialize(deserializer)?;
+        Ok(Self {
+            place: place(spanned.referenced),
+            content: spanned.value,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Any)
+    }
+}
+
+struct Any;
+
+impl<'de> Visitor<'de> for Any {
+    type Value = Content;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("YAML")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Content, E> {
+        Ok(Content::Scalar(value.to_string()))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Content, E> {
+        Ok(Content::Scalar(value.to_string()))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Content, E> {
+        Ok(Content::Scalar(value.to_string()))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Content, E> {
+        Ok(Content::Scalar(value.to_string()))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Content, E> {
+        Ok(Content::Scalar(value.to_owned()))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Content, E> {
+        Ok(Content::Scalar(String::new()))
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Content, E> {
+        Ok(Content::Scalar(String::new()))
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Content, D::Error> {
+        Content::deserialize(deserializer)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Content, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Content::Sequence(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Content, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(key) = map.next_key::<Spanned<String>>()? {
+            let value = map.next_value()?;
+            entries.push((key.value, place(key.referenced), value));
+        }
+        Ok(Content::Map(entries))
+    }
+}

@@ -1,0 +1,338 @@
+//! A cluster in memory: boxes that take up the documents they are sent, start containers and
+//! acknowledge generations; a controller that stores its state before it publishes.
+
+use crate::manifest::{Context, Source, load};
+use crate::observation::Observations;
+use crate::plan::{Phase, Plan, State, plan};
+use crate::resource::Name;
+use kc_agent_api::*;
+use kc_forwarder_api::{Action, NextHop, Spi, Tables};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One box.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FakeBox {
+    pub(super) up: bool,
+    /// What the broker holds for it.
+    pub(super) retained: Option<NodeSpec>,
+    /// What it has in force.
+    pub(super) tables: Tables,
+    pub(super) spec_generation: u64,
+    /// Containers that do not come up.
+    pub(super) sick: BTreeSet<String>,
+    pub(super) running: BTreeSet<String>,
+    pub(super) loads: BTreeMap<String, f32>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Cluster {
+    /// As stored.
+    pub(super) state: State,
+    pub(super) observed: Observations,
+    pub(super) now_ms: u64,
+    pub(super) boxes: BTreeMap<NodeName, FakeBox>,
+    /// Steps and events as they came, for golden files.
+    pub(super) story: Vec<String>,
+    pub(super) wake_at_ms: Option<u64>,
+}
+
+pub(super) fn node(name: &str) -> NodeName {
+    NodeName::new(name).unwrap()
+}
+
+impl Cluster {
+    pub(super) fn new(boxes: usize) -> Self {
+        let mut observed = Observations::default();
+        observed.link_up(1_000_000);
+        let mut cluster = Self {
+            state: State::default(),
+            observed,
+            now_ms: 1_000_000,
+            boxes: BTreeMap::new(),
+            story: Vec::new(),
+            wake_at_ms: None,
+        };
+        for number in 1..=boxes {
+            let name = node(&format!("box{number}"));
+            let up = FakeBox {
+                up: true,
+                ..FakeBox::default()
+            };
+            cluster.boxes.insert(name.clone(), up);
+            cluster.presence(&name, Presence::Online);
+        }
+        cluster.settle();
+        cluster.story.clear();
+        cluster
+    }
+
+    pub(super) fn presence(&mut self, name: &NodeName, presence: Presence) {
+        let number: u8 = name.as_str()[3..].parse().unwrap();
+        let status = NodeStatus {
+            node: name.clone(),
+            presence,
+            version: "0.1.0".into(),
+            arch: "x86_64".into(),
+            boot: BootId("boot".into()),
+            session: 1,
+            labels: BTreeMap::from([("box".into(), name.to_string())]),
+            capacity: Capacity {
+                cpu_millis: 2000,
+                memory_bytes: 1 << 30,
+                disk_bytes: 1 << 30,
+            },
+            vtep: Some([192, 168, 50, number].into()),
+            underlay_mtu: 1500,
+            engine: Some("20.10".into()),
+        };
+        self.observed.status(status, self.now_ms);
+    }
+
+    pub(super) fn apply(&mut self, text: &str) {
+        let nodes = self.boxes.keys().cloned().collect();
+        let context = Context {
+            resources: &self.state.resources,
+            nodes: &nodes,
+        };
+        let loaded = load(&[Source { name: "test", text }], context).unwrap();
+        self.state.apply(loaded.resources);
+    }
+
+    pub(super) fn delete(&mut self, id: &str) {
+        self.state.delete(&id.parse().unwrap()).unwrap();
+    }
+
+    /// Plans and stores, but does not publish: what a controller that dies here has done.
+    pub(super) fn think(&mut self) -> Plan {
+        let plan = plan(&self.state, &self.observed, self.now_ms);
+        self.state = through_the_store(&plan.state);
+        self.wake_at_ms = plan.wake_at_ms;
+        self.story
+            .extend(plan.steps.iter().map(|step| format!("  {step}")));
+        self.story
+            .extend(plan.events.iter().map(|event| format!("! {event}")));
+        plan
+    }
+
+    /// Publishes every document whose generation the broker does not hold.
+    pub(super) fn publish(&mut self, plan: &Plan) {
+        for (name, document) in &plan.documents {
+            if let Some(target) = self.boxes.get_mut(name) {
+                if let Some(known) = &target.retained {
+                    assert!(known.generation <= document.generation, "{name} went back");
+                    if known.generation == document.generation {
+                        assert_eq!(known, document, "{name} changed under one generation");
+                    }
+                }
+                target.retained = Some(document.clone());
+            }
+        }
+    }
+
+    /// One box takes up what it was sent and reports. False when it had nothing new to say.
+    pub(super) fn work(&mut self, name: &NodeName) -> bool {
+        let now_ms = self.now_ms;
+        let Some(target) = self.boxes.get_mut(name).filter(|target| target.up) else {
+            return false;
+        };
+        if let Some(document) = &target.retained {
+            target.tables = document.forwarder.clone();
+            target.spec_generation = document.generation;
+            let wanted = document.containers.iter().map(|c| c.name.clone());
+            target.running = wanted.filter(|name| !target.sick.contains(name)).collect();
+        }
+        let document = target.retained.clone().unwrap_or_default();
+        let state = NodeState {
+            spec_generation: target.spec_generation,
+            forwarder_generation: target.tables.generation,
+            containers: document
+                .containers
+                .iter()
+                .map(|container| ContainerState {
+                    name: container.name.clone(),
+                    id: String::new(),
+                    image: container.image.clone(),
+                    phase: if target.running.contains(&container.name) {
+                        ContainerPhase::Running
+                    } else {
+                        ContainerPhase::Exited
+                    },
+                    exit_code: Some(137),
+                    restarts: 0,
+                    started_at: None,
+                    error: None,
+                })
+                .collect(),
+            ports: Vec::new(),
+            errors: Vec::new(),
+        };
+        let stamp = Stamp {
+            boot: BootId("boot".into()),
+            mono_ms: now_ms,
+            wall_ms: now_ms,
+        };
+        let load = LoadReport {
+            at: stamp,
+            machine: BoxLoad::default(),
+            containers: target
+                .loads
+                .iter()
+                .map(|(name, load)| ContainerLoad {
+                    name: name.clone(),
+                    cpu_percent: *load,
+                    ..ContainerLoad::default()
+                })
+                .collect(),
+            paths: Vec::new(),
+            drops: BTreeMap::new(),
+        };
+        let before = self.observed.nodes.get(name).and_then(|n| n.state.clone());
+        let news = before.is_none_or(|before| before.report != state);
+        self.observed.state(name, state, false, now_ms);
+        self.observed.load(name, load, now_ms);
+        news
+    }
+
+    /// Everything in turn until nothing happens any more, drains included.
+    pub(super) fn settle(&mut self) {
+        for round in 0..200 {
+            let plan = self.think();
+            self.publish(&plan);
+            let names: Vec<_> = self.boxes.keys().cloned().collect();
+            let mut news = false;
+            for name in &names {
+                news |= self.work(name);
+            }
+            self.check();
+            let draining = |phase: &Phase| !matches!(phase, Phase::Active);
+            let moving = self.state.chains.values().flat_map(|c| &c.paths);
+            let moving = moving.into_iter().any(|path| draining(&path.phase));
+            if plan.steps.is_empty() && !news {
+                if !moving {
+                    return;
+                }
+                // Only time can move this on.
+                self.now_ms += 1_000;
+            }
+            assert!(round < 199, "never settles: {:#?}", self.story);
+        }
+    }
+
+    /// Lets time pass in steps, with everybody at work.
+    pub(super) fn pass(&mut self, milliseconds: u64) {
+        let until = self.now_ms + milliseconds;
+        while self.now_ms < until {
+            self.now_ms = (self.now_ms + 500).min(until);
+            self.settle();
+        }
+    }
+
+    pub(super) fn kill_container(&mut self, on: &str, container: &str) {
+        let target = self.boxes.get_mut(&node(on)).unwrap();
+        target.sick.insert(container.to_owned());
+        self.work(&node(on));
+    }
+
+    pub(super) fn heal_container(&mut self, on: &str, container: &str) {
+        self.boxes
+            .get_mut(&node(on))
+            .unwrap()
+            .sick
+            .remove(container);
+        self.work(&node(on));
+    }
+
+    pub(super) fn cut(&mut self, name: &str) {
+        self.boxes.get_mut(&node(name)).unwrap().up = false;
+    }
+
+    pub(super) fn mend(&mut self, name: &str) {
+        self.boxes.get_mut(&node(name)).unwrap().up = true;
+        self.presence(&node(name), Presence::Online);
+        self.work(&node(name));
+    }
+
+    pub(super) fn load(&mut self, on: &str, container: &str, load: f32) {
+        let target = self.boxes.get_mut(&node(on)).unwrap();
+        target.loads.insert(container.to_owned(), load);
+    }
+
+    /// The instances that carry a chain.
+    pub(super) fn path(&self, chain: &str) -> Vec<String> {
+        let chain = &self.state.chains[&Name::new(chain).unwrap()];
+        let carrying = chain
+            .carrying()
+            .into_iter()
+            .flat_map(|path| &path.instances);
+        carrying.map(|instance| instance.name.clone()).collect()
+    }
+
+    pub(super) fn status(&self, chain: &str) -> String {
+        let status = &self.state.chains[&Name::new(chain).unwrap()].status;
+        match status.reason() {
+            Some(reason) => format!("{}: {reason}", status.word()),
+            None => status.word().to_owned(),
+        }
+    }
+
+    pub(super) fn told(&self) -> String {
+        self.story.join("\n")
+    }
+
+    /// What must hold of the boxes' tables at every moment: a frame that a live classifier sends
+    /// down a path finds its way to the end through live boxes, each function met in order.
+    /// Boxes or functions that died are the one excuse.
+    pub(super) fn check(&self) {
+        for (name, entry) in self.boxes.iter().filter(|(_, b)| b.up) {
+            for rule in &entry.tables.rules {
+                let Action::Path { spi, si, .. } = rule.action else {
+                    panic!("{rule:?}");
+                };
+                self.follow(name, spi, si.get());
+            }
+        }
+    }
+
+    fn follow(&self, from: &NodeName, spi: Spi, mut si: u8) {
+        let mut here = from.clone();
+        for _ in 0..64 {
+            let tables = &self.boxes[&here].tables;
+            let part = tables.paths.iter().find(|path| path.spi == spi);
+            let hop = part.and_then(|p| p.hops.iter().find(|hop| hop.si.get() == si));
+            let Some(hop) = hop else {
+                panic!(
+                    "{here} has no hop for ({spi}, {si}) that {from} sends:\n{}",
+                    self.told()
+                );
+            };
+            match &hop.to {
+                NextHop::Function { name, .. } => {
+                    let known = tables.functions.iter().any(|f| f.name == *name);
+                    assert!(known, "{here} does not know {name}");
+                    si -= 1;
+                }
+                NextHop::Tunnel { name } => {
+                    assert!(tables.tunnels.iter().any(|t| t.name == *name));
+                    here = node(name.as_str());
+                    if !self.boxes[&here].up {
+                        return;
+                    }
+                }
+                NextHop::Egress { port } => {
+                    assert!(tables.ports.iter().any(|p| p.name == *port));
+                    return;
+                }
+                NextHop::Segment { .. } => panic!("chains do not end in segments"),
+            }
+        }
+        panic!("({spi}, {si}) goes round for ever");
+    }
+}
+
+/// Every state goes through JSON, as it does in the store.
+fn through_the_store(state: &State) -> State {
+    let text = serde_json::to_string(state).unwrap();
+    let back: State = serde_json::from_str(&text).unwrap();
+    assert_eq!(back, *state);
+    back
+}

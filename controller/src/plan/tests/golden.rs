@@ -1,0 +1,207 @@
+//! Whole stories, step by step, as a person would read them.
+
+use super::cluster::node;
+use super::*;
+use kc_agent_api::Presence;
+
+#[test]
+fn first_apply() {
+    let mut cluster = Cluster::new(3);
+    cluster.apply(WEB);
+    cluster.apply(HELLO);
+    cluster.settle();
+    assert_eq!(cluster.status("web"), "Ready");
+    insta::assert_snapshot!(cluster.told());
+}
+
+#[test]
+fn a_first_path_waits_for_what_is_starting_but_not_for_ever() {
+    let mut cluster = Cluster::new(3);
+    cluster.load("box1", "dpi-1", 90.0);
+    let late = cluster.boxes.get_mut(&node("box2")).unwrap();
+    late.sick.extend(["dpi-2".to_owned(), "nat-2".to_owned()]);
+    cluster.apply(WEB);
+    cluster.settle();
+    assert!(
+        cluster
+            .status("web")
+            .starts_with("Waiting: instances are starting")
+    );
+    cluster.heal_container("box2", "dpi-2");
+    let before = cluster.now_ms;
+    cluster.pass(10_000);
+    assert_eq!(cluster.path("web"), ["firewall-1", "dpi-2", "nat-1"]);
+    let chosen = cluster
+        .state
+        .chains
+        .values()
+        .next()
+        .unwrap()
+        .since_ms
+        .unwrap();
+    assert!(chosen <= before);
+}
+
+#[test]
+fn first_documents() {
+    let mut cluster = carried();
+    cluster.apply(HELLO);
+    cluster.settle();
+    let documents = cluster.think().documents;
+    insta::assert_snapshot!(serde_json::to_string_pretty(&documents[&node("box3")]).unwrap());
+}
+
+#[test]
+fn an_instance_dies() {
+    let mut cluster = carried();
+    cluster.kill_container("box1", "firewall-1");
+    cluster.settle();
+    // Only the dead one is replaced: the others hold the state of their flows.
+    assert_eq!(cluster.path("web"), ["firewall-2", "dpi-1", "nat-1"]);
+    cluster.heal_container("box1", "firewall-1");
+    cluster.settle();
+    assert_eq!(
+        cluster.path("web"),
+        ["firewall-2", "dpi-1", "nat-1"],
+        "no flapping back"
+    );
+    insta::assert_snapshot!(cluster.told());
+}
+
+#[test]
+fn a_box_dies_and_returns() {
+    let mut cluster = Cluster::new(3);
+    cluster.apply(WEB);
+    let busy = [
+        ("box1", "dpi-1"),
+        ("box3", "dpi-3"),
+        ("box2", "nat-2"),
+        ("box3", "nat-3"),
+    ];
+    for (on, container) in busy {
+        cluster.load(on, container, 90.0);
+    }
+    cluster.apply(HELLO);
+    cluster.settle();
+    assert_eq!(cluster.path("web"), ["firewall-1", "dpi-2", "nat-1"]);
+    cluster.story.clear();
+    cluster.cut("box2");
+    cluster.pass(2_500);
+    assert_eq!(
+        cluster.path("web"),
+        ["firewall-1", "dpi-2", "nat-1"],
+        "not yet doubted"
+    );
+    cluster.pass(1_000);
+    assert_eq!(cluster.path("web"), ["firewall-1", "dpi-1", "nat-1"]);
+    cluster.pass(20_000);
+    let replica = &cluster.state.instances["hello-2"];
+    assert_ne!(
+        replica.node,
+        Some(node("box2")),
+        "services move after the grace"
+    );
+    cluster.mend("box2");
+    cluster.settle();
+    assert_eq!(
+        cluster.path("web"),
+        ["firewall-1", "dpi-1", "nat-1"],
+        "no flapping back"
+    );
+    insta::assert_snapshot!(cluster.told());
+}
+
+#[test]
+fn scaling_up_changes_no_path_and_scaling_down_breaks_none() {
+    let mut cluster = carried();
+    cluster.apply(&WEB.replace("replicas: 3", "replicas: 4"));
+    cluster.settle();
+    assert_eq!(cluster.path("web"), ["firewall-1", "dpi-1", "nat-1"]);
+    cluster.kill_container("box1", "nat-1");
+    cluster.kill_container("box2", "nat-2");
+    cluster.settle();
+    assert_eq!(cluster.path("web"), ["firewall-1", "dpi-1", "nat-4"]);
+    cluster.heal_container("box1", "nat-1");
+    cluster.apply(WEB);
+    cluster.settle();
+    assert_eq!(cluster.path("web"), ["firewall-1", "dpi-1", "nat-1"]);
+    assert!(!cluster.state.instances.contains_key("nat-4"));
+    insta::assert_snapshot!(cluster.told());
+}
+
+#[test]
+fn cordon_then_drain() {
+    let mut cluster = carried();
+    cluster.apply(HELLO);
+    cluster.settle();
+    assert!(cluster.state.set_cordon(&node("box1"), true, false));
+    cluster.settle();
+    assert_eq!(
+        cluster.path("web"),
+        ["firewall-1", "dpi-1", "nat-1"],
+        "cordon moves nothing"
+    );
+    assert!(cluster.state.set_cordon(&node("box1"), true, true));
+    cluster.settle();
+    assert!(!cluster.path("web").iter().any(|name| name.ends_with("-1")));
+    assert_ne!(cluster.state.instances["hello-1"].node, Some(node("box1")));
+    insta::assert_snapshot!(cluster.told());
+}
+
+#[test]
+fn a_chain_without_an_instance_breaks_and_mends() {
+    let mut cluster = carried();
+    for (on, container) in [("box2", "dpi-2"), ("box3", "dpi-3"), ("box1", "dpi-1")] {
+        cluster.kill_container(on, container);
+    }
+    cluster.settle();
+    assert!(
+        cluster.status("web").starts_with("Broken"),
+        "{}",
+        cluster.status("web")
+    );
+    cluster.heal_container("box1", "dpi-1");
+    cluster.settle();
+    assert_eq!(cluster.status("web"), "Ready");
+    insta::assert_snapshot!(cluster.told());
+}
+
+#[test]
+fn a_chain_is_removed_and_its_functions_after_it() {
+    let mut cluster = carried();
+    let needed = cluster
+        .state
+        .delete(&"sf/nat".parse().unwrap())
+        .unwrap_err();
+    assert_eq!(
+        needed.to_string(),
+        "ServiceFunction/nat is needed by Chain/web; delete that first"
+    );
+    cluster.delete("chain/web");
+    cluster.delete("sf/nat");
+    cluster.settle();
+    assert!(cluster.state.chains.is_empty());
+    assert!(cluster.state.retired.is_empty());
+    insta::assert_snapshot!(cluster.told());
+}
+
+#[test]
+fn an_agent_may_be_restarted() {
+    let mut cluster = carried();
+    cluster.presence(&node("box1"), Presence::Offline);
+    cluster.settle();
+    cluster.now_ms += 1_000;
+    cluster.settle();
+    cluster.presence(&node("box1"), Presence::Online);
+    cluster.settle();
+    assert_eq!(cluster.story, Vec::<String>::new());
+    cluster.presence(&node("box1"), Presence::Offline);
+    cluster.cut("box1");
+    cluster.pass(2_000);
+    assert!(
+        cluster.status("web").starts_with("Broken: "),
+        "{}",
+        cluster.status("web")
+    );
+    assert!(cluster.told().contains("box1 went offline"));
+}
