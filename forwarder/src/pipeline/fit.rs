@@ -17,14 +17,9 @@ enum Cut {
 impl Run<'_> {
     /// Whether a frame can go on as it is where IP packets of `mtu` octets fit.
     pub(super) fn fits(frame: &Frame, packet: &Packet, mtu: u16) -> bool {
-        // Datagrams that were handed over together must never leave as one.
-        let joined = matches!(
-            frame.offload.gso,
-            Some(Gso {
-                kind: GsoKind::Udp,
-                ..
-            })
-        );
+        // What the sender's kernel left to be cut is never one packet, however short: a later
+        // link may take its pieces and not the whole, and nobody there knows how to cut it.
+        let joined = frame.offload.gso.is_some();
         frame.len() - packet.l2_len.min(frame.len()) <= usize::from(mtu) && !joined
     }
 

@@ -70,6 +70,16 @@ fn a_tcp_super_frame_is_cut_into_segments_the_path_carries() {
 }
 
 #[test]
+fn a_super_frame_that_the_tunnel_would_carry_whole_is_cut_for_the_links_behind_it() {
+    let mut world = World::new(TUNNEL);
+    let frame = tcp_super(WEB, 300);
+    let sent = world.port_with("a", &frame, gso(GsoKind::Tcp, 100));
+    let segments: Vec<_> = sent.iter().map(|sent| opened(&sent.bytes).3).collect();
+    assert_eq!(segments.len(), 3);
+    assert_eq!(stream(&segments, 34, INNER), frame[66..]);
+}
+
+#[test]
 fn a_function_may_send_super_frames_too() {
     let mut world = World::new(BOX1);
     let frame = tcp_super(WEB, 20_000);
