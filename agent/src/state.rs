@@ -93,3 +93,103 @@ fn is_wired(name: &str, legs: &[Leg], seen: &Observed) -> bool {
             leg_state(leg, inside, outside) == LegState::Wired
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconcile::model::{Model, PAUSE, container, leg};
+
+    fn world(model: &Model) -> World<'_> {
+        World {
+            spec: &model.spec,
+            seen: &model.seen,
+            memory: &model.memory,
+            pause_image: PAUSE,
+            now_ms: model.now_ms,
+        }
+    }
+
+    fn settled() -> Model {
+        let wired = |name: &str| Network::Legs(vec![leg("eth0", &format!("{name}e"))]);
+        let mut model = Model::new(vec![
+            container("fw", wired("fw")),
+            container("dpi", wired("dpi")),
+        ]);
+        model.settle();
+        model
+    }
+
+    fn phase(model: &Model, facts: &Facts) -> ContainerPhase {
+        node_state(&world(model), facts).containers[1].phase
+    }
+
+    #[test]
+    fn running_means_running_and_wired() {
+        let mut model = settled();
+        let state = node_state(&world(&model), &Facts::default());
+        let names: Vec<_> = state
+            .containers
+            .iter()
+            .map(|container| container.name.as_str())
+            .collect();
+        assert_eq!(names, ["dpi", "fw"]);
+        assert_eq!(phase(&model, &Facts::default()), ContainerPhase::Running);
+        model.cut("fwe");
+        assert_eq!(phase(&model, &Facts::default()), ContainerPhase::Pending);
+    }
+
+    #[test]
+    fn a_container_in_a_namespace_its_pause_has_left_does_not_run() {
+        let mut model = settled();
+        let pause = model.id("fw", Part::Pause);
+        model.end(&pause, Phase::Exited);
+        model.run(&pause);
+        assert_eq!(phase(&model, &Facts::default()), ContainerPhase::Pending);
+    }
+
+    #[test]
+    fn an_end_a_failure_and_a_pull_are_told_apart() {
+        let mut model = settled();
+        model.end(&model.id("fw", Part::Main), Phase::Exited);
+        let state = node_state(&world(&model), &Facts::default());
+        assert_eq!(state.containers[1].phase, ContainerPhase::Exited);
+        assert_eq!(state.containers[1].exit_code, Some(137));
+
+        let failure = (Lane::Container("fw".into()), "no such program".to_owned());
+        let failures = BTreeMap::from([failure]);
+        let facts = Facts {
+            failures,
+            ..Facts::default()
+        };
+        let state = node_state(&world(&model), &facts);
+        assert_eq!(state.containers[1].phase, ContainerPhase::Failed);
+        assert_eq!(
+            state.containers[1].error.as_deref(),
+            Some("no such program")
+        );
+        assert_eq!(state.errors, ["fw: no such program"]);
+
+        model.seen.containers.clear();
+        model
+            .memory
+            .in_flight
+            .insert(Lane::Image("fw".into(), Part::Main));
+        assert_eq!(phase(&model, &Facts::default()), ContainerPhase::Pulling);
+    }
+
+    #[test]
+    fn troubles_come_before_failures() {
+        let model = settled();
+        let failures = BTreeMap::from([(Lane::HostLeg("kcsvc-p".into()), "taken".to_owned())]);
+        let troubles = BTreeMap::from([("engine", "no engine".to_owned())]);
+        let facts = Facts {
+            failures,
+            troubles,
+            forwarder_generation: 4,
+            ..Facts::default()
+        };
+        let state = node_state(&world(&model), &facts);
+        assert_eq!(state.errors, ["no engine", "kcsvc-p: taken"]);
+        assert_eq!((state.spec_generation, state.forwarder_generation), (1, 4));
+    }
+}

@@ -71,7 +71,8 @@ pub async fn create(
         Err(error) => return Err(DockerError::refused("create container", name)(error)),
     };
     for warning in made.warnings {
-        tracing::warn!(container = name, %warning, "the engine warns");
+        // Mostly about networks of Docker's own, which ours do without.
+        tracing::debug!(container = name, %warning, "the engine warns");
     }
     start(docker, &made.id, name).await?;
     Ok(made.id)

@@ -334,8 +334,11 @@ impl Keeper {
         }
     }
 
-    /// Whether the document speaks of this interface of the box.
+    /// Whether the document speaks of this interface of the box, or may: see [`wiring::LinkMonitor`].
     pub(super) fn knows_interface(&self, name: &str) -> bool {
+        if name.is_empty() {
+            return true;
+        }
         let host = self.spec.host_legs.iter();
         let mut host = host.flat_map(|leg| [leg.port.as_str(), leg.interface.as_str()]);
         let mut containers = self

@@ -17,7 +17,7 @@ mod plan;
 mod validate;
 
 #[cfg(test)]
-mod model;
+pub(crate) mod model;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

@@ -6,21 +6,21 @@ use kc_agent_api::{ContainerSpec, Leg, Network, NodeSpec, PullPolicy, Restart, R
 use std::collections::BTreeMap;
 
 /// Image of pause containers in the model.
-pub(super) const PAUSE: &str = "pause:1";
+pub(crate) const PAUSE: &str = "pause:1";
 
 /// The box and what the agent remembers about it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Model {
-    pub(super) seen: Observed,
-    pub(super) memory: Memory,
-    pub(super) spec: NodeSpec,
-    pub(super) now_ms: u64,
+pub(crate) struct Model {
+    pub(crate) seen: Observed,
+    pub(crate) memory: Memory,
+    pub(crate) spec: NodeSpec,
+    pub(crate) now_ms: u64,
     /// Actions carried out, newest last.
-    pub(super) log: Vec<Action>,
+    pub(crate) log: Vec<Action>,
     serial: u64,
 }
 
-pub(super) fn leg(interface: &str, port: &str) -> Leg {
+pub(crate) fn leg(interface: &str, port: &str) -> Leg {
     serde_json::from_value(serde_json::json!({
         "interface": interface, "port": port, "mac": "02:00:00:00:00:01",
         "addresses": ["10.0.0.1/24"], "gateway": "10.0.0.254",
@@ -28,7 +28,7 @@ pub(super) fn leg(interface: &str, port: &str) -> Leg {
     .unwrap()
 }
 
-pub(super) fn container(name: &str, network: Network) -> ContainerSpec {
+pub(crate) fn container(name: &str, network: Network) -> ContainerSpec {
     ContainerSpec {
         name: name.into(),
         role: Role::Service {
@@ -49,7 +49,7 @@ pub(super) fn container(name: &str, network: Network) -> ContainerSpec {
 }
 
 impl Model {
-    pub(super) fn new(containers: Vec<ContainerSpec>) -> Self {
+    pub(crate) fn new(containers: Vec<ContainerSpec>) -> Self {
         let mut model = Self::default();
         model.seen.engine = true;
         model.want(containers);
@@ -57,7 +57,7 @@ impl Model {
     }
 
     /// Takes up a new document.
-    pub(super) fn want(&mut self, containers: Vec<ContainerSpec>) {
+    pub(crate) fn want(&mut self, containers: Vec<ContainerSpec>) {
         self.spec.generation += 1;
         self.spec.containers = containers;
         self.memory.accepted_ms = self.now_ms;
@@ -65,7 +65,7 @@ impl Model {
         validate(&self.spec).unwrap();
     }
 
-    pub(super) fn plan(&self) -> Plan {
+    pub(crate) fn plan(&self) -> Plan {
         reconcile(&World {
             spec: &self.spec,
             seen: &self.seen,
@@ -76,7 +76,7 @@ impl Model {
     }
 
     /// Plans and carries out until nothing is left; returns what was done.
-    pub(super) fn settle(&mut self) -> Vec<Action> {
+    pub(crate) fn settle(&mut self) -> Vec<Action> {
         let from = self.log.len();
         for _ in 0..200 {
             let plan = self.plan();
@@ -168,7 +168,7 @@ impl Model {
     }
 
     /// Deletes a veth pair by its outer end.
-    pub(super) fn cut(&mut self, port: &str) {
+    pub(crate) fn cut(&mut self, port: &str) {
         let Some(outer) = self.seen.host.remove(port) else {
             return;
         };
@@ -217,7 +217,7 @@ impl Model {
     }
 
     /// Starts a container: a pause gets a new namespace, a main joins its pause's.
-    pub(super) fn run(&mut self, id: &str) {
+    pub(crate) fn run(&mut self, id: &str) {
         let pid = u32::try_from(self.next()).unwrap();
         let seen = self
             .seen
@@ -248,7 +248,7 @@ impl Model {
     }
 
     /// Ends a container; its namespace goes with its last process.
-    pub(super) fn end(&mut self, id: &str, phase: Phase) {
+    pub(crate) fn end(&mut self, id: &str, phase: Phase) {
         let Some(seen) = self.seen.containers.iter_mut().find(|seen| seen.id == id) else {
             return;
         };
@@ -284,17 +284,17 @@ impl Model {
         });
     }
 
-    pub(super) fn id(&self, name: &str, part: Part) -> String {
+    pub(crate) fn id(&self, name: &str, part: Part) -> String {
         self.seen.find(name, part).unwrap().id.clone()
     }
 
     /// Panics unless the box is what the document says.
-    pub(super) fn assert_matches(&self) {
+    pub(crate) fn assert_matches(&self) {
         assert_eq!(self.differs(), None);
     }
 
     /// The first entry that is not what the document says.
-    pub(super) fn differs(&self) -> Option<String> {
+    pub(crate) fn differs(&self) -> Option<String> {
         let wrong = |want: &&ContainerSpec| self.entry_matches(want) != Some(true);
         if let Some(want) = self.spec.containers.iter().find(wrong) {
             return Some(want.name.clone());

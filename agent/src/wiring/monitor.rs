@@ -8,7 +8,8 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::LinkAttribute;
 use tokio::sync::mpsc;
 
-/// Names of interfaces that changed, appeared or went. Closing it ends the watch.
+/// Names of interfaces that changed, appeared or went; an empty name means that the kernel had
+/// more to say than we could hear, and anything may have changed. Closing it ends the watch.
 pub type LinkMonitor = mpsc::Receiver<String>;
 
 /// Watches the interfaces of the calling thread's namespace.
@@ -30,6 +31,7 @@ pub fn monitor() -> Result<LinkMonitor, WiringError> {
                         LinkAttribute::IfName(name) => Some(name),
                         _ => None,
                     }),
+                NetlinkPayload::Overrun(_) => Some(String::new()),
                 _ => None,
             };
             if let Some(name) = name
