@@ -70,7 +70,11 @@ impl Frame {
     pub fn with_capacity(capacity: usize) -> Self {
         let mut buffer = Vec::with_capacity(HEADROOM + capacity);
         buffer.resize(HEADROOM, 0);
-        Self { buffer, start: HEADROOM, offload: Offload::default() }
+        Self {
+            buffer,
+            start: HEADROOM,
+            offload: Offload::default(),
+        }
     }
 
     /// A frame that holds a copy of `bytes`.
@@ -167,7 +171,9 @@ const KEEP_CAPACITY: usize = 16 * 1024;
 impl Pool {
     /// A cleared frame.
     pub fn take(&mut self) -> Frame {
-        self.free.pop().unwrap_or_else(|| Frame::with_capacity(2048 - HEADROOM))
+        self.free
+            .pop()
+            .unwrap_or_else(|| Frame::with_capacity(2048 - HEADROOM))
     }
 
     /// Gives a frame back.
