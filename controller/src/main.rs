@@ -126,14 +126,16 @@ async fn run(args: RunArgs) -> Result<()> {
         println!("token {}", token.as_str());
         println!("it is kept in {}", token_file.display());
     }
-    let config = mqtt::config(&args.domain, host, port, credentials);
+    let config = mqtt::config(&args.domain, host.clone(), port, credentials.clone());
     let (link, incoming) = Link::start(config);
+    let config = mqtt::event_config(&args.domain, host, port, credentials);
+    let (event_link, events) = Link::start(config);
     let engine = Engine {
         domain: args.domain,
         store,
         loaded,
         link: link.clone(),
-        incoming,
+        incoming: mqtt::merged(incoming, events),
     };
     let (handle, owner) = engine.start()?;
     let router = http::router(App::new(handle, token, args.broker));
@@ -173,5 +175,6 @@ async fn run(args: RunArgs) -> Result<()> {
         link.drained(FAREWELL).await;
     }
     link.close().await;
+    event_link.close().await;
     result
 }
