@@ -235,6 +235,8 @@ impl Driver {
             })
             .collect();
         let mut state = self.shared.lock();
+        state.inbox.ended();
+        self.shared.inbox_ready.notify_one();
         state.outbox.connection_lost(returned);
         self.shared.pump(&mut state);
     }

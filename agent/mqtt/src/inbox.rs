@@ -25,7 +25,13 @@ impl Inbox {
 
     /// A connection begins: what comes now is told after `connected`.
     pub(crate) fn connecting(&mut self) {
-        self.early = Some(Vec::new());
+        self.early.get_or_insert_default();
+    }
+
+    /// The connection is gone. Messages that waited for its SUBACK are acknowledged already, so
+    /// they are told all the same.
+    pub(crate) fn ended(&mut self) {
+        self.release_early();
     }
 
     /// All subscriptions are in force.
@@ -34,9 +40,8 @@ impl Inbox {
         self.release_early();
     }
 
-    /// The connection is gone. A connection the reader has not heard of yet is not told at all.
+    /// There is no connection. One the reader has not heard of yet is not told at all.
     pub(crate) fn disconnected(&mut self, reason: String) {
-        self.release_early();
         if self.ready.back() == Some(&Incoming::Connected) {
             self.ready.pop_back();
         }
@@ -130,6 +135,21 @@ mod tests {
         assert_eq!(inbox.pop(), None);
         inbox.connected();
         assert_eq!(told(&mut inbox), ["connected", "1"]);
+    }
+
+    #[test]
+    fn messages_of_a_connection_that_never_got_its_suback_are_told() {
+        let mut inbox = Inbox::new(10);
+        for payload in ["1", "2"] {
+            inbox.connecting();
+            inbox.push(message("x", payload, QoS::AtLeastOnce));
+            inbox.ended();
+        }
+        inbox.connecting();
+        inbox.push(message("x", "3", QoS::AtLeastOnce));
+        inbox.connecting();
+        inbox.connected();
+        assert_eq!(told(&mut inbox), ["1", "2", "connected", "3"]);
     }
 
     #[test]

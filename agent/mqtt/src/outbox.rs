@@ -8,6 +8,9 @@ use std::collections::{HashSet, VecDeque};
 
 /// QoS 1 messages handed over and not acknowledged.
 pub(crate) const WINDOW: usize = 64;
+/// Bytes of them, though one message of any size is always let through. A ping waits behind them
+/// all, and its answer must not be late because a network is slow.
+const WINDOW_BYTES: usize = 1 << 20;
 /// QoS 0 messages handed over and not written.
 pub(crate) const SAMPLES: usize = 32;
 
@@ -25,9 +28,12 @@ pub(crate) struct Outbox {
     capacity: usize,
     /// QoS 1, oldest first.
     waiting: VecDeque<Message>,
-    /// QoS 1 handed over: how many, and the identifiers of those sent, in order.
-    in_flight: usize,
-    sent: VecDeque<u16>,
+    /// Sizes of QoS 1 messages handed over and not written yet, in order.
+    handed: VecDeque<usize>,
+    /// Identifiers and sizes of those written and not acknowledged, in order.
+    sent: VecDeque<(u16, usize)>,
+    /// Bytes of both.
+    in_flight_bytes: usize,
     /// QoS 0, at most one per topic.
     samples: VecDeque<Message>,
     samples_handed: usize,
@@ -38,8 +44,9 @@ impl Outbox {
         Self {
             capacity: capacity.max(1),
             waiting: VecDeque::new(),
-            in_flight: 0,
+            handed: VecDeque::new(),
             sent: VecDeque::new(),
+            in_flight_bytes: 0,
             samples: VecDeque::new(),
             samples_handed: 0,
         }
@@ -77,10 +84,11 @@ impl Outbox {
 
     /// The next message to hand over, if a window is open. It counts as handed over.
     pub(crate) fn take(&mut self) -> Option<Message> {
-        if self.in_flight < WINDOW
+        if self.window_takes_next()
             && let Some(message) = self.waiting.pop_front()
         {
-            self.in_flight += 1;
+            self.handed.push_back(message.payload.len());
+            self.in_flight_bytes += message.payload.len();
             return Some(message);
         }
         if self.samples_handed < SAMPLES
@@ -96,7 +104,8 @@ impl Outbox {
     pub(crate) fn put_back(&mut self, message: Message) {
         match message.qos {
             QoS::AtLeastOnce => {
-                self.in_flight = self.in_flight.saturating_sub(1);
+                let size = self.handed.pop_back().unwrap_or(0);
+                self.in_flight_bytes = self.in_flight_bytes.saturating_sub(size);
                 self.waiting.push_front(message);
             }
             QoS::AtMostOnce => {
@@ -110,22 +119,34 @@ impl Outbox {
     pub(crate) fn written(&mut self, id: u16) {
         if id == 0 {
             self.samples_handed = self.samples_handed.saturating_sub(1);
-        } else {
-            self.sent.push_back(id);
+        } else if let Some(size) = self.handed.pop_front() {
+            self.sent.push_back((id, size));
         }
     }
 
     /// The broker has taken charge of message `id`.
     pub(crate) fn acknowledged(&mut self, id: u16) {
-        if let Some(place) = self.sent.iter().position(|sent| *sent == id) {
-            self.sent.remove(place);
-            self.in_flight = self.in_flight.saturating_sub(1);
+        let place = self.sent.iter().position(|(sent, _)| *sent == id);
+        if let Some((_, size)) = place.and_then(|place| self.sent.remove(place)) {
+            self.in_flight_bytes = self.in_flight_bytes.saturating_sub(size);
         }
     }
 
     /// QoS 1 messages the broker has not taken charge of.
     pub(crate) fn unacknowledged(&self) -> usize {
-        self.waiting.len() + self.in_flight
+        self.waiting.len() + self.in_flight()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.handed.len() + self.sent.len()
+    }
+
+    fn window_takes_next(&self) -> bool {
+        let Some(next) = self.waiting.front() else {
+            return false;
+        };
+        let bytes = self.in_flight_bytes + next.payload.len();
+        self.in_flight() == 0 || (self.in_flight() < WINDOW && bytes <= WINDOW_BYTES)
     }
 
     /// The connection is gone. `returned` are the QoS 1 messages that were handed over and never
@@ -134,7 +155,7 @@ impl Outbox {
     pub(crate) fn connection_lost(&mut self, mut returned: Vec<Returned>) {
         // Identifiers wrap round and brokers may acknowledge out of order, so neither the numbers
         // nor rumqttc's own order can be trusted.
-        let place = |r: &Returned| self.sent.iter().position(|sent| *sent == r.id);
+        let place = |r: &Returned| self.sent.iter().position(|(sent, _)| *sent == r.id);
         returned.sort_by_key(|r| place(r).unwrap_or(usize::MAX));
         let mut newer: HashSet<String> = self
             .waiting
@@ -147,8 +168,9 @@ impl Outbox {
                 self.waiting.push_front(message);
             }
         }
-        self.in_flight = 0;
+        self.handed.clear();
         self.sent.clear();
+        self.in_flight_bytes = 0;
         self.samples_handed = 0;
     }
 }
@@ -235,6 +257,27 @@ mod tests {
         outbox.acknowledged(7);
         assert_eq!(drain(&mut outbox), [WINDOW.to_string()]);
         assert_eq!(outbox.unacknowledged(), 199);
+    }
+
+    #[test]
+    fn large_messages_go_one_by_one_and_let_small_ones_along() {
+        let mut outbox = Outbox::new(10);
+        let large = "x".repeat(WINDOW_BYTES + 1);
+        for payload in [&large, &large, "small"] {
+            outbox.push(event(payload)).unwrap();
+        }
+        assert_eq!(drain(&mut outbox).len(), 1);
+        outbox.written(1);
+        outbox.acknowledged(1);
+        assert_eq!(drain(&mut outbox).len(), 1);
+        outbox.written(2);
+        outbox.acknowledged(2);
+        assert_eq!(drain(&mut outbox), ["small"]);
+        let half = "x".repeat(WINDOW_BYTES / 2);
+        for payload in [&half, "tiny", &half] {
+            outbox.push(event(payload)).unwrap();
+        }
+        assert_eq!(drain(&mut outbox).len(), 2);
     }
 
     #[test]
