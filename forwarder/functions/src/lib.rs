@@ -23,4 +23,6 @@ mod packet;
 mod table;
 
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod testing;
