@@ -5,6 +5,7 @@ use super::finish::finish;
 use super::nsh;
 use super::options::Wiring;
 use super::segment::segment;
+use super::ways::Ways;
 use crate::function::{Emissions, Legs, ServiceFunction, Side, Verdict};
 use crate::packet::set_macs;
 use crate::stats::{DropCause, Stats};
@@ -18,6 +19,8 @@ pub(super) struct Carrier<'a> {
     /// Largest IP packet that every leg takes.
     pub(super) mtu: u16,
     pub(super) stats: Stats,
+    /// For answers behind NSH.
+    pub(super) ways: Ways,
 }
 
 impl Carrier<'_> {
@@ -74,10 +77,7 @@ impl Carrier<'_> {
             Wiring::TwoLeg | Wiring::Nsh => self.function.process(now_ms, side, &mut frame, out),
         };
         if outer.is_some() {
-            // Which path leads back is the classifier's knowledge, not ours.
-            for (_, answer) in out.frames.drain(answers_from..) {
-                self.stats.unsendable.add(answer.len());
-            }
+            self.send_off(now_ms, answers_from, out);
         }
         for (_, answer) in out.frames.iter().skip(answers_from) {
             self.stats.answered.add(answer.len());
@@ -95,10 +95,24 @@ impl Carrier<'_> {
             }
         };
         if let Some(outer) = outer {
+            self.ways.note(now_ms, &frame, outer);
             nsh::wrap(&mut frame, outer);
         }
         self.stats.passed.add(length);
         out.send(to, frame);
+    }
+
+    /// Puts each answer on its service path; those without one are not sent.
+    fn send_off(&mut self, now_ms: u64, answers_from: usize, out: &mut Emissions) {
+        for (side, mut answer) in out.frames.split_off(answers_from) {
+            match self.ways.of(now_ms, &answer) {
+                Some(outer) => {
+                    nsh::wrap(&mut answer, outer);
+                    out.send(side, answer);
+                }
+                None => self.stats.unsendable.add(answer.len()),
+            }
+        }
     }
 
     fn one_leg(&mut self, now_ms: u64, frame: &mut Frame, out: &mut Emissions) -> Verdict {
@@ -128,12 +142,14 @@ impl Carrier<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dpi::Dpi;
     use crate::echo::Echo;
     use crate::firewall::{Firewall, parse};
-    use crate::testing::{CLIENT, SERVER, assert_sound, open_checksum, tcp, udp};
+    use crate::nat::Nat;
+    use crate::testing::{CLIENT, SERVER, assert_sound, open_checksum, tcp, tcp_with, udp};
     use kc_forwarder::frame::Checksum;
     use kc_forwarder::wire::ethernet::{self, ethertype};
-    use kc_forwarder::wire::nsh;
+    use kc_forwarder::wire::{arp, nsh};
     use kc_forwarder_api::{Metadata, Si, Spi, Ttl};
 
     const OWN: [u8; 6] = [2, 0, 0, 0, 0, 9];
@@ -155,6 +171,7 @@ mod tests {
             },
             mtu: 1500,
             stats: Stats::default(),
+            ways: Ways::new(),
         };
         let mut out = Emissions::default();
         carrier.carry(0, side, frame, &mut Pool::default(), &mut out);
@@ -204,13 +221,92 @@ mod tests {
     }
 
     #[test]
-    fn behind_nsh_an_own_answer_is_counted_and_not_sent() {
+    fn behind_nsh_an_answer_without_a_path_is_counted_and_not_sent() {
         let mut reject = firewall("default reject");
         let syn = in_nsh(tcp("10.0.0.1:1000", "10.0.0.2:80", 2));
         let (sent, stats) = carry(&mut reject, Wiring::Nsh, Side::Only, syn);
         assert!(sent.is_empty());
         assert_eq!(stats.unsendable.frames, 1);
         assert_eq!(stats.dropped[&DropCause::RuleReject].frames, 1);
+    }
+
+    #[test]
+    fn behind_nsh_an_answer_takes_the_path_of_its_flow() {
+        let mut dpi = Dpi::new(vec!["ssh".parse().unwrap()]);
+        let mut carrier = Carrier {
+            function: &mut dpi,
+            wiring: Wiring::Nsh,
+            legs: Legs {
+                inside: OWN,
+                outside: OWN,
+            },
+            mtu: 1500,
+            stats: Stats::default(),
+            ways: Ways::new(),
+        };
+        let mut sent = |spi, frame| {
+            let mut frame = in_nsh(frame);
+            frame.bytes_mut()[14 + 6] = spi;
+            let mut out = Emissions::default();
+            carrier.carry(0, Side::Only, frame, &mut Pool::default(), &mut out);
+            // Path, index, and the TCP control bits of each frame.
+            let view =
+                |frame: &Frame| (frame.bytes()[20], frame.bytes()[21], frame.bytes()[38 + 47]);
+            out.frames
+                .iter()
+                .map(|(_, frame)| view(frame))
+                .collect::<Vec<_>>()
+        };
+        let (client, server) = ("10.0.0.1:1000", "10.0.0.2:22");
+        assert_eq!(sent(1, tcp(client, server, 2)), [(1, 254, 2)]);
+        assert_eq!(sent(2, tcp(server, client, 0x12)), [(2, 254, 0x12)]);
+        let banner = tcp_with(client, server, 0x18, 1001, b"SSH-2.0-x");
+        assert_eq!(sent(1, banner), [(2, 254, 4), (1, 254, 0x14)]);
+    }
+
+    #[test]
+    fn behind_nsh_who_asks_for_the_nats_address_is_answered() {
+        let mut nat = Nat::new([10, 0, 0, 100].into());
+        nat.attach(Legs {
+            inside: OWN,
+            outside: OWN,
+        });
+        let mut carrier = Carrier {
+            function: &mut nat,
+            wiring: Wiring::Nsh,
+            legs: Legs {
+                inside: OWN,
+                outside: OWN,
+            },
+            mtu: 1500,
+            stats: Stats::default(),
+            ways: Ways::new(),
+        };
+        let mut out = Emissions::default();
+        let mut carry = |frame| carrier.carry(0, Side::Only, frame, &mut Pool::default(), &mut out);
+        carry(in_nsh(udp("10.0.0.1:1000", "10.0.0.2:53", b"q")));
+        let mut question = Frame::copy_of(&[0xff; 42]);
+        question.bytes_mut()[6..12].copy_from_slice(&SERVER);
+        question.bytes_mut()[12..14].copy_from_slice(&[8, 6]);
+        arp::Repr {
+            operation: arp::Operation::Request,
+            sender_mac: SERVER,
+            sender: [10, 0, 0, 2].into(),
+            target_mac: [0; 6],
+            target: [10, 0, 0, 100].into(),
+        }
+        .emit(&mut question.bytes_mut()[14..]);
+        carry(in_nsh(question));
+        let [_, (_, answer)] = &out.frames[..] else {
+            panic!("{out:?}")
+        };
+        let inner = &answer.bytes()[38..];
+        assert_eq!(&inner[..12], [SERVER, OWN].concat());
+        let reply = arp::Repr::parse(&inner[14..]).unwrap();
+        assert_eq!(
+            (reply.operation, reply.sender_mac),
+            (arp::Operation::Reply, OWN)
+        );
     }
 
     #[test]

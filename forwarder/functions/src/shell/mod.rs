@@ -7,6 +7,7 @@ mod legs;
 mod nsh;
 mod options;
 mod segment;
+mod ways;
 
 pub use options::Options;
 
@@ -22,6 +23,7 @@ use nix::sys::signal::Signal;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
+use ways::Ways;
 
 /// Frames taken from one leg before the other has its turn.
 const BATCH: usize = 64;
@@ -50,6 +52,7 @@ pub fn run(function: &mut dyn ServiceFunction, options: &Options) -> Result<(), 
         legs: Legs::default(),
         mtu: u16::MAX,
         stats: Stats::default(),
+        ways: Ways::new(),
     };
     let start = Instant::now();
     while let Some(ports) = legs::open(options, &signals)? {

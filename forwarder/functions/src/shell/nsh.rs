@@ -7,7 +7,7 @@ use kc_forwarder::wire::ethernet::{self, ethertype};
 use kc_forwarder::wire::nsh::{self, NextProtocol};
 
 /// Ethernet and NSH in front of the inner frame, ready to go back.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Outer {
     octets: [u8; ethernet::HEADER_LEN + nsh::MAX_LEN],
     length: usize,
