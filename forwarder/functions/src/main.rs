@@ -9,7 +9,7 @@ use kc_function::firewall::{self, Firewall};
 use kc_function::loadbalancer::{LoadBalancer, Policy, Setup};
 use kc_function::nat::Nat;
 use kc_function::{duration, pause, probe, serve, shell};
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -162,6 +162,14 @@ impl FirewallArgs {
     }
 }
 
+/// Prints a line; a reader that has gone is no error.
+fn say(line: &str) -> std::io::Result<()> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
 fn main() -> anyhow::Result<ExitCode> {
     let filter = EnvFilter::try_from_env("KC_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
@@ -179,16 +187,13 @@ fn main() -> anyhow::Result<ExitCode> {
         Verb::Pause => pause::run().context("cannot wait for signals")?,
         Verb::Serve(options) => {
             let served = serve::run(&options)?;
-            println!(
-                "{}",
-                serde_json::json!({"function": "serve", "served": served})
-            );
+            say(&serde_json::json!({"function": "serve", "served": served}).to_string())?;
         }
         Verb::Probe(options) => {
             let report = probe::run(&options);
             match options.output {
-                probe::Output::Text => println!("{report}"),
-                probe::Output::Json => println!("{}", serde_json::to_string(&report)?),
+                probe::Output::Text => say(&report.to_string())?,
+                probe::Output::Json => say(&serde_json::to_string(&report)?)?,
             }
             if report.failed > 0 {
                 return Ok(ExitCode::FAILURE);
