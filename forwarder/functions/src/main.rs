@@ -154,9 +154,7 @@ impl FirewallArgs {
         }
         let mut rules = firewall::parse(&name, &text)?;
         if !self.more.is_empty() {
-            let more = firewall::parse("--rule", &self.more.join("\n"))?;
-            rules.rules.extend(more.rules);
-            rules.default = more.default;
+            rules.extend(firewall::parse("--rule", &self.more.join("\n"))?);
         }
         Ok(Firewall::new(rules, self.strict))
     }

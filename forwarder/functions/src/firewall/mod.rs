@@ -84,7 +84,7 @@ impl Firewall {
             }
             None => {
                 self.by_default += 1;
-                self.rules.default
+                self.rules.fallback()
             }
         }
     }
@@ -179,7 +179,7 @@ impl ServiceFunction for Firewall {
         match reading.kind {
             Kind::Malformed => Verdict::Drop(DropCause::Malformed),
             Kind::Arp | Kind::Discovery => Verdict::Pass,
-            Kind::NotIp if self.rules.default == Action::Allow => Verdict::Pass,
+            Kind::NotIp if self.rules.fallback() == Action::Allow => Verdict::Pass,
             Kind::NotIp => Verdict::Drop(DropCause::RuleDeny),
             Kind::LaterFragment => {
                 match fragment.and_then(|id| self.fragments.recall(now_ms, &id)) {
@@ -215,7 +215,7 @@ impl ServiceFunction for Firewall {
             .collect();
         json!({
             "rules": rules,
-            "default": self.rules.default.word(),
+            "default": self.rules.fallback().word(),
             "default-hits": self.by_default,
             "connections": self.connections.len(),
         })

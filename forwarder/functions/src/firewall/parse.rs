@@ -98,7 +98,8 @@ impl fmt::Display for RuleFault {
 const ACTIONS: [&str; 4] = ["allow", "deny", "reject", "default"];
 const PROTOCOLS: [&str; 7] = ["any", "tcp", "udp", "icmp", "sctp", "gre", "esp"];
 
-/// Reads a rule file; `file` is its name for messages. Without a `default` line it is deny.
+/// Reads a rule file; `file` is its name for messages. Without a `default` line what no rule fits
+/// is denied.
 ///
 /// # Errors
 /// The first thing that is wrong, with its place.
@@ -138,7 +139,7 @@ pub fn parse(file: &str, text: &str) -> Result<Rules, RuleError> {
     }
     Ok(Rules {
         rules,
-        default: default.map_or(Action::Deny, |(action, _)| action),
+        default: default.map(|(action, _)| action),
     })
 }
 
@@ -315,7 +316,7 @@ mod tests {
         let text = "# web only\n\nallow tcp from 10.0.0.0/8 to any port 80,8000-8080 # http\n\
                     deny udp from any port 53 to fd00::1\ndefault reject\n";
         let rules = parse("fw.rules", text).unwrap();
-        assert_eq!(rules.default, Action::Reject);
+        assert_eq!(rules.fallback(), Action::Reject);
         let [web, dns] = &rules.rules[..] else {
             panic!("{rules:?}")
         };
@@ -330,7 +331,17 @@ mod tests {
 
     #[test]
     fn an_empty_file_denies() {
-        assert_eq!(parse("f", "").unwrap().default, Action::Deny);
+        assert_eq!(parse("f", "").unwrap().fallback(), Action::Deny);
+    }
+
+    #[test]
+    fn more_rules_keep_the_default_unless_they_bring_their_own() {
+        let mut rules = parse("f", "default allow").unwrap();
+        rules.extend(parse("more", "deny udp from any to any").unwrap());
+        assert_eq!(rules.fallback(), Action::Allow);
+        assert_eq!(rules.rules.len(), 1);
+        rules.extend(parse("more", "default reject").unwrap());
+        assert_eq!(rules.fallback(), Action::Reject);
     }
 
     #[test]

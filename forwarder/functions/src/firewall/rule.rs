@@ -69,8 +69,21 @@ pub struct Rule {
 pub struct Rules {
     /// In order; the first that fits counts.
     pub rules: Vec<Rule>,
-    /// What happens when none fits.
-    pub default: Action,
+    /// What happens when none fits, where the file says so.
+    pub default: Option<Action>,
+}
+
+impl Rules {
+    /// What happens when none fits: deny, unless told otherwise.
+    pub fn fallback(&self) -> Action {
+        self.default.unwrap_or(Action::Deny)
+    }
+
+    /// Appends `more`, whose default goes first where it has one.
+    pub fn extend(&mut self, more: Self) {
+        self.rules.extend(more.rules);
+        self.default = more.default.or(self.default);
+    }
 }
 
 impl End {
