@@ -155,6 +155,11 @@ fn parse<'a>(source: Source<'a>) -> Result<Vec<Document<'a>>, Vec<ManifestError>
         return Err(vec![too_large(source.name, source.text.len())]);
     }
     let page = Page::new(source.name, source.text);
+    if let Some((line, column, control)) = split::control_character(source.text) {
+        let code = u32::from(control);
+        let message = format!("control character U+{code:04X} does not belong in a manifest");
+        return Err(vec![page.error(line, column, message)]);
+    }
     let parts = split::split(source.text);
     if parts.len() > MAX_DOCUMENTS {
         let message = format!(

@@ -11,6 +11,22 @@ pub(super) struct Part {
     pub(super) text: String,
 }
 
+/// The first character that YAML does not allow (1.2 section 5.1), and a carriage return
+/// without a line feed: YAML would start a line there, and people's editors would not.
+pub(super) fn control_character(text: &str) -> Option<(usize, usize, char)> {
+    for (number, line) in text.split('\n').enumerate() {
+        let shown = line.strip_suffix('\r').unwrap_or(line);
+        let found = shown
+            .chars()
+            .enumerate()
+            .find(|(_, c)| c.is_control() && *c != '\t');
+        if let Some((before, control)) = found {
+            return Some((number + 1, before + 1, control));
+        }
+    }
+    None
+}
+
 /// Cuts at markers and leaves out what is empty.
 pub(super) fn split(text: &str) -> Vec<Part> {
     let mut parts = vec![Part {
@@ -57,6 +73,13 @@ mod tests {
             .map(|p| (p.first_line, p.text.trim()))
             .collect();
         assert_eq!(seen, [(1, "a: 1"), (3, "{b: 2}"), (7, "c: |\n  ---")]);
+    }
+
+    #[test]
+    fn control_characters_are_found_where_they_stand() {
+        assert_eq!(control_character("a:\t1\r\nb: \u{e9}\n"), None);
+        assert_eq!(control_character("a: 1\nb\u{0}: 2"), Some((2, 2, '\u{0}')));
+        assert_eq!(control_character("a: 1\rb: 2\n"), Some((1, 5, '\r')));
     }
 
     #[test]

@@ -67,6 +67,13 @@ fn acknowledged(draft: &Draft<'_>, waits: &BTreeMap<NodeName, u64>) -> bool {
 /// Takes off paths whose time has come.
 fn expire(draft: &mut Draft<'_>, name: &Name, chain: &mut ChainRecord) {
     let now_ms = draft.now_ms;
+    // A clock that was set back must not keep a path for ever.
+    let latest_ms = now_ms.saturating_add(draft.state.settings.drain_ms);
+    for path in &mut chain.paths {
+        if let Phase::Draining { until_ms } = &mut path.phase {
+            *until_ms = latest_ms.min(*until_ms);
+        }
+    }
     for path in &chain.paths {
         if let Phase::Draining { until_ms } = path.phase {
             if until_ms <= now_ms {

@@ -82,9 +82,13 @@ pub(super) fn choose(
     if let Some(occasion) = &occasion
         && chain.installing().is_none()
     {
-        let chosen = match (occasion, patience(draft, chain, spec)) {
-            (Occasion::First, Some(reason)) => Err(reason),
-            _ => schedule(draft, name, chain, spec, occasion),
+        let early = match occasion {
+            Occasion::First => patience(draft, chain, spec),
+            Occasion::Changed | Occasion::Fault(_) | Occasion::Leaving(_) => None,
+        };
+        let chosen = match early {
+            Some(reason) => Err(reason),
+            None => schedule(draft, name, chain, spec, occasion),
         };
         match chosen {
             Ok(path) => install(draft, name, chain, path, occasion),
@@ -98,7 +102,8 @@ pub(super) fn choose(
 
 /// Why a first path waits: what starts late would otherwise never be chosen.
 fn patience(draft: &mut Draft<'_>, chain: &mut ChainRecord, spec: &ChainSpec) -> Option<String> {
-    let since_ms = *chain.since_ms.get_or_insert(draft.now_ms);
+    let since_ms = chain.since_ms.unwrap_or(draft.now_ms).min(draft.now_ms);
+    chain.since_ms = Some(since_ms);
     let until_ms = since_ms.saturating_add(draft.state.settings.patience_ms);
     let starting = draft.state.instances.values().any(|instance| {
         let function = draft.state.function_type(&instance.owner);

@@ -62,6 +62,8 @@ fn judge(draft: &mut Draft<'_>, name: &NodeName) {
     let Some(record) = draft.state.nodes.get_mut(name) else {
         return;
     };
+    // A clock that was set back must not put off for ever what waits for this.
+    record.gone_since_ms = record.gone_since_ms.map(|since_ms| since_ms.min(now_ms));
     match presumption {
         Presumption::Present { until_ms } => {
             let back = !record.ready;

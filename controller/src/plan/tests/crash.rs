@@ -166,3 +166,26 @@ fn a_controller_that_lost_its_memory_overtakes_the_boxes() {
             .all(|node| node.generation > 50)
     );
 }
+
+#[test]
+fn a_clock_that_was_set_back_keeps_nothing_for_ever() {
+    let mut cluster = carried();
+    cluster.kill_container("box1", "dpi-1");
+    for _ in 0..4 {
+        let plan = cluster.think();
+        cluster.publish(&plan);
+        for name in ["box1", "box2", "box3"] {
+            cluster.work(&node(name));
+        }
+    }
+    assert_eq!(cluster.state.chains.values().next().unwrap().paths.len(), 2);
+    cluster.observed = Default::default();
+    cluster.now_ms = 5_000;
+    cluster.observed.link_up(5_000);
+    for name in ["box1", "box2", "box3"] {
+        cluster.presence(&node(name), kc_agent_api::Presence::Online);
+    }
+    cluster.pass(10_000);
+    assert_eq!(cluster.state.chains.values().next().unwrap().paths.len(), 1);
+    assert_eq!(cluster.path("web"), ["firewall-1", "dpi-2", "nat-1"]);
+}
