@@ -5,7 +5,8 @@ use kc_tests::story::Story;
 use kc_tests::traffic::{Download, Probe, SERVER, all_passed};
 use kc_tests::{kc, process, wait};
 use nix::sys::signal::Signal;
-use std::fs::OpenOptions;
+use serde_json::Value;
+use std::fs::{self, OpenOptions};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -15,6 +16,7 @@ pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
         "agents and controller restart under a download, containers stay",
         || {
             let before = kc::containers()?;
+            let path = kc::good(&["get", "paths", "-o", "name"])?;
             ensure!(before.values().all(|id| !id.is_empty()), "{before:?}");
             let download = Download::start(6_000_000, 500_000)?;
             download.progress(300_000)?;
@@ -36,6 +38,8 @@ pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
             let (got, silence) = download.end()?;
             ensure!(got > 6_000_000, "{got} octets of 6,000,000");
             let after = kc::containers()?;
+            let after_path = kc::good(&["get", "paths", "-o", "name"])?;
+            ensure!(after_path == path, "paths changed:\n{path}\n{after_path}");
             ensure!(after == before, "before {before:#?}\nafter {after:#?}");
             Ok(format!(
                 "{got} octets, longest silence {} ms, boxes ready {} ms after the last restart",
@@ -47,33 +51,55 @@ pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
     story.step(
         "a path changes under continuous requests and none is lost",
         || {
-            let before = kc::path("web")?;
-            let probe = Probe::start("kcpg-client", SERVER, 400, 20)?;
-            let manifest = std::fs::read_to_string("/run/kcluster-playground/manifests/web.yaml")?;
-            let other = manifest.replace(
-                "{algorithm: load-path-aware, lTh: 4}",
-                "{algorithm: shortest-path}",
-            );
+            // Without the NAT: it knows its connections, and another one cannot go on with them.
+            let manifest = fs::read_to_string(WEB)?.replace("dpi, nat]", "dpi]");
+            change(scratch, &manifest)?;
+            let other = manifest.replace("algorithm: round-robin", "algorithm: shortest-path");
             ensure!(
                 other != manifest,
-                "the manifest names another scheduler:\n{manifest}"
+                "{WEB} names another scheduler:\n{manifest}"
             );
-            kc::apply(scratch, "web.yaml", &other)?;
-            let ready = || {
-                let moved = kc::path("web")? != before;
-                Ok((moved && kc::chain("web")?["state"] == "Ready").then_some(()))
-            };
-            let ((), took) = wait::until("the other path", Duration::from_secs(20), ready)?;
-            kc::apply(scratch, "web.yaml", &manifest)?;
-            let report = probe.report()?;
+            let (report, took) = change(scratch, &other)?;
             all_passed(&report)?;
-            Ok(format!(
-                "{} requests, longest gap {} ms, switched in {} ms",
-                report["ok"],
-                report["max-gap-ms"],
-                took.as_millis()
-            ))
+            Ok(told(&report, took))
         },
+    )?;
+    story.step(
+        "when a NAT comes into the path, hardly a request in flight is lost",
+        || {
+            let manifest = fs::read_to_string(WEB)?;
+            let (report, took) = change(scratch, &manifest)?;
+            let failed = report["failed"].as_u64().context("no report")?;
+            ensure!(failed <= 2, "{report}");
+            Ok(told(&report, took))
+        },
+    )
+}
+
+/// Where the playground keeps the manifest of its chain.
+const WEB: &str = "/run/kcluster-playground/manifests/web.yaml";
+
+/// Applies a manifest that moves the chain, in the middle of continuous requests; returns their
+/// report and how long the new path took.
+fn change(scratch: &Path, manifest: &str) -> Result<(Value, Duration)> {
+    let before = kc::path("web")?;
+    let probe = Probe::start("kcpg-client", SERVER, 300, 10)?;
+    kc::apply(scratch, "web.yaml", manifest)?;
+    let ready = || {
+        let moved = kc::path("web")? != before;
+        Ok((moved && kc::chain("web")?["state"] == "Ready").then_some(()))
+    };
+    let ((), took) = wait::until("another path", Duration::from_secs(20), ready)?;
+    Ok((probe.report()?, took))
+}
+
+fn told(report: &Value, took: Duration) -> String {
+    format!(
+        "{} of {} requests, longest gap {} ms, switched in {} ms",
+        report["ok"],
+        report["sent"],
+        report["max-gap-ms"],
+        took.as_millis()
     )
 }
 
