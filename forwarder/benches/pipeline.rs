@@ -123,6 +123,8 @@ fn tables(rules: u32, paths: u32) -> Tables {
             .map(|number| Path {
                 spi: spi(number),
                 mtu: None,
+                reverse: None,
+                affinity: None,
                 hops: hops(),
             })
             .collect(),

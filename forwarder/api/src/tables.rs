@@ -229,6 +229,14 @@ pub struct Path {
     /// Largest inner IP packet on the whole path, in bytes; MSS is clamped to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u16>,
+    /// The path that answers take: where this one ends, a flow's answers are put on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reverse: Option<Spi>,
+    /// Paths of one affinity are alternatives, such as the former and the new path of a chain.
+    /// When a rule moves from one to another, flows that are known stay where they are for as
+    /// long as that path is in the tables: a function that keeps state keeps its flows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<String>,
     /// Next hops by service index.
     pub hops: Vec<Hop>,
 }

@@ -1,4 +1,5 @@
-//! What recent flows were found to be, so that most frames cost one probe whatever the rules.
+//! What recent flows were found to be, so that most frames cost one probe whatever the rules,
+//! and so that a flow can stay on its path while the rules move on.
 
 use crate::pipeline::{Packet, Recent};
 use crate::wire::flow::FlowKey;
@@ -36,40 +37,101 @@ impl FlowId {
             macs: macs.unwrap_or_default(),
         }
     }
+
+    /// The flow of the answers, as they come in by `port`.
+    pub(crate) fn answers(port: u16, packet: &Packet, macs: Option<[u8; 12]>) -> Self {
+        let mut id = Self::new(port, packet, macs);
+        id.flow = id.flow.reversed();
+        id.macs.rotate_left(6);
+        id
+    }
 }
 
-/// Flow to rule; `None` says that no rule matches.
+/// What a flow was found to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Choice {
+    /// The rule that matches, if one does.
+    pub(crate) rule: Option<u32>,
+    /// The path it is on: the service path header it starts with.
+    pub(crate) path: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    choice: Choice,
+    /// The rules it was found under.
+    epoch: u32,
+}
+
+/// Flow to rule and path.
 #[derive(Debug, Clone)]
-pub(crate) struct FlowCache(Recent<FlowId, Option<u32>>);
+pub(crate) struct FlowCache {
+    flows: Recent<FlowId, Entry>,
+    epoch: u32,
+}
 
 impl FlowCache {
     /// An empty cache.
     pub(crate) fn new() -> Self {
-        Self(Recent::new(LIMIT))
+        Self {
+            flows: Recent::new(LIMIT),
+            epoch: 1,
+        }
     }
 
-    /// The rule of `flow`; asks `search` when it is new.
+    /// What `flow` is; asks `search` when it is new or the rules have changed, and tells it the
+    /// path the flow was on.
     pub(crate) fn find(
         &mut self,
         now_ms: u64,
         flow: FlowId,
-        search: impl FnOnce() -> Option<u32>,
-    ) -> Option<u32> {
-        if let Some(rule) = self.0.get(now_ms, &flow) {
-            return *rule;
+        search: impl FnOnce(Option<u32>) -> Choice,
+    ) -> Choice {
+        let epoch = self.epoch;
+        if let Some(entry) = self.flows.get(now_ms, &flow) {
+            if entry.epoch != epoch {
+                let choice = search(entry.choice.path);
+                *entry = Entry { choice, epoch };
+            }
+            return entry.choice;
         }
-        let rule = search();
-        self.0.insert(now_ms, flow, rule);
-        rule
+        let choice = search(None);
+        self.flows.insert(now_ms, flow, Entry { choice, epoch });
+        choice
     }
 
-    /// Forgets everything, since the rules changed.
+    /// `flow` belongs on `path`, should the rules leave the choice.
+    pub(crate) fn learn(&mut self, now_ms: u64, flow: FlowId, path: u32) {
+        let entry = Entry {
+            choice: Choice {
+                rule: None,
+                path: Some(path),
+            },
+            // The rules have not been asked yet.
+            epoch: self.epoch.wrapping_sub(1),
+        };
+        match self.flows.get(now_ms, &flow) {
+            Some(known) if known.choice.path == Some(path) => {}
+            Some(known) => *known = entry,
+            None => {
+                self.flows.insert(now_ms, flow, entry);
+            }
+        }
+    }
+
+    /// The rules have changed: each flow is looked at again when its next frame comes.
+    pub(crate) fn doubt(&mut self) {
+        self.epoch = self.epoch.wrapping_add(1);
+    }
+
+    /// Forgets everything, since ports are numbered anew.
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        self.flows.clear();
+        self.doubt();
     }
 
     /// Forgets silent flows, a part of the table at each call.
     pub(crate) fn expire(&mut self, now_ms: u64) {
-        self.0.expire(now_ms, IDLE_MS, SWEEP);
+        self.flows.expire(now_ms, IDLE_MS, SWEEP);
     }
 }

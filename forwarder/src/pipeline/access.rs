@@ -3,9 +3,10 @@
 use super::packet::Packet;
 use super::run::{Origin, Run};
 use super::{Egress, PortIndex};
-use crate::classifier::{FlowId, Subject};
+use crate::classifier::{Choice, FlowId, Subject};
 use crate::frame::{Checksum, Frame};
 use crate::limits::mss;
+use crate::sff;
 use crate::tables::{CompiledRule, Location, Verdict};
 use crate::wire::{checksum, vlan};
 use kc_forwarder_api::DropReason;
@@ -17,17 +18,15 @@ impl Run<'_> {
             return;
         };
         let tables = self.tables;
-        let Some(rule) = self
-            .classify(port, &frame, &packet)
-            .and_then(|rule| tables.rules.get(rule as usize))
-        else {
+        let choice = self.classify(port, &frame, &packet);
+        let Some(rule) = choice.rule.and_then(|rule| tables.rules.get(rule as usize)) else {
             return match tables.ports.get(port.at()).and_then(|port| port.segment) {
                 Some(segment) => self.join(segment, frame, &packet, port),
                 None => self.drop(frame, DropReason::NoMatch),
             };
         };
         match rule.verdict {
-            Verdict::Path(_) => self.encapsulate(frame, &packet, rule, port),
+            Verdict::Path(_) => self.encapsulate(frame, &packet, rule, choice.path, port),
             Verdict::Segment(segment) => self.join(segment, frame, &packet, port),
             Verdict::Egress(egress) => self.pass(frame, &packet, egress, port),
             Verdict::Drop => self.drop(frame, DropReason::RuleDrop),
@@ -57,24 +56,30 @@ impl Run<'_> {
         Some((frame, packet))
     }
 
-    fn classify(&mut self, port: PortIndex, frame: &Frame, packet: &Packet) -> Option<u32> {
-        let classifier = &self.tables.classifier;
+    /// Both MAC addresses of a frame, where a rule asks for them.
+    pub(super) fn macs_looked_at(&self, frame: &Frame) -> Option<[u8; 12]> {
+        let macs = frame.bytes().get(..12)?.try_into().ok();
+        macs.filter(|_| self.tables.classifier.looks_at_macs())
+    }
+
+    fn classify(&mut self, port: PortIndex, frame: &Frame, packet: &Packet) -> Choice {
+        let tables = self.tables;
+        let classifier = &tables.classifier;
         if classifier.is_empty() {
-            return None;
+            return Choice {
+                rule: None,
+                path: None,
+            };
         }
-        let macs: Option<[u8; 12]> = frame
-            .bytes()
-            .get(..12)
-            .and_then(|macs| macs.try_into().ok());
-        let flow = FlowId::new(port.0, packet, macs.filter(|_| classifier.looks_at_macs()));
-        self.state.cache.find(self.now_ms, flow, || {
+        let flow = FlowId::new(port.0, packet, self.macs_looked_at(frame));
+        self.state.cache.find(self.now_ms, flow, |former| {
             let mac = |at: usize| {
                 frame
                     .bytes()
                     .get(at..at + 6)
                     .and_then(|mac| mac.try_into().ok())
             };
-            classifier.first_match(&Subject {
+            let rule = classifier.first_match(&Subject {
                 port: port.0,
                 vlan: packet.vlan,
                 ethertype: packet.ethertype,
@@ -85,7 +90,16 @@ impl Run<'_> {
                     .as_ref()
                     .map(|ip| (ip.source, ip.destination, ip.protocol)),
                 ports: packet.ip.as_ref().and_then(|ip| ip.ports),
-            })
+            });
+            let found = rule.and_then(|rule| tables.rules.get(rule as usize));
+            let path = match found.map(|rule| rule.verdict) {
+                Some(Verdict::Path(wanted)) => {
+                    let stays = former.and_then(|former| tables.stay(former, wanted.key));
+                    Some(stays.map_or(wanted.key, |hop| hop.key))
+                }
+                _ => None,
+            };
+            Choice { rule, path }
         })
     }
 
@@ -97,23 +111,33 @@ impl Run<'_> {
         mut frame: Frame,
         packet: &Packet,
         rule: &CompiledRule,
+        path: Option<u32>,
         port: PortIndex,
     ) {
-        let Verdict::Path(hop) = rule.verdict else {
+        let Verdict::Path(mut hop) = rule.verdict else {
             return self.drop(frame, DropReason::NoPath);
         };
+        let mut mtu = rule.mtu;
         let nsh = rule
             .nsh
             .get(..usize::from(rule.nsh_len))
             .unwrap_or(&rule.nsh);
         self.state.nsh.set(nsh);
+        if let Some(path) = path.filter(|&path| path != hop.key)
+            && let Some(&own) = self.tables.steering.get(path)
+        {
+            // The flow stays on the path that it is on.
+            hop = own;
+            mtu = self.tables.mtu(path >> 8).min(mtu);
+            sff::put_path(self.state.nsh.octets_mut(), path);
+        }
         if let Some(ip) = &packet.ip
             && ip.protocol == 6
         {
-            let mtu = rule.mtu.min(self.hop_mtu(&hop, packet));
+            let mtu = mtu.min(self.hop_mtu(&hop, packet));
             mss::clamp(frame.bytes_mut(), ip, mtu);
         }
-        self.steer(frame, packet, &hop, rule.mtu, Origin::Port(port));
+        self.steer(frame, packet, &hop, mtu, Origin::Port(port));
     }
 
     /// A frame enters a segment by a local port.

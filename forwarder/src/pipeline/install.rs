@@ -15,7 +15,15 @@ impl State {
         self.adopt_segments(old, new);
         self.adopt_paths(old, new);
         self.expect_tunnels(new);
-        self.cache.clear();
+        let names = |tables: &'_ Compiled| {
+            let ports = tables.ports().iter();
+            ports.map(|port| port.name.clone()).collect::<Vec<_>>()
+        };
+        if names(old) == names(new) {
+            self.cache.doubt();
+        } else {
+            self.cache.clear();
+        }
     }
 
     fn adopt_ports(&mut self, old: &Compiled, new: &Compiled) {

@@ -9,7 +9,7 @@ use crate::limits::mss;
 use crate::proxy::{Recall, Side};
 use crate::sff;
 use crate::tables::steering::{Hop, Steering};
-use crate::tables::{Binding, CompiledFunction, Leg, Target};
+use crate::tables::{Binding, Compiled, CompiledFunction, Leg, Target};
 use crate::wire::ethernet;
 use crate::wire::nsh::MetadataRepr;
 use kc_forwarder_api::{Direction, DropReason};
@@ -66,10 +66,10 @@ impl Run<'_> {
         let function = tables.functions.get(usize::from(number))?;
         let memory = self.state.functions.get_mut(usize::from(number))?;
         let steering = &tables.steering;
-        let usable = |recall: Recall<'_>| continued(function, steering, recall).is_some();
+        let usable = |recall: Recall<'_>| continued(function, tables, recall).is_some();
         match memory.recall(self.now_ms, side, packet, usable) {
             Some(recall) => {
-                let hop = continued(function, steering, recall)?;
+                let hop = continued(function, tables, recall)?;
                 let (Recall::Passed(nsh) | Recall::Answer(nsh)) = recall;
                 self.state.nsh.set(nsh);
                 sff::put_path(self.state.nsh.octets_mut(), hop.key);
@@ -106,7 +106,8 @@ fn after(steering: &Steering, binding: Binding) -> Option<Hop> {
 }
 
 /// Where a remembered NSH goes on, if its path still does.
-fn continued(function: &CompiledFunction, steering: &Steering, recall: Recall<'_>) -> Option<Hop> {
+fn continued(function: &CompiledFunction, tables: &Compiled, recall: Recall<'_>) -> Option<Hop> {
+    let steering = &tables.steering;
     match recall {
         Recall::Passed(nsh) => after(steering, sff::path(nsh)?),
         // The function's own answer takes the return path, from this function on.
@@ -117,7 +118,9 @@ fn continued(function: &CompiledFunction, steering: &Steering, recall: Recall<'_
                 Target::Function(_, Direction::Reverse) => Direction::Forward,
                 _ => return None,
             };
-            after(steering, function.nearest(back, asked >> 8)?)
+            let spi = asked >> 8;
+            let answers = tables.reverse(spi).unwrap_or(spi);
+            after(steering, function.nearest(back, answers)?)
         }
     }
 }

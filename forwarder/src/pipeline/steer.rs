@@ -3,6 +3,7 @@
 use super::packet::Packet;
 use super::run::{Origin, Run};
 use super::{Egress, PortIndex};
+use crate::classifier::FlowId;
 use crate::frame::Frame;
 use crate::proxy::Side;
 use crate::tables::steering::Hop;
@@ -98,10 +99,22 @@ impl Run<'_> {
             Target::Function(number, direction) => {
                 self.send_to_function(frame, packet, number, direction)
             }
-            Target::Egress(port) => self.emit_port(port, frame),
+            Target::Egress(port) => self.end_of_path(frame, packet, port, hop),
             Target::Segment(number) => self.bridge(number, frame, packet, None, origin),
             Target::Tunnel(_) => self.drop(frame, DropReason::NoPath),
         }
+    }
+
+    /// The frame leaves its path by a port. What answers to it there will take the path that
+    /// belongs to this one, whichever the rules name by then.
+    fn end_of_path(&mut self, frame: Frame, packet: &Packet, port: PortIndex, hop: &Hop) {
+        let answers = self.tables.answers.get(hop.number as usize);
+        if let Some(path) = answers.copied().flatten() {
+            let macs = self.macs_looked_at(&frame);
+            let flow = FlowId::answers(port.0, packet, macs);
+            self.state.cache.learn(self.now_ms, flow, path);
+        }
+        self.emit_port(port, frame);
     }
 
     fn send_to_tunnel(&mut self, mut frame: Frame, packet: &Packet, number: u16) {

@@ -7,6 +7,7 @@ use super::compiled::{
 };
 use super::error::{Entry, Kind, PortRole, TableError};
 use super::names::Names;
+use super::relations;
 use super::rules;
 use super::steering::{Hop, Steering, Target, key};
 use kc_forwarder_api::{
@@ -90,6 +91,8 @@ pub(super) fn build(tables: Tables) -> Result<Compiled, TableError> {
         .collect();
     Ok(Compiled {
         port_names: scope.ports,
+        facts: relations::facts(&tables),
+        answers: relations::answers(&tables),
         tables,
         ports,
         tunnels,

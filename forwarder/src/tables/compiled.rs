@@ -175,6 +175,17 @@ pub(crate) struct CompiledRule {
     pub(crate) nsh: [u8; MAX_RULE_NSH],
 }
 
+/// What a path says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PathFacts {
+    /// Largest inner IP packet.
+    pub(crate) mtu: u16,
+    /// SPI of the path that answers take.
+    pub(crate) reverse: Option<u32>,
+    /// Number of its affinity.
+    pub(crate) affinity: Option<u32>,
+}
+
 /// Tables that were found sound and made ready for packets. Immutable; share it in an `Arc`.
 #[derive(Debug, Clone)]
 pub struct Compiled {
@@ -187,6 +198,11 @@ pub struct Compiled {
     pub(crate) rules: Vec<CompiledRule>,
     pub(crate) classifier: Classifier,
     pub(crate) steering: Steering,
+    /// What each path says of itself, by SPI.
+    pub(crate) facts: FxHashMap<u32, PathFacts>,
+    /// By a hop's number: the service path header that answers start with, where a path that
+    /// has answers ends at a port.
+    pub(crate) answers: Vec<Option<u32>>,
     /// VNIs that NSH may arrive with.
     pub(crate) gpe_vnis: FxHashSet<u32>,
     /// VNI to segment.
@@ -220,6 +236,24 @@ impl Compiled {
     /// The place of a port.
     pub fn port_index(&self, name: &PortName) -> Option<PortIndex> {
         self.port_names.get(name).map(PortIndex)
+    }
+
+    /// The first hop of `former`, a service path header, if a flow that is on it may stay there
+    /// although the rules now say `wanted`.
+    pub(crate) fn stay(&self, former: u32, wanted: u32) -> Option<&Hop> {
+        let affinity = |path: u32| self.facts.get(&(path >> 8))?.affinity;
+        let same = affinity(former)? == affinity(wanted)?;
+        self.steering.get(former).filter(|_| same)
+    }
+
+    /// Largest inner IP packet of a path, as far as the tables tell.
+    pub(crate) fn mtu(&self, spi: u32) -> u16 {
+        self.facts.get(&spi).map_or(u16::MAX, |facts| facts.mtu)
+    }
+
+    /// The SPI that answers to packets of `spi` have.
+    pub(crate) fn reverse(&self, spi: u32) -> Option<u32> {
+        self.facts.get(&spi)?.reverse
     }
 
     /// Whether a port is a function's leg.

@@ -7,6 +7,7 @@ mod check;
 mod compiled;
 mod error;
 mod names;
+mod relations;
 mod rules;
 pub(crate) mod steering;
 

@@ -170,6 +170,8 @@ fn any_path(rng: &mut Rng, shape: &Shape, number: u32) -> Path {
     Path {
         spi: spi(number),
         mtu,
+        reverse: rng.bool().then(|| spi(rng.u32(0..4))),
+        affinity: rng.bool().then(|| rng.u8(0..3).to_string()),
         hops,
     }
 }

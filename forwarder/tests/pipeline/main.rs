@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod affinity;
 mod any_tables;
 mod frames;
 mod limits;
