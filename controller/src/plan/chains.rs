@@ -34,6 +34,10 @@ pub(super) fn progress(draft: &mut Draft<'_>) {
     for name in known {
         let mut chain = draft.state.chains.remove(&name).unwrap_or_default();
         expire(draft, &name, &mut chain);
+        for path in &mut chain.paths {
+            // What another path replaced does not come back to life.
+            path.dead = fault(draft, path).is_some() || path.dead && path.is_former();
+        }
         acknowledge(draft, &name, &mut chain);
         match wanted.get(&name) {
             Some(spec) => drop_stale(draft, &name, &mut chain, spec),

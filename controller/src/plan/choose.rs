@@ -233,6 +233,7 @@ fn schedule(
         instances: instances.collect(),
         route,
         explanation: choice.explanation,
+        dead: false,
         phase: Phase::Installing {
             waits: BTreeMap::new(),
         },

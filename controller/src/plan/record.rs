@@ -183,11 +183,22 @@ pub struct PathRecord {
     pub route: Vec<Vec<NodeName>>,
     /// Why these.
     pub explanation: Explanation,
+    /// Whether it no longer carries traffic to its end; flows then leave it at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dead: bool,
     /// Where it is in its life.
     pub phase: Phase,
 }
 
 impl PathRecord {
+    /// Whether another path has taken its place, or none is wanted.
+    pub const fn is_former(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Superseded | Phase::Withdrawing { .. } | Phase::Draining { .. }
+        )
+    }
+
     /// Every box the path touches, in name order.
     pub fn nodes(&self) -> BTreeSet<&NodeName> {
         self.route.iter().flatten().collect()

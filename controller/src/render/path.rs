@@ -4,7 +4,7 @@
 
 use super::{tunnel_name, underlay_mtu};
 use crate::plan::{PathRecord, State};
-use crate::resource::End;
+use crate::resource::{End, Name};
 use kc_agent_api::NodeName;
 use kc_forwarder_api::{Direction, Hop, NextHop, Path, PortName, SfName, Si, Spi};
 use std::collections::BTreeSet;
@@ -17,14 +17,15 @@ const OVERHEAD: u16 = 74;
 /// IPv6 instead of IPv4 outside.
 const IPV6_EXTRA: u16 = 20;
 
-fn all(state: &State) -> impl Iterator<Item = &PathRecord> {
-    state.chains.values().flat_map(|chain| &chain.paths)
+fn all(state: &State) -> impl Iterator<Item = (&Name, &PathRecord)> {
+    let chains = state.chains.iter();
+    chains.flat_map(|(name, chain)| chain.paths.iter().map(move |path| (name, path)))
 }
 
 /// Interfaces where paths begin and end on `node`.
 pub(super) fn end_ports(state: &State, node: &NodeName) -> BTreeSet<PortName> {
     all(state)
-        .flat_map(|path| [&path.spec.from, &path.spec.to])
+        .flat_map(|(_, path)| [&path.spec.from, &path.spec.to])
         .filter(|end| end.node == *node)
         .map(|end| end.interface.clone())
         .collect()
@@ -33,29 +34,39 @@ pub(super) fn end_ports(state: &State, node: &NodeName) -> BTreeSet<PortName> {
 /// All path parts of `node`, in SPI order.
 pub(super) fn paths(state: &State, node: &NodeName) -> Vec<Path> {
     let mut paths: Vec<_> = all(state)
-        .flat_map(|path| parts(state, path, node))
+        .flat_map(|(chain, path)| parts(state, chain, path, node))
         .collect();
     paths.sort_by_key(|path| path.spi);
     paths
 }
 
 /// The forward and the return part of one path.
-fn parts(state: &State, path: &PathRecord, node: &NodeName) -> Vec<Path> {
+fn parts(state: &State, chain: &Name, path: &PathRecord, node: &NodeName) -> Vec<Path> {
     let mtu = mtu(state, path);
     let there: Vec<_> = path.instances.iter().map(|i| i.name.as_str()).collect();
-    let forward = hops(node, &path.route, &there, Direction::Forward, &path.spec.to);
-    let mut parts = vec![(path.forward, forward)];
+    // Known flows stay on a former path until it is removed, unless it is dead.
+    let keeps = !(path.dead && path.is_former());
+    let part = |spi, reverse, affinity: String, hops| Path {
+        spi,
+        mtu,
+        reverse,
+        affinity: keeps.then_some(affinity),
+        hops,
+    };
+    let hops_there = hops(node, &path.route, &there, Direction::Forward, &path.spec.to);
+    let forward = part(path.forward, path.reverse, chain.to_string(), hops_there);
+    let mut parts = vec![forward];
     if let Some(reverse) = path.reverse {
         let mut route = path.route.clone();
         route.reverse();
         route.iter_mut().for_each(|leg| leg.reverse());
         let back: Vec<_> = there.into_iter().rev().collect();
-        let hops = hops(node, &route, &back, Direction::Reverse, &path.spec.from);
-        parts.push((reverse, hops));
+        let hops_back = hops(node, &route, &back, Direction::Reverse, &path.spec.from);
+        let affinity = format!("{chain}/return");
+        parts.push(part(reverse, Some(path.forward), affinity, hops_back));
     }
-    let used = parts.into_iter().filter(|(_, hops)| !hops.is_empty());
-    used.map(|(spi, hops): (Spi, Vec<Hop>)| Path { spi, mtu, hops })
-        .collect()
+    parts.retain(|part| !part.hops.is_empty());
+    parts
 }
 
 /// `legs[k]` leads to stop k: function k, and after the last function the egress.

@@ -186,6 +186,39 @@ fn a_chain_is_removed_and_its_functions_after_it() {
 }
 
 #[test]
+fn known_flows_stay_on_a_healthy_former_path_and_leave_a_dead_one() {
+    let affinities = |cluster: &Cluster| {
+        let paths = cluster.boxes[&node("box1")].tables.paths.iter();
+        paths
+            .map(|p| (p.spi.get(), p.affinity.clone()))
+            .collect::<Vec<_>>()
+    };
+    let until_switched = |cluster: &mut Cluster| {
+        for _ in 0..3 {
+            let plan = cluster.think();
+            cluster.publish(&plan);
+            ["box1", "box2", "box3"].map(|name| cluster.work(&node(name)));
+        }
+    };
+    let (there, back) = (Some("web".to_owned()), Some("web/return".to_owned()));
+    let mut healthy = carried();
+    healthy.apply(&WEB.replace("lTh: 4", "lTh: 3"));
+    until_switched(&mut healthy);
+    let both = [(2, &there), (3, &back), (4, &there), (5, &back)];
+    assert_eq!(
+        affinities(&healthy),
+        both.map(|(spi, name)| (spi, name.clone()))
+    );
+    let mut dead = carried();
+    dead.kill_container("box1", "nat-1");
+    until_switched(&mut dead);
+    assert_eq!(
+        affinities(&dead),
+        [(2, None), (3, None), (4, there), (5, back)]
+    );
+}
+
+#[test]
 fn an_agent_may_be_restarted() {
     let mut cluster = carried();
     cluster.presence(&node("box1"), Presence::Offline);
