@@ -6,7 +6,7 @@ use super::{tunnel_name, underlay_mtu};
 use crate::plan::{PathRecord, State};
 use crate::resource::{End, Name};
 use kc_agent_api::NodeName;
-use kc_forwarder_api::{Direction, Hop, NextHop, Path, PortName, SfName, Si, Spi};
+use kc_forwarder_api::{Direction, Hop, NextHop, Path, PortName, SfName, Si};
 use std::collections::BTreeSet;
 
 /// SI a classifier starts with.

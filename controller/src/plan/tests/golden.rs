@@ -197,7 +197,9 @@ fn known_flows_stay_on_a_healthy_former_path_and_leave_a_dead_one() {
         for _ in 0..3 {
             let plan = cluster.think();
             cluster.publish(&plan);
-            ["box1", "box2", "box3"].map(|name| cluster.work(&node(name)));
+            for name in ["box1", "box2", "box3"] {
+                cluster.work(&node(name));
+            }
         }
     };
     let (there, back) = (Some("web".to_owned()), Some("web/return".to_owned()));
