@@ -2,6 +2,7 @@
 
 use super::launch::Daemon;
 use super::layout::{BROKER_PORT, DATA, HUB, HUB_ADDRESS, RUN};
+use super::precondition::program;
 use anyhow::{Context, Result, anyhow};
 use rumqttd::{Config, ConnectionSettings, RouterConfig, ServerSettings};
 use std::collections::HashMap;
@@ -45,7 +46,7 @@ pub(super) fn daemon(kind: Kind) -> Result<Daemon> {
         Kind::Mosquitto => {
             let path = Path::new(RUN).join("mosquitto.conf");
             fs::write(&path, mosquitto_conf(address))?;
-            Ok(Daemon::new("hub/broker", HUB, "mosquitto")
+            Ok(Daemon::new("hub/broker", HUB, program("mosquitto"))
                 .arg("-c")
                 .arg(path))
         }

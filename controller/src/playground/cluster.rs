@@ -191,6 +191,17 @@ pub(super) fn instances(program: &Path) -> Result<Vec<InstanceView>> {
     get(program, &["get", "instances"])
 }
 
+/// What an instance still lacks before a scheduler can judge it: a life, a word about its load.
+pub(super) fn lacking(instance: &InstanceView) -> Option<String> {
+    let name = &instance.name;
+    match (instance.phase.as_str(), &instance.reason) {
+        ("Running", _) if instance.cpu_percent.is_some() => None,
+        ("Running", _) => Some(format!("{name} has not told its load")),
+        (phase, Some(reason)) => Some(format!("{name} is {phase}: {reason}")),
+        (phase, None) => Some(format!("{name} is {phase}")),
+    }
+}
+
 /// Applies manifests, all of them together; returns how many there were.
 pub(super) fn apply<'a>(
     program: &Path,

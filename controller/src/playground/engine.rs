@@ -5,6 +5,7 @@ use super::journal::{Entry, Journal};
 use super::launch::{Daemon, Running, output};
 use super::layout::{IMAGE, PREFIX, Site, UNDERLAY};
 use super::network::on_overlay;
+use super::precondition::program;
 use super::progress::{Interrupt, wait};
 use anyhow::{Context, Result};
 use std::fs;
@@ -47,7 +48,7 @@ pub(super) fn start(journal: &Journal, site: &Site, interrupt: &Interrupt) -> Re
     let daemon = Daemon::new(
         &format!("{}/containerd", site.name),
         &namespace,
-        "containerd",
+        program("containerd"),
     );
     let mut containerd = daemon
         .args(&["--log-level", "warn", "--config"])
@@ -64,7 +65,11 @@ pub(super) fn start(journal: &Journal, site: &Site, interrupt: &Interrupt) -> Re
     })?;
     let config = run.join("daemon.json");
     fs::write(&config, daemon_config(site, on_overlay(&data)).to_string())?;
-    let daemon = Daemon::new(&format!("{}/dockerd", site.name), &namespace, "dockerd");
+    let daemon = Daemon::new(
+        &format!("{}/dockerd", site.name),
+        &namespace,
+        program("dockerd"),
+    );
     let mut dockerd = daemon.arg("--config-file").arg(&config).start(journal)?;
     answers(&mut dockerd, &site.docker(), interrupt)
 }

@@ -74,7 +74,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
 fn down() -> Result<ExitCode> {
     let began = std::time::Instant::now();
     if !nix::unistd::geteuid().is_root() {
-        anyhow::bail!("only root can remove a playground: sudo kc playground down");
+        anyhow::bail!(
+            "only root can remove a playground: sudo {} playground down",
+            name()
+        );
     }
     let _lock = lock::Lock::take()?;
     let removed = teardown::remove()?;

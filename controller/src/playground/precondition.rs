@@ -35,7 +35,8 @@ const CAPABILITIES: [(u32, &str, &str); 3] = [
 /// Everything that is missing here; `mosquitto` when that broker was asked for.
 pub(super) fn lacking(mosquitto: bool) -> Vec<Lack> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mut lacks = rights(nix::unistd::geteuid().is_root(), effective(&status));
+    let root = nix::unistd::geteuid().is_root();
+    let mut lacks = rights(root, effective(&status), &super::name());
     let extra = mosquitto.then_some(("mosquitto", "mosquitto"));
     let wanted = PROGRAMS.into_iter().chain(extra);
     lacks.extend(
@@ -50,12 +51,11 @@ pub(super) fn lacking(mosquitto: bool) -> Vec<Lack> {
     lacks
 }
 
-fn rights(root: bool, effective: u64) -> Vec<Lack> {
-    let again = "sudo kc playground up".to_owned();
+fn rights(root: bool, effective: u64, kc: &str) -> Vec<Lack> {
     if !root {
         return vec![Lack {
             what: "root: network namespaces, mounts and Docker engines need it".into(),
-            fix: again,
+            fix: format!("sudo {kc} playground up"),
         }];
     }
     let missing = CAPABILITIES
@@ -95,6 +95,11 @@ pub(super) fn find(name: &str) -> Option<PathBuf> {
     all.find_map(|directory| Some(directory.join(name)).filter(|file| executable(file)))
 }
 
+/// A program by its full path, where it can be found.
+pub(super) fn program(name: &str) -> PathBuf {
+    find(name).unwrap_or_else(|| name.into())
+}
+
 fn executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     fs::metadata(path).is_ok_and(|facts| facts.is_file() && facts.permissions().mode() & 0o111 != 0)
@@ -106,7 +111,7 @@ mod tests {
 
     #[test]
     fn without_root_that_is_all_there_is_to_say() {
-        let lacks = rights(false, 0);
+        let lacks = rights(false, 0, "kc");
         assert_eq!(lacks.len(), 1);
         assert_eq!(lacks[0].fix, "sudo kc playground up");
     }
@@ -117,8 +122,8 @@ mod tests {
             effective("Name:\tx\nCapEff:\t000001fffeffffff\n"),
             0x1ff_feff_ffff
         );
-        assert!(rights(true, 0x1ff_feff_ffff).is_empty());
-        let lacks = rights(true, !(1 << 21));
+        assert!(rights(true, 0x1ff_feff_ffff, "kc").is_empty());
+        let lacks = rights(true, !(1 << 21), "kc");
         assert!(lacks[0].what.contains("CAP_SYS_ADMIN"), "{lacks:?}");
     }
 

@@ -132,7 +132,10 @@ impl Work<'_> {
             network::make(journal, self.arguments.boxes, mtu)?;
             Ok((
                 (),
-                format!("{} boxes on one bridge, MTU {mtu}", self.sites.len()),
+                format!(
+                    "{} on one bridge, MTU {mtu}",
+                    counted(self.sites.len(), "box", "boxes")
+                ),
             ))
         })
     }
@@ -155,7 +158,10 @@ impl Work<'_> {
             engine::each(&self.sites, |site| {
                 engine::start(journal, site, self.interrupt)
             })?;
-            Ok(((), format!("{} Docker engines answer", self.sites.len())))
+            Ok((
+                (),
+                counted(self.sites.len(), "engine answers", "engines answer"),
+            ))
         })?;
         self.progress.step("image", || {
             let archive = Path::new(DATA).join("function.tar");
@@ -171,7 +177,7 @@ impl Work<'_> {
                 let ready = cluster::ready(&self.programs.kc)?;
                 Ok((ready.len() == self.sites.len()).then_some(()))
             })?;
-            Ok(((), format!("{} boxes report", self.sites.len())))
+            Ok(((), counted(self.sites.len(), "box reports", "boxes report")))
         })
     }
 
@@ -190,21 +196,9 @@ impl Work<'_> {
             let mut last = String::new();
             let running = wait("the containers", within, self.interrupt, || {
                 let all = cluster::instances(kc)?;
-                let (up, down): (Vec<_>, Vec<_>) =
-                    all.iter().partition(|instance| instance.phase == "Running");
-                last = down
-                    .iter()
-                    .map(|i| {
-                        format!(
-                            "{} is {} {}",
-                            i.name,
-                            i.phase,
-                            i.reason.as_deref().unwrap_or("")
-                        )
-                    })
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                Ok((down.is_empty() && !up.is_empty()).then_some(up.len()))
+                let late: Vec<_> = all.iter().filter_map(cluster::lacking).collect();
+                last = late.join(", ");
+                Ok((late.is_empty() && !all.is_empty()).then_some(all.len()))
             });
             let running = running.with_context(|| last)?;
             Ok((
@@ -259,6 +253,10 @@ impl Work<'_> {
         );
         print!("{}", picture::next(&kc, round, &self.sites));
     }
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 fn listening(broker: &mut Running, interrupt: &Interrupt) -> Result<()> {
