@@ -87,6 +87,7 @@ fn a_broken_manifest_changes_nothing() {
     until("the box is ready", || {
         site.says(&["get", "nodes"]).contains("Ready")
     });
+    agent.until_count(1);
     let before = (agent.documents().len(), site.json(&["get", "functions"]));
     let good = "apiVersion: kcluster/v1\nkind: ServiceFunction\nmetadata: {name: good}\nspec: {image: x}\n---\n";
     for (name, bad, line, right) in [
