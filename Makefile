@@ -42,7 +42,7 @@ function: setup-build
 
 playground: build
 	@tests/setup.sh playground
-	@$(if $(filter mosquitto,$(BROKER)),tests/setup.sh test)
+	@$(if $(filter mosquitto,$(BROKER)),tests/setup.sh mosquitto)
 	$(SUDO) $(TARGET)/release/kc playground up --boxes $(BOXES) --broker $(BROKER)
 
 playground-check:
@@ -77,7 +77,7 @@ lint:
 check: lint test
 
 bench:
-	$(CARGO) bench --workspace
+	$(CARGO) bench --package kc-forwarder
 
 cross:
 	cross/build.sh

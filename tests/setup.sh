@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a make target needs, after saying which Debian packages that is.
 #
-#   tests/setup.sh build|playground|test ...
+#   tests/setup.sh build|playground|mosquitto|test ...
 #
 # A program that is there already, from wherever it came, is left as it is: Docker's own packages
 # and Debian's cannot be installed together.
@@ -10,8 +10,8 @@ set -euo pipefail
 # program:package
 build=(cc:gcc ld:binutils)
 playground=(dockerd:docker.io containerd:containerd runc:runc ip:iproute2 curl:curl tshark:tshark)
-test=(mosquitto:mosquitto mosquitto_pub:mosquitto-clients mmdebstrap:mmdebstrap nft:nftables ethtool:ethtool tcpdump:tcpdump
-    ovs-vsctl:openvswitch-switch)
+mosquitto=(mosquitto:mosquitto)
+test=(mmdebstrap:mmdebstrap ping:iputils-ping python3:python3)
 
 # Debian keeps daemons where only root's path leads.
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -21,8 +21,9 @@ for set in "$@"; do
     case $set in
         build) wanted+=("${build[@]}") ;;
         playground) wanted+=("${playground[@]}") ;;
-        test) wanted+=("${playground[@]}" "${test[@]}") ;;
-        *) echo "setup: unknown set '$set'; use build, playground or test" >&2; exit 2 ;;
+        mosquitto) wanted+=("${mosquitto[@]}") ;;
+        test) wanted+=("${playground[@]}" "${mosquitto[@]}" "${test[@]}") ;;
+        *) echo "setup: unknown set '$set'; use build, playground, mosquitto or test" >&2; exit 2 ;;
     esac
 done
 
@@ -30,19 +31,19 @@ missing=()
 for pair in "${wanted[@]}"; do
     command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
 done
-# The client comes with docker.io in Debian 12 and in a package of its own later.
-if [[ " ${wanted[*]} " == *" dockerd:"* ]] && ! command -v docker >/dev/null && [[ " ${missing[*]} " != *" docker.io "* ]]; then
-    missing+=(docker-cli)
-fi
 # The libraries and headers that a C compiler alone does not bring.
 if [[ " $* " == *" build "* ]] && ! [ -e /usr/include/stdio.h ]; then missing+=(libc6-dev); fi
-if [[ " $* " == *" test "* ]] && ! /usr/bin/python3 -c 'import scapy' 2>/dev/null; then missing+=(python3-scapy); fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
 echo "setup: installing with apt-get: ${missing[*]}"
 command -v apt-get >/dev/null || { echo "setup: there is no apt-get here; install these by hand" >&2; exit 1; }
 sudo=""; [ "$(id -u)" = 0 ] || sudo=sudo
-export DEBIAN_FRONTEND=noninteractive
+install() { $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null </dev/null; }
 $sudo apt-get update -qq
-$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null </dev/null
+install "${missing[@]}"
+# Docker's client comes with its engine in Debian 12, and in a package of its own later.
+if [[ " ${missing[*]} " == *" docker.io "* ]] && ! command -v docker >/dev/null; then
+    echo "setup: installing with apt-get: docker-cli"
+    install docker-cli
+fi

@@ -11,9 +11,9 @@ mod survival;
 mod wire;
 
 use anyhow::{Context, Result, ensure};
-use kc_tests::playground::Playground;
+use kc_tests::playground::{Playground, command};
 use kc_tests::story::Story;
-use kc_tests::{kc, remains, traffic};
+use kc_tests::{kc, programs, remains, traffic};
 
 #[test]
 fn the_main_job_runs_fails_over_and_leaves_nothing_behind() {
@@ -31,6 +31,21 @@ fn tell(story: &mut Story) -> Result<()> {
     let before = remains::look();
     removal::steps(story, &before)?;
 
+    story.step("one box and Mosquitto do as well", || {
+        let (playground, said) = Playground::up(&["--boxes", "1", "--broker", "mosquitto"])?;
+        ensure!(said.contains("20 of 20 requests passed"), "{said}");
+        let again = command("up")?
+            .arg("--function-binary")
+            .arg(programs::function()?)
+            .output()?;
+        let answer = String::from_utf8_lossy(&again.stderr);
+        ensure!(
+            !again.status.success() && answer.contains("a playground is up"),
+            "{answer}"
+        );
+        Playground::verb("status")?;
+        playground.down()
+    })?;
     let mut made = None;
     story.step(
         "up ends with requests through firewall, dpi and nat",
