@@ -1,6 +1,6 @@
 //! Load of the box, of its containers and of the paths through it.
 //!
-//! [`machine`] and [`cgroup`] read text and are pure, so is [`report`], which makes a report out
+//! [`machine`] and [`cgroup`] read text and are pure, so is [`report()`], which makes a report out
 //! of two samples. [`Sampler`] is the shell around them: files kept open, buffers used again, and
 //! nothing but numbers handed on. What a box does not have is zero or absent, never an error.
 
