@@ -5,7 +5,6 @@ use kc_tests::story::Story;
 use kc_tests::traffic::{Download, Probe, SERVER, all_passed};
 use kc_tests::{kc, process, wait};
 use nix::sys::signal::Signal;
-use serde_json::Value;
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -51,27 +50,15 @@ pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
     story.step(
         "a path changes under continuous requests and none is lost",
         || {
-            // Without the NAT: it knows its connections, and another one cannot go on with them.
-            let manifest = fs::read_to_string(WEB)?.replace("dpi, nat]", "dpi]");
-            change(scratch, &manifest)?;
+            let manifest = fs::read_to_string(WEB)?;
             let other = manifest.replace("algorithm: round-robin", "algorithm: shortest-path");
             ensure!(
                 other != manifest,
                 "{WEB} names another scheduler:\n{manifest}"
             );
-            let (report, took) = change(scratch, &other)?;
-            all_passed(&report)?;
-            Ok(told(&report, took))
-        },
-    )?;
-    story.step(
-        "when a NAT comes into the path, hardly a request in flight is lost",
-        || {
-            let manifest = fs::read_to_string(WEB)?;
-            let (report, took) = change(scratch, &manifest)?;
-            let failed = report["failed"].as_u64().context("no report")?;
-            ensure!(failed <= 2, "{report}");
-            Ok(told(&report, took))
+            let there = change(scratch, &other)?;
+            let back = change(scratch, &manifest)?;
+            Ok(format!("{there}; {back}"))
         },
     )
 }
@@ -79,9 +66,9 @@ pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
 /// Where the playground keeps the manifest of its chain.
 const WEB: &str = "/run/kcluster-playground/manifests/web.yaml";
 
-/// Applies a manifest that moves the chain, in the middle of continuous requests; returns their
-/// report and how long the new path took.
-fn change(scratch: &Path, manifest: &str) -> Result<(Value, Duration)> {
+/// Applies a manifest that moves the chain, all its instances, in the middle of continuous
+/// requests.
+fn change(scratch: &Path, manifest: &str) -> Result<String> {
     let before = kc::path("web")?;
     let probe = Probe::start("kcpg-client", SERVER, 300, 10)?;
     kc::apply(scratch, "web.yaml", manifest)?;
@@ -90,17 +77,16 @@ fn change(scratch: &Path, manifest: &str) -> Result<(Value, Duration)> {
         Ok((moved && kc::chain("web")?["state"] == "Ready").then_some(()))
     };
     let ((), took) = wait::until("another path", Duration::from_secs(20), ready)?;
-    Ok((probe.report()?, took))
-}
-
-fn told(report: &Value, took: Duration) -> String {
-    format!(
-        "{} of {} requests, longest gap {} ms, switched in {} ms",
+    let report = probe.report()?;
+    let after = kc::path("web")?;
+    all_passed(&report).with_context(|| format!("from {before:?} to {after:?}"))?;
+    Ok(format!(
+        "{} of {} requests, longest gap {} ms, switched in {} ms to {after:?}",
         report["ok"],
         report["sent"],
         report["max-gap-ms"],
         took.as_millis()
-    )
+    ))
 }
 
 /// Kills a daemon and starts it again as it was started.

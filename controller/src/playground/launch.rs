@@ -17,6 +17,8 @@ use std::process::{Child, Command, Stdio};
 pub(super) fn output(command: &mut Command, input: &[u8]) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let mut child = command
+        // It may outlive us when we are killed; `down` shall find it.
+        .env(TAG, RUN)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -38,6 +40,7 @@ pub(super) fn output(command: &mut Command, input: &[u8]) -> Result<String> {
 pub(super) fn combined(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command
+        .env(TAG, RUN)
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("cannot run {name}"))?;
