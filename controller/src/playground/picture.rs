@@ -96,7 +96,7 @@ pub(super) fn next(kc: &str, round: &Round, sites: &[Site]) -> String {
         (
             "NSH on the wire: path constant, index falling".to_owned(),
             format!(
-                "nsenter --net=/run/netns/{LAN} tshark -i br0 -f 'udp port 4790' -T fields -e ip.src -e ip.dst -e nsh.spi -e nsh.si -e _ws.col.Info"
+                "nsenter --net=/run/netns/{LAN} tshark -l -i br0 -f 'udp port 4790' -T fields -E occurrence=f -e ip.src -e ip.dst -e nsh.spi -e nsh.si"
             ),
         ),
         (
