@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 use kc_tests::story::Story;
-use kc_tests::traffic::{Download, Probe, SERVER, all_passed};
-use kc_tests::{kc, process, wait};
+use kc_tests::traffic::{Download, Probe, SERVER, all_passed, requests};
+use kc_tests::{kc, namespace, process, wait};
 use nix::sys::signal::Signal;
 use std::fs::{self, OpenOptions};
 use std::path::Path;
@@ -45,6 +45,43 @@ pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
                 silence.as_millis(),
                 took.as_millis()
             ))
+        },
+    )?;
+    story.step("a killed forwarder is back with its tables at once", || {
+        let path = kc::path("web")?;
+        let (_, node) = path.first().context("the chain has no path")?;
+        let probe = Probe::start("kcpg-client", SERVER, 200, 10)?;
+        let pid = process::named(&format!("kcpg-{node}"), "kc-forwarder")?;
+        process::signal(pid, Signal::SIGKILL)?;
+        let report = probe.report()?;
+        ensure!(kc::path("web")? == path, "the path moved");
+        all_passed(&requests("kcpg-client", SERVER, 20)?)?;
+        Ok(format!(
+            "{} of {} requests, longest gap {} ms",
+            report["ok"], report["sent"], report["max-gap-ms"]
+        ))
+    })?;
+    story.step(
+        "without a broker requests pass; a new one changes nothing",
+        || {
+            let (containers, path) = (kc::containers()?, kc::path("web")?);
+            let broker = process::how(process::of("hub/broker")?)?;
+            kill("hub/broker")?;
+            all_passed(&requests("kcpg-client", SERVER, 50)?)?;
+            start("hub/broker", "kcpg-hub", &broker)?;
+            let connected = || {
+                let said = kc::good(&["version"])?;
+                Ok((!said.contains("not connected")).then_some(()))
+            };
+            let ((), took) = wait::until("the new broker", Duration::from_secs(30), connected)?;
+            // Longer than a silent box is believed in.
+            let later = Probe::start("kcpg-client", SERVER, 250, 20)?.report()?;
+            all_passed(&later)?;
+            ensure!(
+                kc::containers()? == containers && kc::path("web")? == path,
+                "something moved"
+            );
+            Ok(format!("connected again after {} ms", took.as_millis()))
         },
     )?;
     story.step(
@@ -91,23 +128,30 @@ fn change(scratch: &Path, manifest: &str) -> Result<String> {
 
 /// Kills a daemon and starts it again as it was started.
 fn restart(role: &str, namespace: &str) -> Result<()> {
+    let how = process::how(process::of(role)?)?;
+    kill(role)?;
+    start(role, namespace, &how)
+}
+
+fn kill(role: &str) -> Result<()> {
     let pid = process::of(role)?;
-    let start = process::how(pid)?;
     process::signal(pid, Signal::SIGKILL)?;
     let gone = || Ok((!process::alive(pid)).then_some(()));
     wait::until("the end of the process", Duration::from_secs(5), gone)?;
-    let (program, arguments) = start.command.split_first().context("no command line")?;
-    let log = format!(
-        "/run/kcluster-playground/logs/{}.log",
-        role.replace('/', "-")
-    );
+    Ok(())
+}
+
+fn start(role: &str, inside: &str, how: &process::Start) -> Result<()> {
+    let (program, arguments) = how.command.split_first().context("no command line")?;
+    let name = role.replace('/', "-");
+    let log = format!("/run/kcluster-playground/logs/{name}.log");
     let log = OpenOptions::new().append(true).open(log)?;
     let other = log.try_clone()?;
-    kc_tests::namespace::inside(namespace, || {
+    namespace::inside(inside, || {
         Command::new("setsid")
             .arg(program)
             .args(arguments)
-            .envs(start.environment)
+            .envs(how.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(other)

@@ -100,6 +100,19 @@ pub fn of_box(name: &str) -> Result<Vec<i32>> {
     Ok(found)
 }
 
+/// The process of this name in a box.
+///
+/// # Errors
+/// There is none.
+pub fn named(namespace: &str, name: &str) -> Result<i32> {
+    let is = |pid: &i32| {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == name)
+    };
+    let mut all = of_box(namespace)?.into_iter().filter(is);
+    all.next()
+        .with_context(|| format!("no {name} runs in {namespace}"))
+}
+
 fn members(cgroup: &Path, found: &mut Vec<i32>) {
     let text = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
     found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
