@@ -64,7 +64,7 @@ pub(super) fn remove() -> Result<Removed> {
 fn end_processes(entries: &[Entry], left: &mut Vec<String>) -> usize {
     let noted: Vec<_> = journal::processes(entries);
     let mut seen = BTreeSet::new();
-    let living = end_all(Duration::from_secs(20), || {
+    let living = end_all(Duration::from_secs(60), || {
         let mut all = tagged();
         all.extend(
             noted
