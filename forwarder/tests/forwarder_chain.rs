@@ -3,12 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test program")]
 
-mod lab;
-
 use kc_forwarder::control::Client;
 use kc_forwarder_api::{Backend, PortState};
-use lab::tcp::Tcp;
-use lab::{Forwarder, Lab, Namespace, PATIENCE, Process, unexpected_drops};
+use kc_tests::lab::{Forwarder, Lab, Namespace, PATIENCE, Process, Tcp, unexpected_drops};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 

@@ -3,16 +3,17 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test program")]
 
-mod lab;
-
 use kc_forwarder::control::{Client, ClientError, MAX_CLIENTS};
 use kc_forwarder_api::{ErrorCode, MAX_REQUEST, Tables};
-use lab::{FORWARDER, PATIENCE, raw_exchange};
+use kc_tests::lab::{PATIENCE, raw_exchange};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
+
+/// The program under test.
+const FORWARDER: &str = env!("CARGO_BIN_EXE_kc-forwarder");
 
 /// A forwarder without ports, in the namespace of the test.
 struct Running {

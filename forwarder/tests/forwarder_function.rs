@@ -2,11 +2,8 @@
 //! between client and server; and the odd cases of ports and underlay around it.
 #![expect(clippy::unwrap_used, reason = "a test program")]
 
-mod lab;
-
 use kc_forwarder_api::Backend;
-use lab::tcp::Tcp;
-use lab::{Forwarder, Lab, Namespace, unexpected_drops};
+use kc_tests::lab::{Forwarder, Lab, Namespace, Tcp, unexpected_drops};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 

@@ -1,12 +1,7 @@
 //! A plain-VXLAN segment against the kernel's own vxlan device, both ways.
 
-#![expect(clippy::unwrap_used, reason = "a test program")]
-
-mod lab;
-
 use kc_forwarder_api::Backend;
-use lab::tcp::Tcp;
-use lab::{Forwarder, Lab, unexpected_drops};
+use kc_tests::lab::{Forwarder, Lab, Tcp, unexpected_drops};
 
 fn against_the_kernel(backend: Backend) {
     let Some(lab) = Lab::open() else { return };

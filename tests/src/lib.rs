@@ -1,10 +1,12 @@
 //! What end-to-end tests share: the programs under test, a playground that is taken away
-//! whatever happens, traffic, captures judged by tshark, and a look at what is left afterwards.
+//! whatever happens, traffic, captures judged by tshark, and a look at what is left afterwards; and
+//! the lab, namespaces with forwarders of their own, for tests that need no playground.
 //!
 //! Nothing here knows how the programs work inside; they are run the way a person runs them.
 
 pub mod capture;
 pub mod kc;
+pub mod lab;
 pub mod namespace;
 pub mod playground;
 pub mod process;

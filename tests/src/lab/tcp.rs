@@ -4,7 +4,7 @@ use super::{Namespace, Process};
 
 /// A TCP server that answers every connection with the SHA-256 and length of what it received,
 /// then sends as much back; and the client to it.
-pub(crate) struct Tcp;
+pub struct Tcp;
 
 impl Tcp {
     const SERVER: &str = r#"
@@ -65,13 +65,13 @@ print(f'{size * 8 / sent / 1e6:.0f} Mbit/s there, {size * 8 / back / 1e6:.0f} Mb
     }
 
     /// Starts the server on `address`.
-    pub(crate) fn serve(namespace: &Namespace, address: &str) -> Process {
+    pub fn serve(namespace: &Namespace, address: &str) -> Process {
         let program = Self::SERVER.replace("ADDRESS", address);
         namespace.python_server(&program.replace("FAMILY", Self::family(address)))
     }
 
     /// Sends `size` octets to `address` and takes as many back, each checked; says how fast.
-    pub(crate) fn exchange(namespace: &Namespace, address: &str, size: usize) -> String {
+    pub fn exchange(namespace: &Namespace, address: &str, size: usize) -> String {
         let program = Self::CLIENT.replace("ADDRESS", address);
         namespace
             .python(&program.replace("SIZE", &size.to_string()))
