@@ -11,7 +11,8 @@ set -euo pipefail
 build=(cc:gcc ld:binutils)
 playground=(dockerd:docker.io containerd:containerd runc:runc ip:iproute2 curl:curl tshark:tshark)
 mosquitto=(mosquitto:mosquitto)
-test=(mmdebstrap:mmdebstrap ethtool:ethtool kill:procps ping:iputils-ping python3:python3)
+test=(mmdebstrap:mmdebstrap ethtool:ethtool kill:procps ping:iputils-ping python3:python3
+    ovs-vswitchd:openvswitch-switch scapy:python3-scapy setpriv:util-linux)
 
 # Debian keeps daemons where only root's path leads.
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
