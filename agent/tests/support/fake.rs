@@ -105,6 +105,7 @@ fn answer(request: &Request, tables: &mut Tables) -> Response {
         Request::Counters => Response::Counters {
             counters: Box::new(Counters::default()),
         },
+        Request::Capture { .. } => refuse(ErrorCode::Invalid, "a fake sees no frames"),
         Request::Status => Response::Status {
             status: Status {
                 version: "fake".into(),

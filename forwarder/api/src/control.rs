@@ -1,7 +1,7 @@
 //! The control socket's language: one JSON request a line, one JSON response a line, in order.
 //! A connection may stay open; its end tells the peer that the forwarder has gone.
 
-use crate::{Counters, PortName, Tables};
+use crate::{Capture, Counters, PortName, Tables};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -29,6 +29,12 @@ pub enum Request {
     Counters,
     /// Version, generation, ports.
     Status,
+    /// Show frames and what became of them. See [`Capture`] for what the connection carries then.
+    Capture {
+        /// Which frames, and for how long.
+        #[serde(default)]
+        capture: Capture,
+    },
 }
 
 /// What the forwarder answers.
@@ -55,6 +61,8 @@ pub enum Response {
         /// The status.
         status: Status,
     },
+    /// The capture runs; behind this line the connection carries pcapng and nothing else.
+    Capturing,
     /// Refused; nothing has changed.
     Error {
         /// Why.

@@ -4,6 +4,7 @@
 //! The agent sends [`Tables`] over the control socket, a person writes the same
 //! structure as TOML. Terms are those of RFC 7665 and RFC 8300.
 
+mod capture;
 mod control;
 mod counters;
 mod ids;
@@ -11,6 +12,9 @@ mod matching;
 mod names;
 mod tables;
 
+pub use capture::{
+    Capture, CaptureError, CapturePoint, MAX_CAPTURES, MAX_SELECTED, PointError, WHOLE_FRAME,
+};
 pub use control::{
     Backend, ControlError, ErrorCode, MAX_REQUEST, PortState, PortStatus, Request, Response, Status,
 };

@@ -107,6 +107,10 @@ impl Desk {
             Request::Status => Response::Status {
                 status: self.packets.status()?,
             },
+            Request::Capture { capture } => match capture.check() {
+                Ok(()) => refusal(refuse(ErrorCode::Busy, "nothing can be captured yet")),
+                Err(error) => refusal(refuse(ErrorCode::Invalid, error)),
+            },
         })
     }
 
