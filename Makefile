@@ -6,6 +6,9 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 # What makes namespaces, mounts and engines runs as root; what is compiled does not.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
 AS_ROOT = $(if $(SUDO),CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUNNER='$(SUDO)')
+# The playground is built without optimization, three times as fast; PROFILE=release for figures.
+PROFILE ?= dev
+OUT = $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 BOXES ?= 3
 BROKER ?= embedded
 
@@ -13,7 +16,7 @@ BROKER ?= embedded
 # everything else is compiled with, so a directory of its own.
 STATIC = RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --package kc-function --target $(HOST) --target-dir $(TARGET)/static
 
-.PHONY: help build function playground playground-check playground-down test test-build unit e2e lint check bench cross setup-build
+.PHONY: help build programs playground playground-check playground-down test test-build unit e2e lint check bench cross setup-build
 
 help:
 	@echo 'make playground        build, then start three boxes on this machine and send requests through a chain'
@@ -28,28 +31,29 @@ help:
 	@echo 'make bench             benchmarks'
 	@echo 'make cross             programs for armv7 and aarch64, run under qemu'
 	@echo
-	@echo 'BOXES=3 and BROKER=embedded|mosquitto shape the playground.'
+	@echo 'BOXES=3, BROKER=embedded|mosquitto and PROFILE=dev|release shape the playground.'
 
 setup-build:
 	@tests/setup.sh build
 
-build: setup-build function
-	$(CARGO) build --release --package kc-controller --package kc-agent --package kc-forwarder --bins
-	@install -m 755 $(TARGET)/static/$(HOST)/release/kc-function $(TARGET)/release/kc-function
+build:
+	@$(MAKE) --no-print-directory programs PROFILE=release
 
-function: setup-build
-	$(STATIC) --release
+programs: setup-build
+	$(STATIC) --profile $(PROFILE)
+	$(CARGO) build --profile $(PROFILE) --package kc-controller --package kc-agent --package kc-forwarder --bins
+	@install -m 755 $(TARGET)/static/$(HOST)/$(notdir $(OUT))/kc-function $(OUT)/kc-function
 
-playground: build
+playground: programs
 	@tests/setup.sh playground
 	@$(if $(filter mosquitto,$(BROKER)),tests/setup.sh mosquitto)
-	$(SUDO) $(TARGET)/release/kc playground up --boxes $(BOXES) --broker $(BROKER)
+	$(SUDO) $(OUT)/kc playground up --boxes $(BOXES) --broker $(BROKER)
 
 playground-check:
-	$(SUDO) $(TARGET)/release/kc playground check
+	$(SUDO) $(OUT)/kc playground check
 
 playground-down:
-	$(SUDO) $(TARGET)/release/kc playground down
+	$(SUDO) $(OUT)/kc playground down
 
 test: unit e2e
 

@@ -59,13 +59,13 @@ impl Programs {
             .collect();
         if !missing.is_empty() {
             bail!(
-                "these programs are not built:{}\n      make build",
+                "these programs are not built:{}\n      make programs",
                 missing.concat()
             );
         }
         if !is_static(&found.function)? {
             bail!(
-                "{} needs shared libraries, which its image has not; build it static:\n      make function",
+                "{} needs shared libraries, which its image has not; build it static:\n      make programs",
                 found.function.display()
             );
         }
