@@ -41,14 +41,15 @@ fn serve(
 ) -> anyhow::Result<()> {
     let empty = Arc::new(Compiled::new(Tables::default())?);
     let packets = runtime::start(Arc::clone(&empty)).context("start the packet thread")?;
-    let mut desk = Desk::new(packets, empty);
+    let bell = runtime::Bell::new().context("make a bell")?;
+    let mut desk = Desk::new(packets, empty, bell);
     if let Some(tables) = tables {
         apply(&mut desk, tables)?;
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "forwarding");
     loop {
         let ready = wait(&server, &desk, signals)?;
-        let [signal, ended, clients @ ..] = ready.as_slice() else {
+        let [signal, ended, bell, clients @ ..] = ready.as_slice() else {
             bail!("poll lost an answer")
         };
         if *ended {
@@ -65,16 +66,20 @@ fn serve(
                 }
             }
         }
+        if *bell {
+            desk.bell().silence();
+        }
         server.serve(clients, &mut desk, Instant::now())?;
     }
 }
 
-/// Waits for anything to do; tells for each of signals, end of packet thread, clients, whether it
-/// is ready.
+/// Waits for anything to do; tells for each of signals, end of packet thread, bell, clients,
+/// whether it is ready.
 fn wait(server: &Server, desk: &Desk, signals: &SignalFd) -> anyhow::Result<Vec<bool>> {
     let mut fds = vec![
         PollFd::new(signals.as_fd(), PollFlags::POLLIN),
         PollFd::new(desk.ended(), PollFlags::empty()),
+        PollFd::new(desk.bell().as_fd(), PollFlags::POLLIN),
     ];
     fds.extend(server.wanted());
     let timeout = match server.deadline() {

@@ -10,6 +10,7 @@ mod counters;
 mod ids;
 mod matching;
 mod names;
+mod probe;
 mod tables;
 
 pub use capture::{
@@ -22,6 +23,7 @@ pub use counters::{Counters, DropReason, PathCounters, PortCounters, TunnelCount
 pub use ids::{IdError, Si, Spi, Ttl, Vni};
 pub use matching::{Match, MatchError, PortRange, Protocol};
 pub use names::{MacAddr, NameError, PortName, SfName, TunnelName};
+pub use probe::{Probe, ProbeError, ProbeReport, ProbeTarget, ProbeTargetError, Spread};
 pub use tables::{
     Action, Attachment, Direction, Encapsulation, Function, Hop, Metadata, NextHop, Path, Port,
     Rule, Segment, StaticEntry, Tables, Tunnel, Underlay,

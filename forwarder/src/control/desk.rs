@@ -3,7 +3,7 @@
 
 use crate::port::explain;
 use crate::port::udp::Underlay;
-use crate::runtime::{Packets, Stopped};
+use crate::runtime::{Bell, Later, Packets, Stopped};
 use crate::tables::Compiled;
 use kc_forwarder_api::{ControlError, ErrorCode, Request, Response, Tables};
 use std::os::fd::BorrowedFd;
@@ -15,6 +15,22 @@ pub struct Desk {
     packets: Packets,
     compiled: Arc<Compiled>,
     underlay: Option<Underlay>,
+    bell: Bell,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub enum Answer {
+    /// Here it is.
+    Now(Box<Response>),
+    /// It comes when it is ready, in one part or many.
+    Later(Later),
+}
+
+impl From<Response> for Answer {
+    fn from(response: Response) -> Self {
+        Self::Now(Box::new(response))
+    }
 }
 
 /// Why tables were not taken.
@@ -57,18 +73,25 @@ fn refuse(code: ErrorCode, message: impl ToString) -> ControlError {
 }
 
 impl Desk {
-    /// A desk in front of a packet thread that has just started with `compiled`.
-    pub fn new(packets: Packets, compiled: Arc<Compiled>) -> Self {
+    /// A desk in front of a packet thread that has just started with `compiled`. `bell` rings
+    /// when answers that were promised are there.
+    pub fn new(packets: Packets, compiled: Arc<Compiled>, bell: Bell) -> Self {
         Self {
             packets,
             compiled,
             underlay: None,
+            bell,
         }
     }
 
     /// The tables in force.
     pub fn tables(&self) -> &Tables {
         self.compiled.tables()
+    }
+
+    /// Rings when a promised answer has something new.
+    pub fn bell(&self) -> &Bell {
+        &self.bell
     }
 
     /// Hangs up when the packet thread ends.
@@ -80,12 +103,12 @@ impl Desk {
     ///
     /// # Errors
     /// The packet thread has gone; there is nothing left to answer for.
-    pub fn answer(&mut self, line: &[u8]) -> Result<Response, Stopped> {
+    pub fn answer(&mut self, line: &[u8]) -> Result<Answer, Stopped> {
         let request = match serde_json::from_slice(line) {
             Ok(request) => request,
-            Err(error) => return Ok(refusal(refuse(ErrorCode::Malformed, error))),
+            Err(error) => return Ok(refusal(refuse(ErrorCode::Malformed, error)).into()),
         };
-        Ok(match request {
+        let response = match request {
             Request::Apply { tables } => match self.apply(*tables) {
                 Ok(generation) => Response::Applied { generation },
                 Err(ApplyError::Refused(error)) => refusal(error),
@@ -111,7 +134,8 @@ impl Desk {
                 Ok(()) => refusal(refuse(ErrorCode::Busy, "nothing can be captured yet")),
                 Err(error) => refusal(refuse(ErrorCode::Invalid, error)),
             },
-        })
+        };
+        Ok(response.into())
     }
 
     /// Puts `tables` in force and returns their generation once no packet sees the former ones.

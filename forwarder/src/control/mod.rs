@@ -9,7 +9,7 @@ mod listener;
 mod server;
 
 pub use client::{Client, ClientError};
-pub use desk::Desk;
+pub use desk::{Answer, Desk};
 pub use listener::{ListenError, bind};
 pub use server::{MAX_CLIENTS, Server};
 

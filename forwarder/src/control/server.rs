@@ -1,8 +1,8 @@
 //! Serves many clients on one thread without ever waiting for one of them.
 
-use super::desk::{Desk, refusal};
+use super::desk::{Answer, Desk, refusal};
 use super::lines::{Lines, Next};
-use crate::runtime::Stopped;
+use crate::runtime::{Later, Part, Stopped, Taken};
 use kc_forwarder_api::{ControlError, ErrorCode, MAX_REQUEST, Response};
 use nix::poll::{PollFd, PollFlags};
 use std::io::{self, Read, Write};
@@ -16,6 +16,9 @@ pub const MAX_CLIENTS: usize = 64;
 /// Time for a message, once begun, to arrive whole, and for an answer to be taken.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Parts of a long answer that one client takes before the others have their turn.
+const PARTS: usize = 64;
+
 /// Octets of unfinished requests over all clients.
 const MAX_WAITING: usize = 2 * MAX_REQUEST;
 
@@ -25,6 +28,8 @@ struct Connection {
     stream: UnixStream,
     input: Lines,
     output: Vec<u8>,
+    /// An answer that comes when it is ready; requests behind it wait.
+    later: Option<Later>,
     /// When the message under way has taken too long.
     deadline: Option<Instant>,
     /// No more requests: what is in `output` is the last.
@@ -51,10 +56,11 @@ impl Server {
     pub fn wanted(&self) -> Vec<PollFd<'_>> {
         let mut wanted = vec![PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
         wanted.extend(self.clients.iter().map(|client| {
-            let flags = if client.output.is_empty() {
-                PollFlags::POLLIN
-            } else {
-                PollFlags::POLLOUT
+            let flags = match &client.later {
+                _ if !client.output.is_empty() => PollFlags::POLLOUT,
+                // Nothing but its end: what it asks meanwhile can wait where it is.
+                Some(_) => PollFlags::empty(),
+                None => PollFlags::POLLIN,
             };
             PollFd::new(client.as_fd(), flags)
         }));
@@ -82,9 +88,13 @@ impl Server {
         let mut kept = Vec::with_capacity(self.clients.len());
         for (place, mut client) in self.clients.drain(..).enumerate() {
             let before = client.input.waiting();
-            let alive = match ready.get(place + 1) {
-                Some(true) => client.serve(desk, now, waiting)?,
-                _ => client.deadline.is_none_or(|deadline| now < deadline),
+            let is_ready = ready.get(place + 1) == Some(&true);
+            let alive = if is_ready && client.only_listens() {
+                false
+            } else if is_ready || client.later.is_some() {
+                client.serve(desk, now, waiting)?
+            } else {
+                client.deadline.is_none_or(|deadline| now < deadline)
             };
             waiting = waiting.saturating_sub(before) + client.input.waiting();
             if alive {
@@ -117,6 +127,7 @@ impl Server {
                 stream,
                 input: Lines::default(),
                 output: Vec::new(),
+                later: None,
                 deadline: None,
                 closing: false,
             };
@@ -142,13 +153,31 @@ impl AsFd for Connection {
 }
 
 impl Connection {
+    /// Whether nothing but the client's end is waited for.
+    fn only_listens(&self) -> bool {
+        self.later.is_some() && self.output.is_empty()
+    }
+
     /// Reads, answers and writes as far as the client lets us; says whether it is still there.
     fn serve(&mut self, desk: &mut Desk, now: Instant, waiting: usize) -> Result<bool, Stopped> {
         let Ok(mut progress) = self.flush() else {
             return Ok(false);
         };
         let mut open = true;
-        if self.output.is_empty() && !self.closing {
+        let mut parts = 0;
+        while self.only_listens() && self.go_on() {
+            match self.flush() {
+                Ok(written) => progress |= written,
+                Err(_) => return Ok(false),
+            }
+            parts += 1;
+            if parts == PARTS {
+                // The others have their turn; the bell brings us back.
+                desk.bell().ring();
+                break;
+            }
+        }
+        if self.output.is_empty() && self.later.is_none() && !self.closing {
             open = self.read(waiting);
             // One answer at a time: a client that asks and does not read costs one answer's room.
             while self.output.is_empty() && self.answer(desk)? {
@@ -158,13 +187,15 @@ impl Connection {
                 }
             }
         }
-        let unfinished = !self.output.is_empty() || self.input.waiting() > 0;
+        let asking = self.later.is_none() && self.input.waiting() > 0;
+        let unfinished = !self.output.is_empty() || asking;
         self.deadline = match self.deadline {
             _ if !unfinished => None,
             Some(deadline) if !progress => Some(deadline),
             _ => Some(now.max(Instant::now()) + PATIENCE),
         };
-        let last = self.output.is_empty() && (self.closing || !open);
+        let done = self.output.is_empty() && self.later.is_none();
+        let last = done && (self.closing || !open);
         Ok(!last && self.deadline.is_none_or(|deadline| now < deadline))
     }
 
@@ -196,14 +227,35 @@ impl Connection {
         true
     }
 
+    /// Takes the next part of an answer that was promised; says whether there is any news.
+    fn go_on(&mut self) -> bool {
+        match self.later.as_ref().map(Later::take) {
+            Some(Taken::Part(Part::Line(response))) => self.put(&response),
+            Some(Taken::Part(Part::Raw(octets))) => {
+                self.output.extend_from_slice(&octets);
+                self.closing = true;
+            }
+            Some(Taken::End) => self.later = None,
+            Some(Taken::Wait) | None => return false,
+        }
+        true
+    }
+
     /// Answers the next whole request; says whether there was one.
     fn answer(&mut self, desk: &mut Desk) -> Result<bool, Stopped> {
-        if self.closing {
+        if self.closing || self.later.is_some() {
             return Ok(false);
         }
         match self.input.next(MAX_REQUEST) {
             Next::Wait => return Ok(false),
-            Next::Line(line) => self.put(&desk.answer(&line)?),
+            Next::Line(line) => match desk.answer(&line)? {
+                Answer::Now(response) => self.put(&response),
+                Answer::Later(later) => {
+                    self.later = Some(later);
+                    // It may have been kept before we looked; the bell has rung for it.
+                    self.go_on();
+                }
+            },
             Next::TooLong => {
                 let message = format!("a request has at most {MAX_REQUEST} octets");
                 self.put(&refusal(ControlError {
@@ -260,7 +312,8 @@ mod tests {
         let path = folder.path().join("socket");
         let mut server = Server::new(super::super::bind(&path).unwrap());
         let empty = Arc::new(Compiled::new(kc_forwarder_api::Tables::default()).unwrap());
-        let mut desk = Desk::new(runtime::start(Arc::clone(&empty)).unwrap(), empty);
+        let bell = runtime::Bell::new().unwrap();
+        let mut desk = Desk::new(runtime::start(Arc::clone(&empty)).unwrap(), empty, bell);
         let quiet = UnixStream::connect(&path).unwrap();
         let mut half = UnixStream::connect(&path).unwrap();
         half.write_all(b"{\"op\":").unwrap();
@@ -289,5 +342,69 @@ mod tests {
         half.read_to_end(&mut rest).unwrap();
         assert!(rest.is_empty());
         drop(quiet);
+    }
+
+    /// A client of a server that has promised it an answer of `room` parts at most.
+    fn promised(room: usize) -> (Server, Desk, UnixStream, runtime::Promise) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let mut server = Server::new(super::super::bind(&path).unwrap());
+        let empty = Arc::new(Compiled::new(kc_forwarder_api::Tables::default()).unwrap());
+        let bell = runtime::Bell::new().unwrap();
+        let packets = runtime::start(Arc::clone(&empty)).unwrap();
+        let mut desk = Desk::new(packets, empty, bell.clone());
+        let asker = UnixStream::connect(&path).unwrap();
+        server.serve(&[true], &mut desk, Instant::now()).unwrap();
+        let (promise, later) = runtime::promise(&bell, room);
+        server.clients[0].later = Some(later);
+        (server, desk, asker, promise)
+    }
+
+    fn turn(server: &mut Server, desk: &mut Desk) {
+        let ready = [false, false];
+        server.serve(&ready, desk, Instant::now()).unwrap();
+    }
+
+    #[test]
+    fn requests_wait_behind_an_answer_that_comes_later() {
+        let (mut server, mut desk, mut asker, promise) = promised(4);
+        asker.write_all(b"{\"op\":\"nonsense\"}\n").unwrap();
+        turn(&mut server, &mut desk);
+        promise.keep(Response::Applied { generation: 7 });
+        turn(&mut server, &mut desk);
+        turn(&mut server, &mut desk);
+        drop(server);
+        let mut text = String::new();
+        asker.read_to_string(&mut text).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(
+            lines[0].contains("applied") && lines[1].contains("malformed"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn raw_octets_end_the_connection() {
+        let (mut server, mut desk, mut asker, promise) = promised(4);
+        promise.put(Part::Raw(b"abc".to_vec())).unwrap();
+        promise.put(Part::Raw(b"def".to_vec())).unwrap();
+        drop(promise);
+        turn(&mut server, &mut desk);
+        assert!(server.clients.is_empty());
+        let mut text = String::new();
+        asker.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "abcdef");
+    }
+
+    #[test]
+    fn whoever_stops_waiting_is_forgotten() {
+        let (mut server, mut desk, asker, promise) = promised(4);
+        turn(&mut server, &mut desk);
+        assert!(promise.is_awaited());
+        drop(asker);
+        let ready = [false, true];
+        server.serve(&ready, &mut desk, Instant::now()).unwrap();
+        assert!(server.clients.is_empty() && !promise.is_awaited());
     }
 }

@@ -2,11 +2,13 @@
 //! sends what comes out. Holds sockets and the clock, and no policy.
 
 mod egress;
+mod later;
 mod mailbox;
 mod ports;
 mod waiting;
 mod worker;
 
+pub use later::{Bell, Later, Part, Promise, PutError, Taken, promise};
 pub use mailbox::{Packets, Stopped};
 
 use crate::pipeline::Compiled;
