@@ -12,7 +12,7 @@ use kc_forwarder::wire::summary::Summary;
 use kc_forwarder::wire::{checksum, ipv4, nsh, udp, vxlan_gpe};
 use kc_forwarder_api::{
     Action, Hop, Match, Metadata, NextHop, Path, Port, PortName, PortRange, Protocol, Rule, Si,
-    Spi, Tables, Ttl, Tunnel, TunnelName, Underlay, Vni,
+    Spi, Tables, Transport, Ttl, Tunnel, TunnelName, Underlay, Vni,
 };
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -53,6 +53,7 @@ fn tables(rules: u32, paths: u32) -> Tables {
         interface: None,
         backend: kc_forwarder_api::Backend::Auto,
         mtu: None,
+        addresses: Vec::new(),
     };
     let tunnel = TunnelName::new("t").unwrap();
     let spi = |number: u32| Spi::new(number).unwrap();
@@ -106,7 +107,7 @@ fn tables(rules: u32, paths: u32) -> Tables {
     Tables {
         generation: 1,
         underlay: Some(Underlay {
-            address: [192, 0, 2, 1].into(),
+            address: IpAddr::from([192, 0, 2, 1]).into(),
             mtu: 1600,
             gpe_port: 4790,
             vxlan_port: 4789,
@@ -114,9 +115,7 @@ fn tables(rules: u32, paths: u32) -> Tables {
         ports: vec![port("in"), port("out")],
         tunnels: vec![Tunnel {
             name: tunnel.clone(),
-            remote: [192, 0, 2, 2].into(),
-            vni: Vni::new(7).unwrap(),
-            port: None,
+            transport: Transport::gpe([192, 0, 2, 2].into(), Vni::new(7).unwrap()),
         }],
         rules: (1..rules).map(miss).chain([hit]).collect(),
         paths: (1..=paths)

@@ -156,6 +156,7 @@ fn entry(error: &TableError) -> Option<Entry> {
         TableError::Unknown { entry, .. }
         | TableError::NoSuchHop { entry, .. }
         | TableError::FunctionAtZero(entry)
+        | TableError::Transport(entry)
         | TableError::NoUnderlay(entry)
         | TableError::Family { entry, .. }
         | TableError::Address { entry, .. }
@@ -229,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_contradiction_is_told_where_its_entry_is() {
-        let text = "[[ports]]\nname = \"p0\"\n\n[[tunnels]]\nvni = 5\nname = \"t\"\nremote = \"10.0.0.2\"\n";
+        let text = "[[ports]]\nname = \"p0\"\n\n[[tunnels]]\ntransport = { vxlan-gpe = { remote = \"10.0.0.2\", vni = 5 } }\nname = \"t\"\n";
         let told = error("a.toml", text);
         assert!(
             told.starts_with("a.toml:6:8: tunnel t needs an underlay"),

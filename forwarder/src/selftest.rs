@@ -46,8 +46,7 @@ const TABLES: &str = r#"
     name = "member"
     [[tunnels]]
     name = "next"
-    remote = "192.168.50.2"
-    vni = 100
+    transport = { vxlan-gpe = { remote = "192.168.50.2", vni = 100 } }
     [[functions]]
     name = "fw"
     attachment = { two-leg = { inside = "inside", outside = "outside" } }

@@ -70,10 +70,13 @@ pub(crate) fn counters(counters: &Counters) -> String {
             let kind = match tunnel.encapsulation {
                 Encapsulation::VxlanGpe => "vxlan-gpe",
                 Encapsulation::Vxlan => "vxlan",
+                Encapsulation::Ethernet => "ethernet",
             };
             [
                 tunnel.remote.to_string(),
-                tunnel.vni.to_string(),
+                tunnel
+                    .vni
+                    .map_or_else(|| "-".to_owned(), |vni| vni.to_string()),
                 kind.to_owned(),
                 tunnel.rx_packets.to_string(),
                 tunnel.rx_bytes.to_string(),

@@ -64,8 +64,7 @@ impl Chain {
             backend = "{backend}"
             [[tunnels]]
             name = "peer"
-            remote = "192.168.50.{remote}"
-            vni = 100
+            transport = {{ vxlan-gpe = {{ remote = "192.168.50.{remote}", vni = 100 }} }}
             [[rules]]
             name = "all"
             match = {{ port = "{port}" }}

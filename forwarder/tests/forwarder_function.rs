@@ -66,8 +66,7 @@ impl Topology {
             backend = "{backend}"
             [[tunnels]]
             name = "peer"
-            remote = "fd50::2"
-            vni = 100
+            transport = {{ vxlan-gpe = {{ remote = "fd50::2", vni = 100 }} }}
             [[functions]]
             name = "fw"
             attachment = {{ two-leg = {{ inside = "inside", outside = "outside" }} }}
@@ -99,8 +98,7 @@ impl Topology {
             backend = "{backend}"
             [[tunnels]]
             name = "peer"
-            remote = "fd50::1"
-            vni = 100
+            transport = {{ vxlan-gpe = {{ remote = "fd50::1", vni = 100 }} }}
             [[rules]]
             name = "all"
             match = {{ port = "s0" }}

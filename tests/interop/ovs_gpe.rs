@@ -21,8 +21,7 @@ fn end(local: &str, remote: &str, port: &str, (out, back, arrives): (u32, u32, u
         name = "{port}"
         [[tunnels]]
         name = "ovs"
-        remote = "{remote}"
-        vni = 100
+        transport = {{ vxlan-gpe = {{ remote = "{remote}", vni = 100 }} }}
         [[rules]]
         name = "all"
         match = {{ port = "{port}" }}

@@ -51,7 +51,8 @@ const LONGEST: usize = 512;
 pub(super) fn follow(boxes: &Snapshots, node: &str, port: &str) -> Result<Vec<Hop>> {
     let vteps: BTreeMap<IpAddr, &String> = boxes
         .iter()
-        .filter_map(|(name, snapshot)| Some((snapshot.tables.underlay.as_ref()?.address, name)))
+        .filter_map(|(name, snapshot)| Some((name, snapshot.tables.underlay.as_ref()?)))
+        .flat_map(|(name, underlay)| underlay.address.iter().map(move |address| (address, name)))
         .collect();
     let (spi, mut si) = entry(boxes, node, port)?;
     let mut at = node.to_owned();
@@ -127,7 +128,7 @@ fn look_up(
         }),
         Some(NextHop::Tunnel { name }) => {
             let tunnel = tables.tunnels.iter().find(|tunnel| tunnel.name == *name);
-            let remote = tunnel.map(|tunnel| tunnel.remote);
+            let remote = tunnel.and_then(|tunnel| tunnel.transport.vtep());
             match remote.and_then(|remote| Some((remote, vteps.get(&remote)?))) {
                 Some((remote, node)) => Ok(Step::Tunnel {
                     node: (*node).clone(),
@@ -162,7 +163,7 @@ mod tests {
         };
         let box1 = of(r#"
             underlay = { address = "192.168.50.1" }
-            tunnels = [{ name = "box2", remote = "192.168.50.2", vni = 100 }]
+            tunnels = [{ name = "box2", transport = { vxlan-gpe = { remote = "192.168.50.2", vni = 100 } } }]
             rules = [
                 { name = "web", match = { port = "client0" }, action = { path = { spi = 2, si = 255 } } },
             ]

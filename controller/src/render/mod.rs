@@ -12,7 +12,7 @@ pub use wiring::{LegKind, mac_address, port_name};
 use crate::plan::{NodeRecord, State, can_tunnel};
 use crate::resource::{Resource, ServiceNetwork, ServiceSpec};
 use kc_agent_api::{NodeName, NodeSpec};
-use kc_forwarder_api::{Port, PortName, Tables, Tunnel, TunnelName, Underlay, Vni};
+use kc_forwarder_api::{Port, PortName, Tables, Transport, Tunnel, TunnelName, Underlay, Vni};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// VNI of the tunnels between SFFs.
@@ -32,7 +32,7 @@ pub fn documents(state: &State) -> BTreeMap<NodeName, NodeSpec> {
         let mut tables = Tables {
             generation: 0,
             underlay: record.vtep.map(|address| Underlay {
-                address,
+                address: address.into(),
                 mtu: underlay_mtu(record),
                 gpe_port: 4790,
                 vxlan_port: 4789,
@@ -72,9 +72,7 @@ fn tunnels(state: &State, name: &NodeName, record: &NodeRecord) -> Vec<Tunnel> {
         .filter_map(|(other, record)| {
             Some(Tunnel {
                 name: tunnel_name(other)?,
-                remote: record.vtep?,
-                vni: Vni::new(GPE_VNI).ok()?,
-                port: None,
+                transport: Transport::gpe(record.vtep?, Vni::new(GPE_VNI).ok()?),
             })
         })
         .collect()
@@ -102,6 +100,7 @@ fn ports(state: &State, name: &NodeName, tables: &Tables) -> Vec<Port> {
             interface: None,
             backend: kc_forwarder_api::Backend::default(),
             mtu: None,
+            addresses: Vec::new(),
         })
         .collect()
 }

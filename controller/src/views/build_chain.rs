@@ -225,7 +225,7 @@ fn walk(moment: &Snapshot, spi: Spi, start: &NodeName) -> Vec<HopView> {
             }
             NextHop::Tunnel { name } => {
                 let tunnel = document.forwarder.tunnels.iter().find(|t| t.name == *name);
-                let remote = tunnel.map(|tunnel| tunnel.remote);
+                let remote = tunnel.and_then(|tunnel| tunnel.transport.vtep());
                 let peer = moment
                     .state
                     .nodes

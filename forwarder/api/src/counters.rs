@@ -1,11 +1,10 @@
 //! What a forwarder counts. Every frame is counted exactly once at its end: sent, delivered or
 //! dropped under one [`DropReason`].
 
-use crate::{Encapsulation, PortName, Si, Spi, Vni};
+use crate::{Encapsulation, Neighbour, PortName, Si, Spi, Vid, Vni};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
 
 macro_rules! drop_reasons {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
@@ -98,7 +97,7 @@ pub struct Counters {
     pub ports: Vec<PortCounters>,
     /// Per (SPI, SI) looked up on this SFF.
     pub paths: Vec<PathCounters>,
-    /// Per remote VTEP and VNI.
+    /// Per remote VTEP and VNI, or per next hop on a LAN.
     pub tunnels: Vec<TunnelCounters>,
     /// Dropped frames by reason; reasons that never happened are absent.
     pub drops: BTreeMap<DropReason, u64>,
@@ -138,12 +137,19 @@ pub struct PathCounters {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct TunnelCounters {
-    /// Remote VTEP.
-    pub remote: IpAddr,
-    /// VNI.
-    pub vni: Vni,
+    /// Remote VTEP, or the next hop on a LAN.
+    pub remote: Neighbour,
+    /// VNI, where UDP carries the packets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vni: Option<Vni>,
     /// How packets are wrapped.
     pub encapsulation: Encapsulation,
+    /// The port on the LAN, where Ethernet carries the packets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<PortName>,
+    /// The LAN's 802.1Q tag, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<Vid>,
     /// Packets received.
     pub rx_packets: u64,
     /// Octets received, VXLAN header included.

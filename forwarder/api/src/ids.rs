@@ -88,6 +88,10 @@ id!(
     /// VXLAN Network Identifier, 24 bits, never zero here: zero means "no VNI" in too many tools.
     Vni, "VNI", u32, 1 ..= 0xff_ffff
 );
+id!(
+    /// VLAN identifier, 12 bits; 0 means "no VLAN" and 4095 is reserved (IEEE 802.1Q).
+    Vid, "VLAN", u16, 1 ..= 4094
+);
 
 impl Si {
     /// The index after one more service function, or `None` when the path is exhausted.

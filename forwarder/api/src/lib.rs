@@ -20,11 +20,12 @@ pub use control::{
     Backend, ControlError, ErrorCode, MAX_REQUEST, PortState, PortStatus, Request, Response, Status,
 };
 pub use counters::{Counters, DropReason, PathCounters, PortCounters, TunnelCounters};
-pub use ids::{IdError, Si, Spi, Ttl, Vni};
+pub use ids::{IdError, Si, Spi, Ttl, Vid, Vni};
 pub use matching::{Match, MatchError, PortRange, Protocol};
 pub use names::{MacAddr, NameError, PortName, SfName, TunnelName};
 pub use probe::{Probe, ProbeError, ProbeReport, ProbeTarget, ProbeTargetError, Spread};
 pub use tables::{
-    Action, Attachment, Direction, Encapsulation, Function, Hop, Metadata, NextHop, Path, Port,
-    Rule, Segment, StaticEntry, Tables, Tunnel, Underlay,
+    Action, Attachment, Direction, Encapsulation, Function, Hop, Metadata, Neighbour, NextHop,
+    Path, Port, Rule, Segment, StaticEntry, Tables, Transport, Tunnel, Underlay, VtepAddressError,
+    VtepAddresses,
 };

@@ -2,7 +2,7 @@
 //! changes, and hands the result to the packet thread.
 
 use crate::port::explain;
-use crate::port::udp::Underlay;
+use crate::port::underlay::Underlay;
 use crate::runtime::{Bell, Later, Packets, Stopped};
 use crate::tables::Compiled;
 use kc_forwarder_api::{ControlError, ErrorCode, Request, Response, Tables};

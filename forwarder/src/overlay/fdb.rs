@@ -123,6 +123,7 @@ mod tests {
             ports: vec![PortIndex(0), PortIndex(1)],
             peers: Vec::new(),
             flood: 0,
+            outer: 0,
             entries: vec![(FIXED, Location::Peer(0))],
             ageing_ms: 1000,
         }

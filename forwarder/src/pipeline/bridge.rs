@@ -3,7 +3,7 @@
 
 use super::access::finish_unknown;
 use super::packet::Packet;
-use super::run::{Origin, Run};
+use super::run::{Origin, Run, room};
 use super::{Egress, PortIndex};
 use crate::frame::Frame;
 use crate::tables::{CompiledSegment, Location};
@@ -154,9 +154,9 @@ impl Run<'_> {
     /// Largest IP packet that every peer of a segment takes.
     pub(super) fn segment_mtu(&self, number: u16, packet: &Packet) -> u16 {
         let segment = self.tables.segments.get(usize::from(number));
-        let remote = segment.and_then(|segment| segment.peers.first());
-        remote.map_or(u16::MAX, |remote| {
-            self.tunnel_mtu(remote.ip(), packet.l2_len)
+        segment.map_or(u16::MAX, |segment| match segment.outer {
+            0 => u16::MAX,
+            outer => room(self.tables.underlay_mtu(), outer + packet.l2_len),
         })
     }
 

@@ -30,7 +30,7 @@ pub use crate::stats::Balance;
 pub use crate::tables::{Compiled, PortIndex, TableError};
 pub(crate) use packet::{Ip, Packet};
 pub(crate) use recent::Recent;
-pub(crate) use run::tunnel_mtu;
+pub(crate) use run::{room, tunnel_headers};
 
 /// What the shell knows about a port's interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

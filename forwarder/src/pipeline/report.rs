@@ -1,7 +1,7 @@
 //! The counters with their names, for whoever asks.
 
 use super::Pipeline;
-use kc_forwarder_api::{Counters, PathCounters, PortCounters, TunnelCounters, Vni};
+use kc_forwarder_api::{Counters, Neighbour, PathCounters, PortCounters, TunnelCounters, Vni};
 
 impl Pipeline {
     /// All counters at this moment. Paths come in table order, tunnels by address.
@@ -35,9 +35,11 @@ impl Pipeline {
         tunnels.sort_unstable_by_key(|(id, _)| *id);
         let tunnels = tunnels.iter().filter_map(|(id, traffic)| {
             Some(TunnelCounters {
-                remote: id.remote,
-                vni: Vni::new(id.vni).ok()?,
+                remote: Neighbour::Ip(id.remote),
+                vni: Some(Vni::new(id.vni).ok()?),
                 encapsulation: id.encapsulation(),
+                port: None,
+                vlan: None,
                 rx_packets: traffic.rx.packets,
                 rx_bytes: traffic.rx.bytes,
                 tx_packets: traffic.tx.packets,

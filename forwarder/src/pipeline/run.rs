@@ -109,13 +109,18 @@ impl Run<'_> {
     /// Largest inner IP packet that a tunnel takes, behind `inner` octets of headers that are not
     /// outer IP, UDP and VXLAN.
     pub(super) fn tunnel_mtu(&self, remote: IpAddr, inner: usize) -> u16 {
-        tunnel_mtu(self.tables.underlay_mtu(), remote, inner)
+        room(self.tables.underlay_mtu(), tunnel_headers(remote) + inner)
     }
 }
 
-/// See [`Run::tunnel_mtu`].
-pub(crate) fn tunnel_mtu(underlay: u16, remote: IpAddr, inner: usize) -> u16 {
-    let outer = if remote.is_ipv4() { 20 } else { 40 } + 8 + 8;
-    let room = usize::from(underlay).saturating_sub(outer + inner);
+/// Octets of outer IP, UDP and VXLAN headers towards `remote`.
+pub(crate) const fn tunnel_headers(remote: IpAddr) -> usize {
+    let ip = if remote.is_ipv4() { 20 } else { 40 };
+    ip + 8 + 8
+}
+
+/// What is left of `mtu` behind `headers` octets.
+pub(crate) fn room(mtu: u16, headers: usize) -> u16 {
+    let room = usize::from(mtu).saturating_sub(headers);
     u16::try_from(room).unwrap_or(u16::MAX)
 }

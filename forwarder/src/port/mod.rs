@@ -10,7 +10,8 @@ mod offload;
 mod packet;
 mod pnet;
 mod socket;
-pub mod udp;
+mod udp;
+pub mod underlay;
 
 pub use facts::Facts;
 

@@ -1,12 +1,10 @@
-//! The underlay: UDP sockets that tunnels end in. One bound socket for each encapsulation takes
+//! UDP sockets that tunnels end in, for one local address. One bound socket for each encapsulation takes
 //! what arrives (and keeps the kernel from answering "port unreachable"); eight more send, so
 //! that the outer source port tells flows apart on the way (RFC 7348 section 5).
 
 use super::mmsg::{self, BATCH, Kind};
 use super::{Loss, socket};
 use crate::frame::{Frame, Pool};
-use kc_forwarder_api as api;
-use kc_forwarder_api::Encapsulation;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -22,7 +20,7 @@ const FIRST_SOURCE: u16 = 49_152;
 
 /// The sockets of one local VTEP.
 #[derive(Debug, Clone)]
-pub struct Underlay {
+pub(super) struct Vtep {
     address: IpAddr,
     ports: [u16; 2],
     /// VXLAN-GPE, plain VXLAN.
@@ -54,16 +52,18 @@ pub enum UnderlayError {
     },
 }
 
-impl Underlay {
-    /// Binds what `wanted` asks for; sockets that `former` has already are shared with it, so that
+impl Vtep {
+    /// Binds both `ports`, VXLAN-GPE's and VXLAN's; sockets that `former` has already are shared with it, so that
     /// nothing in flight is lost. The address may come to this machine later.
     ///
     /// # Errors
     /// A port is taken, or the kernel refused.
-    pub fn open(wanted: &api::Underlay, former: Option<&Self>) -> Result<Self, UnderlayError> {
-        let address = wanted.address;
+    pub(super) fn open(
+        address: IpAddr,
+        ports: [u16; 2],
+        former: Option<&Self>,
+    ) -> Result<Self, UnderlayError> {
         let former = former.filter(|former| former.address == address);
-        let ports = [wanted.gpe_port, wanted.vxlan_port];
         let receiver = |port| match former.and_then(|former| former.receiver_of(port)) {
             Some(socket) => Ok(socket),
             None => bind(address, port)
@@ -89,31 +89,28 @@ impl Underlay {
         self.receivers.get(place).map(Arc::clone)
     }
 
-    fn receiver(&self, encapsulation: Encapsulation) -> &Arc<Socket> {
+    fn receiver(&self, is_gpe: bool) -> &Arc<Socket> {
         let [gpe, vxlan] = &self.receivers;
-        match encapsulation {
-            Encapsulation::VxlanGpe => gpe,
-            Encapsulation::Vxlan => vxlan,
-        }
+        if is_gpe { gpe } else { vxlan }
     }
 
-    /// Readable when datagrams of `encapsulation` wait.
-    pub fn as_fd(&self, encapsulation: Encapsulation) -> BorrowedFd<'_> {
-        self.receiver(encapsulation).as_fd()
+    /// Readable when datagrams of VXLAN-GPE, or of plain VXLAN, wait.
+    pub(super) fn as_fd(&self, is_gpe: bool) -> BorrowedFd<'_> {
+        self.receiver(is_gpe).as_fd()
     }
 
-    /// Whether both share the socket for `encapsulation`.
-    pub fn shares(&self, other: &Self, encapsulation: Encapsulation) -> bool {
-        Arc::ptr_eq(self.receiver(encapsulation), other.receiver(encapsulation))
+    /// Whether both share the socket.
+    pub(super) fn shares(&self, other: &Self, is_gpe: bool) -> bool {
+        Arc::ptr_eq(self.receiver(is_gpe), other.receiver(is_gpe))
     }
 
     /// Appends at most `max` waiting UDP payloads with their senders to `batch`, and says how many.
     ///
     /// # Errors
     /// The socket is broken.
-    pub fn receive(
+    pub(super) fn receive(
         &self,
-        encapsulation: Encapsulation,
+        is_gpe: bool,
         pool: &mut Pool,
         batch: &mut Vec<(IpAddr, Frame)>,
         max: usize,
@@ -121,7 +118,7 @@ impl Underlay {
         let mut total = 0;
         while total < max {
             let wanted = (max - total).min(BATCH);
-            let received = mmsg::receive(self.as_fd(encapsulation), Kind::Udp, wanted, |message| {
+            let received = mmsg::receive(self.as_fd(is_gpe), Kind::Udp, wanted, |message| {
                 if let Some(from) = message.from {
                     let mut frame = pool.take();
                     frame.fill(message.bytes);
@@ -149,7 +146,7 @@ impl Underlay {
 
     /// Sends `datagrams` in order from the source port that `entropy` selects. `view` shows a
     /// datagram's payload and destination; `lost` is told each one the kernel did not take.
-    pub fn send<T>(
+    pub(super) fn send<T>(
         &self,
         entropy: u16,
         datagrams: &[T],
@@ -239,12 +236,14 @@ fn ready_to_send(socket: Socket, address: IpAddr) -> io::Result<Socket> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
+    use crate::port::underlay::{Inlet, Underlay};
+    use kc_forwarder_api as api;
     use std::net::UdpSocket;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     fn loopback(gpe_port: u16, vxlan_port: u16) -> api::Underlay {
         api::Underlay {
-            address: Ipv4Addr::LOCALHOST.into(),
+            address: IpAddr::from(Ipv4Addr::LOCALHOST).into(),
             mtu: 1500,
             gpe_port,
             vxlan_port,
@@ -260,13 +259,13 @@ mod tests {
         (&datagram.0, Some(datagram.1))
     }
 
-    fn receive_one(underlay: &Underlay, encapsulation: Encapsulation) -> Vec<u8> {
-        let fd =
-            nix::poll::PollFd::new(underlay.as_fd(encapsulation), nix::poll::PollFlags::POLLIN);
+    fn receive_one(underlay: &Underlay, inlet: Inlet) -> Vec<u8> {
+        let fd = underlay.as_fd(inlet).unwrap();
+        let fd = nix::poll::PollFd::new(fd, nix::poll::PollFlags::POLLIN);
         nix::poll::poll(&mut [fd], nix::poll::PollTimeout::from(2000_u16)).unwrap();
         let mut batch = Vec::new();
         underlay
-            .receive(encapsulation, &mut Pool::default(), &mut batch, 64)
+            .receive(inlet, &mut Pool::default(), &mut batch, 64)
             .unwrap();
         batch.pop().unwrap().1.bytes().to_vec()
     }
@@ -279,7 +278,9 @@ mod tests {
         let mut sources = std::collections::BTreeSet::new();
         for entropy in 0..SOURCES {
             let frame = Frame::copy_of(b"payload");
-            underlay.send(entropy, &[(frame, to)], show, |_, loss| panic!("{loss:?}"));
+            underlay.send(false, entropy, &[(frame, to)], show, |_, loss| {
+                panic!("{loss:?}")
+            });
             let mut buffer = [0; 64];
             let (length, from) = peer.recv_from(&mut buffer).unwrap();
             assert_eq!(&buffer[..length], b"payload");
@@ -313,10 +314,36 @@ mod tests {
         peer.send_to(b"in flight", (Ipv4Addr::LOCALHOST, gpe))
             .unwrap();
         let next = Underlay::open(&loopback(gpe, free_port()), Some(&former)).unwrap();
-        assert!(next.shares(&former, Encapsulation::VxlanGpe));
-        assert!(!next.shares(&former, Encapsulation::Vxlan));
+        assert!(next.shares(&former, Inlet::GpeV4));
+        assert!(!next.shares(&former, Inlet::VxlanV4));
         drop(former);
-        assert_eq!(receive_one(&next, Encapsulation::VxlanGpe), b"in flight");
+        assert_eq!(receive_one(&next, Inlet::GpeV4), b"in flight");
+    }
+
+    #[test]
+    fn both_families_have_sockets_of_their_own() {
+        let own = [
+            Ipv4Addr::LOCALHOST.into(),
+            IpAddr::from(Ipv6Addr::LOCALHOST),
+        ];
+        let wanted = api::Underlay {
+            address: api::VtepAddresses::new(own).unwrap(),
+            ..loopback(free_port(), free_port())
+        };
+        let underlay = Underlay::open(&wanted, None).unwrap();
+        for (inlet, own) in [(Inlet::GpeV4, own[0]), (Inlet::GpeV6, own[1])] {
+            let frame = Frame::copy_of(b"to ourselves");
+            let to = SocketAddr::new(own, wanted.gpe_port);
+            let v6 = inlet.is_ipv6();
+            underlay.send(v6, 3, &[(frame, to)], show, |_, loss| panic!("{loss:?}"));
+            assert_eq!(receive_one(&underlay, inlet), b"to ourselves");
+        }
+        let v4_only = Underlay::open(
+            &loopback(wanted.gpe_port, wanted.vxlan_port),
+            Some(&underlay),
+        );
+        let v4_only = v4_only.unwrap();
+        assert!(v4_only.shares(&underlay, Inlet::VxlanV4) && v4_only.as_fd(Inlet::GpeV6).is_none());
     }
 
     #[test]
@@ -328,7 +355,7 @@ mod tests {
             (Frame::copy_of(b"short"), to),
         ];
         let mut lost = Vec::new();
-        underlay.send(0, &datagrams, show, |datagram, loss| {
+        underlay.send(false, 0, &datagrams, show, |datagram, loss| {
             lost.push((datagram.0.len(), loss))
         });
         assert_eq!(lost, [(65_530, Loss::Oversize)]);

@@ -5,7 +5,7 @@ use super::ports::Ports;
 use crate::frame::Frame;
 use crate::pipeline::{Egress, Outputs, Pipeline, PortIndex};
 use crate::port::Loss;
-use crate::port::udp::{SOURCES, Underlay};
+use crate::port::underlay::{SOURCES, Underlay};
 use kc_forwarder_api::DropReason;
 use std::net::SocketAddr;
 
@@ -16,8 +16,8 @@ pub(super) struct Departures {
     ports: Vec<Vec<Frame>>,
     /// Ports that have frames.
     used: Vec<PortIndex>,
-    /// By source port of the underlay.
-    tunnels: [Vec<(Egress, Frame)>; SOURCES as usize],
+    /// By source port of the underlay, first those for IPv4.
+    tunnels: [Vec<(Egress, Frame)>; 2 * SOURCES as usize],
 }
 
 /// The reason a loss is counted under.
@@ -53,8 +53,10 @@ impl Departures {
                         queue.push(frame);
                     }
                 }
-                Egress::Gpe { entropy, .. } | Egress::Vxlan { entropy, .. } => {
-                    if let Some(queue) = self.tunnels.get_mut(usize::from(entropy % SOURCES)) {
+                Egress::Gpe { entropy, remote } | Egress::Vxlan { entropy, remote } => {
+                    let family = if remote.is_ipv6() { SOURCES } else { 0 };
+                    let place = usize::from(family + entropy % SOURCES);
+                    if let Some(queue) = self.tunnels.get_mut(place) {
                         queue.push((egress, frame));
                     }
                 }
@@ -68,7 +70,7 @@ impl Departures {
                 }
             }
         }
-        for (entropy, queue) in (0..).zip(&mut self.tunnels) {
+        for (place, queue) in (0..).zip(&mut self.tunnels) {
             if queue.is_empty() {
                 continue;
             }
@@ -76,7 +78,10 @@ impl Departures {
                 pipeline.refused(*egress, reason(loss), 1, frame.len() as u64);
             };
             match underlay {
-                Some(underlay) => underlay.send(entropy, queue, view, lose),
+                Some(underlay) => {
+                    let (v6, source) = (place >= SOURCES, place % SOURCES);
+                    underlay.send(v6, source, queue, view, lose);
+                }
                 None => queue.iter().for_each(|datagram| lose(datagram, Loss::Gone)),
             }
             for (_, frame) in queue.drain(..) {

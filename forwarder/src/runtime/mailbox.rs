@@ -2,7 +2,7 @@
 //! wakes the reader.
 
 use crate::pipeline::Compiled;
-use crate::port::udp::Underlay;
+use crate::port::underlay::Underlay;
 use kc_forwarder_api::{Counters, Status};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::io::{self, PipeReader, PipeWriter};

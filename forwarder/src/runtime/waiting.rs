@@ -1,7 +1,7 @@
 //! What the packet thread waits for: one epoll instance and a name for everything in it.
 
 use crate::pipeline::PortIndex;
-use kc_forwarder_api::Encapsulation;
+use crate::port::underlay::Inlet;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::io;
 use std::os::fd::AsFd;
@@ -14,10 +14,13 @@ pub(super) enum Source {
     /// Interfaces have changed.
     Links,
     /// Datagrams from other VTEPs.
-    Underlay(Encapsulation),
+    Underlay(Inlet),
     /// Frames.
     Port(PortIndex),
 }
+
+/// First number used for sockets of the underlay.
+const INLETS: u64 = 2;
 
 /// First number used for ports.
 const PORTS: u64 = 16;
@@ -27,8 +30,7 @@ impl From<Source> for u64 {
         match source {
             Source::Mailbox => 0,
             Source::Links => 1,
-            Source::Underlay(Encapsulation::VxlanGpe) => 2,
-            Source::Underlay(Encapsulation::Vxlan) => 3,
+            Source::Underlay(inlet) => INLETS + inlet as Self,
             Source::Port(PortIndex(index)) => PORTS + Self::from(index),
         }
     }
@@ -39,8 +41,10 @@ impl Source {
         match number {
             0 => Some(Self::Mailbox),
             1 => Some(Self::Links),
-            2 => Some(Self::Underlay(Encapsulation::VxlanGpe)),
-            3 => Some(Self::Underlay(Encapsulation::Vxlan)),
+            other if other < PORTS => {
+                let place = usize::try_from(other.checked_sub(INLETS)?).ok()?;
+                Inlet::ALL.get(place).copied().map(Self::Underlay)
+            }
             other => {
                 let index = u16::try_from(other.checked_sub(PORTS)?).ok()?;
                 Some(Self::Port(PortIndex(index)))
@@ -106,14 +110,16 @@ mod tests {
         for source in [
             Source::Mailbox,
             Source::Links,
-            Source::Underlay(Encapsulation::VxlanGpe),
-            Source::Underlay(Encapsulation::Vxlan),
+            Source::Underlay(Inlet::GpeV4),
+            Source::Underlay(Inlet::GpeV6),
+            Source::Underlay(Inlet::VxlanV4),
+            Source::Underlay(Inlet::VxlanV6),
             Source::Port(PortIndex(0)),
             Source::Port(PortIndex(u16::MAX)),
         ] {
             assert_eq!(Source::from_number(source.into()), Some(source));
         }
-        assert_eq!(Source::from_number(4), None);
+        assert_eq!(Source::from_number(6), None);
         assert_eq!(Source::from_number(u64::MAX), None);
     }
 }

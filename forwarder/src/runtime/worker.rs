@@ -8,8 +8,8 @@ use super::waiting::{Source, Waiting};
 use crate::frame::Frame;
 use crate::pipeline::{Compiled, Ingress, Outputs, Pipeline, PortIndex};
 use crate::port::link::LinkWatch;
-use crate::port::udp::Underlay;
-use kc_forwarder_api::{Encapsulation, Status};
+use crate::port::underlay::{Inlet, Underlay};
+use kc_forwarder_api::Status;
 use nix::sys::epoll::EpollTimeout;
 use std::io;
 use std::net::IpAddr;
@@ -24,8 +24,6 @@ const EXPIRY: Duration = Duration::from_secs(1);
 
 /// After so long without a frame there is nothing left to age but addresses of segments.
 const LINGER: Duration = Duration::from_secs(300);
-
-const ENCAPSULATIONS: [Encapsulation; 2] = [Encapsulation::VxlanGpe, Encapsulation::Vxlan];
 
 /// Everything the packet thread owns.
 pub(super) struct Worker {
@@ -97,7 +95,7 @@ impl Worker {
             for &source in &ready {
                 match source {
                     Source::Port(index) => self.take_frames(now_ms, index),
-                    Source::Underlay(encapsulation) => self.take_datagrams(now_ms, encapsulation),
+                    Source::Underlay(inlet) => self.take_datagrams(now_ms, inlet),
                     Source::Links | Source::Mailbox => continue,
                 }
                 self.busy = now;
@@ -129,26 +127,26 @@ impl Worker {
         self.process(now_ms, Ingress::Port(index));
     }
 
-    fn take_datagrams(&mut self, now_ms: u64, encapsulation: Encapsulation) {
+    fn take_datagrams(&mut self, now_ms: u64, inlet: Inlet) {
         let Some(underlay) = &self.underlay else {
             return;
         };
         let pool = &mut self.outputs.pool;
         let mut datagrams = std::mem::take(&mut self.datagrams);
-        if let Err(error) = underlay.receive(encapsulation, pool, &mut datagrams, BATCH) {
-            tracing::warn!(%error, ?encapsulation, "receiving from the underlay failed");
+        if let Err(error) = underlay.receive(inlet, pool, &mut datagrams, BATCH) {
+            tracing::warn!(%error, ?inlet, "receiving from the underlay failed");
         }
         let mut last = None;
         for (remote, frame) in datagrams.drain(..) {
             if let Some(former) = last.replace(remote)
                 && former != remote
             {
-                self.process(now_ms, tunnel(encapsulation, former));
+                self.process(now_ms, tunnel(inlet, former));
             }
             self.batch.push(frame);
         }
         if let Some(remote) = last {
-            self.process(now_ms, tunnel(encapsulation, remote));
+            self.process(now_ms, tunnel(inlet, remote));
         }
         self.datagrams = datagrams;
     }
@@ -204,15 +202,19 @@ impl Worker {
     fn install(&mut self, compiled: Arc<Compiled>, underlay: Option<Underlay>) {
         self.ports.arrange(&compiled, &self.waiting);
         if let Some(former) = std::mem::replace(&mut self.underlay, underlay) {
-            for encapsulation in ENCAPSULATIONS {
-                self.waiting.remove(former.as_fd(encapsulation));
+            for inlet in Inlet::ALL {
+                if let Some(fd) = former.as_fd(inlet) {
+                    self.waiting.remove(fd);
+                }
             }
         }
         if let Some(underlay) = &self.underlay {
-            for encapsulation in ENCAPSULATIONS {
-                let source = Source::Underlay(encapsulation);
-                if let Err(error) = self.waiting.add(underlay.as_fd(encapsulation), source) {
-                    tracing::error!(%error, ?encapsulation, "the underlay cannot be waited for");
+            for inlet in Inlet::ALL {
+                let Some(fd) = underlay.as_fd(inlet) else {
+                    continue;
+                };
+                if let Err(error) = self.waiting.add(fd, Source::Underlay(inlet)) {
+                    tracing::error!(%error, ?inlet, "the underlay cannot be waited for");
                 }
             }
         }
@@ -240,9 +242,10 @@ impl Worker {
     }
 }
 
-fn tunnel(encapsulation: Encapsulation, remote: IpAddr) -> Ingress {
-    match encapsulation {
-        Encapsulation::VxlanGpe => Ingress::Gpe { remote },
-        Encapsulation::Vxlan => Ingress::Vxlan { remote },
+fn tunnel(inlet: Inlet, remote: IpAddr) -> Ingress {
+    if inlet.is_gpe() {
+        Ingress::Gpe { remote }
+    } else {
+        Ingress::Vxlan { remote }
     }
 }

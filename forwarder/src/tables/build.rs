@@ -10,8 +10,10 @@ use super::names::Names;
 use super::relations;
 use super::rules;
 use super::steering::{Hop, Steering, Target, key};
+use crate::pipeline::tunnel_headers;
 use kc_forwarder_api::{
-    Attachment, Direction, NextHop, PortName, SfName, StaticEntry, Tables, TunnelName, Vni,
+    Attachment, Direction, NextHop, PortName, SfName, StaticEntry, Tables, Transport, TunnelName,
+    Vni,
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -134,14 +136,16 @@ fn tunnels(tables: &Tables) -> Result<Vec<CompiledTunnel>, TableError> {
         .as_ref()
         .map_or(0, |underlay| underlay.gpe_port);
     let compile = |tunnel: &kc_forwarder_api::Tunnel| {
-        check::vtep(tables, tunnel.remote, || {
-            Entry::Tunnel(tunnel.name.to_string())
-        })?;
-        let port = tunnel.port.unwrap_or(default_port);
-        Ok(CompiledTunnel {
-            remote: SocketAddr::new(tunnel.remote, port),
-            vni: tunnel.vni,
-        })
+        let entry = || Entry::Tunnel(tunnel.name.to_string());
+        match tunnel.transport {
+            Transport::VxlanGpe { remote, vni, port } => {
+                check::vtep(tables, remote, entry)?;
+                let port = port.unwrap_or(default_port);
+                let remote = SocketAddr::new(remote, port);
+                Ok(CompiledTunnel { remote, vni })
+            }
+            Transport::Ethernet { .. } => Err(TableError::Transport(entry())),
+        }
     };
     tables.tunnels.iter().map(compile).collect()
 }
@@ -277,6 +281,7 @@ fn segments(
         segments.push(CompiledSegment {
             vni: segment.vni,
             ports: members,
+            outer: peers.iter().copied().map(tunnel_headers).max().unwrap_or(0),
             peers: peers
                 .into_iter()
                 .map(|peer| SocketAddr::new(peer, vxlan_port))

@@ -25,10 +25,10 @@ pub(super) fn mtu(entry: impl FnOnce() -> Entry, mtu: Option<u16>) -> Result<(),
 
 /// Our own VTEP.
 pub(super) fn underlay(underlay: &Underlay) -> Result<(), TableError> {
-    if !unicast(underlay.address) {
+    if let Some(address) = underlay.address.iter().find(|&address| !unicast(address)) {
         return Err(TableError::Address {
             entry: Entry::Underlay,
-            address: underlay.address,
+            address,
         });
     }
     if underlay.mtu < MIN_UNDERLAY_MTU {
@@ -47,7 +47,7 @@ fn unicast(address: IpAddr) -> bool {
     !(address.is_unspecified() || address.is_multicast() || broadcast)
 }
 
-/// A remote VTEP: there is an underlay, of the same family, and it is somebody else.
+/// A remote VTEP: there is an underlay with an address of its family, and it is somebody else.
 pub(super) fn vtep(
     tables: &Tables,
     remote: IpAddr,
@@ -56,14 +56,12 @@ pub(super) fn vtep(
     let Some(underlay) = &tables.underlay else {
         return Err(TableError::NoUnderlay(entry()));
     };
-    let local = underlay.address;
-    if remote.is_ipv4() != local.is_ipv4() {
+    let Some(local) = underlay.address.towards(remote) else {
         return Err(TableError::Family {
             entry: entry(),
             remote,
-            local,
         });
-    }
+    };
     if remote == local || !unicast(remote) {
         return Err(TableError::Address {
             entry: entry(),

@@ -140,6 +140,8 @@ pub(crate) struct CompiledSegment {
     pub(crate) peers: Vec<SocketAddr>,
     /// How many peers take replicated frames.
     pub(crate) flood: usize,
+    /// Octets of outer headers towards the peers, the most of any; 0 without peers.
+    pub(crate) outer: usize,
     /// Entries that never age.
     pub(crate) entries: Vec<([u8; 6], Location)>,
     /// Milliseconds after which a silent address is forgotten; 0 means never.

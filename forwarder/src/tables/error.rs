@@ -156,18 +156,20 @@ pub enum TableError {
         "{0} needs an underlay, and the tables have none; add [underlay] with this box's VTEP address"
     )]
     NoUnderlay(Entry),
-    /// A remote VTEP of the other address family.
+    /// A remote VTEP of a family that the underlay has no address of.
     #[error(
-        "{entry} leads to {remote}, but the underlay's address is {local}; both must be IPv4 or both IPv6"
+        "{entry} leads to {remote}, but the underlay has no {} address; add one to its list",
+        if remote.is_ipv4() { "IPv4" } else { "IPv6" }
     )]
     Family {
         /// The tunnel or segment.
         entry: Entry,
         /// Its remote VTEP.
         remote: IpAddr,
-        /// Our own.
-        local: IpAddr,
     },
+    /// A transport that this forwarder does not speak.
+    #[error("{0} asks for a transport that this forwarder does not speak; use vxlan-gpe")]
+    Transport(Entry),
     /// A VTEP address no frame can be sent to.
     #[error("{entry} has VTEP address {address}, which must be another box's unicast address")]
     Address {

@@ -6,7 +6,7 @@ use super::compiled::{CompiledRule, MAX_RULE_NSH, Verdict};
 use super::error::{Entry, Kind, PortRole, Suggestion, TableError};
 use super::steering::{Hop, Steering, key};
 use crate::classifier::{Classifier, Condition};
-use crate::pipeline::tunnel_mtu;
+use crate::pipeline::{room, tunnel_headers};
 use crate::sff;
 use crate::wire::{ethernet, nsh};
 use kc_forwarder_api::{Action, NextHop, Rule, Si, Spi, Tables};
@@ -17,8 +17,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 struct Known {
     /// Its MTU, where it was given.
     mtu: Option<u16>,
-    /// Whether it goes through a tunnel here.
-    tunnel: bool,
+    /// Octets of outer headers of the tunnels it goes through here, the most of any.
+    outer: Option<usize>,
     /// Its highest index here.
     highest: Option<Si>,
 }
@@ -58,14 +58,19 @@ pub(super) fn build(
 }
 
 fn known(tables: &Tables) -> FxHashMap<Spi, Known> {
+    let remotes = tables.tunnels.iter();
+    let remotes: FxHashMap<_, _> = remotes
+        .filter_map(|tunnel| Some((&tunnel.name, tunnel.transport.vtep()?)))
+        .collect();
     let mut paths: FxHashMap<Spi, Known> = FxHashMap::default();
     for path in &tables.paths {
         let known = paths.entry(path.spi).or_default();
         known.mtu = known.mtu.into_iter().chain(path.mtu).min();
-        known.tunnel |= path
-            .hops
-            .iter()
-            .any(|hop| matches!(hop.to, NextHop::Tunnel { .. }));
+        let outer = path.hops.iter().filter_map(|hop| match &hop.to {
+            NextHop::Tunnel { name } => remotes.get(name).map(|&remote| tunnel_headers(remote)),
+            _ => None,
+        });
+        known.outer = known.outer.max(outer.max());
         known.highest = known.highest.max(path.hops.iter().map(|hop| hop.si).max());
     }
     paths
@@ -118,11 +123,11 @@ fn compile(
 
 /// The path's MTU as given; else what fits our own tunnels if the path has one here.
 fn path_mtu(tables: &Tables, known: &Known, nsh_len: u8) -> u16 {
-    match (known.mtu, &tables.underlay) {
-        (Some(mtu), _) => mtu,
-        (None, Some(underlay)) if known.tunnel => {
-            let headers = usize::from(nsh_len) + ethernet::HEADER_LEN;
-            tunnel_mtu(underlay.mtu, underlay.address, headers)
+    match (known.mtu, &tables.underlay, known.outer) {
+        (Some(mtu), _, _) => mtu,
+        (None, Some(underlay), Some(outer)) => {
+            let headers = outer + usize::from(nsh_len) + ethernet::HEADER_LEN;
+            room(underlay.mtu, headers)
         }
         _ => u16::MAX,
     }

@@ -4,7 +4,7 @@ use fastrand::Rng;
 use kc_forwarder_api::{
     Action, Attachment, Backend, Direction, Function, Hop, MacAddr, Match, Metadata, NextHop, Path,
     Port, PortName, PortRange, Protocol, Rule, Segment, SfName, Si, Spi, StaticEntry, Tables,
-    Tunnel, TunnelName, Underlay, Vni,
+    Transport, Tunnel, TunnelName, Underlay, Vni,
 };
 use std::net::IpAddr;
 
@@ -59,7 +59,7 @@ pub(crate) fn any_tables(seed: u64) -> Tables {
     };
     let mtu = rng.u16(512..2000);
     tables.underlay = Some(Underlay {
-        address: vtep(1, shape.v6),
+        address: vtep(1, shape.v6).into(),
         mtu,
         gpe_port: 4790,
         vxlan_port: 4789,
@@ -72,6 +72,7 @@ pub(crate) fn any_tables(seed: u64) -> Tables {
             interface,
             backend,
             mtu,
+            addresses: Vec::new(),
         });
     }
     for number in 0..shape.tunnels {
@@ -79,9 +80,7 @@ pub(crate) fn any_tables(seed: u64) -> Tables {
         let remote = vtep(rng.u8(2..5), shape.v6);
         tables.tunnels.push(Tunnel {
             name,
-            remote,
-            vni: vni(rng.u32(1..4)),
-            port: None,
+            transport: Transport::gpe(remote, vni(rng.u32(1..4))),
         });
     }
     for number in 0..shape.functions {

@@ -18,7 +18,7 @@ pub(crate) const WIRE: &str = r#"
 pub(crate) const TUNNEL: &str = r#"
     ports = [{ name = "a" }]
     underlay = { address = "192.168.50.1", mtu = 1500 }
-    tunnels = [{ name = "t", remote = "192.168.50.2", vni = 5 }]
+    tunnels = [{ name = "t", transport = { vxlan-gpe = { remote = "192.168.50.2", vni = 5 } } }]
     rules = [{ name = "a", match = { port = "a" }, action = { path = { spi = 1, si = 255 } } }]
     paths = [{ spi = 1, hops = [{ si = 255, to = { tunnel = { name = "t" } } }] }]
 "#;

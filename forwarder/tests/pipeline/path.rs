@@ -17,8 +17,7 @@ pub(crate) const BOX1: &str = r#"
     name = "fw-b"
     [[tunnels]]
     name = "box2"
-    remote = "192.168.50.2"
-    vni = 100
+    transport = { vxlan-gpe = { remote = "192.168.50.2", vni = 100 } }
     [[functions]]
     name = "fw"
     attachment = { two-leg = { inside = "fw-a", outside = "fw-b" } }
@@ -51,8 +50,7 @@ const BOX2: &str = r#"
     name = "server"
     [[tunnels]]
     name = "box1"
-    remote = "192.168.50.1"
-    vni = 100
+    transport = { vxlan-gpe = { remote = "192.168.50.1", vni = 100 } }
     [[functions]]
     name = "dpi"
     attachment = { two-leg = { inside = "dpi-a", outside = "dpi-b" } }
@@ -203,12 +201,10 @@ fn a_transit_sff_changes_the_ttl_and_nothing_else() {
         address = "192.168.50.3"
         [[tunnels]]
         name = "next"
-        remote = "192.168.50.4"
-        vni = 200
+        transport = { vxlan-gpe = { remote = "192.168.50.4", vni = 200 } }
         [[tunnels]]
         name = "last"
-        remote = "192.168.50.2"
-        vni = 100
+        transport = { vxlan-gpe = { remote = "192.168.50.2", vni = 100 } }
         [[paths]]
         spi = 10
         hops = [{ si = 200, to = { tunnel = { name = "next" } } }]
@@ -311,12 +307,12 @@ fn who_sends_to_us_need_not_be_among_those_we_send_to() {
         .counters()
         .tunnels
         .iter()
-        .map(|t| (t.remote, t.rx_packets))
+        .map(|t| (t.remote.to_string(), t.rx_packets))
         .collect();
     let expected = [("192.168.50.1", 0), ("192.168.50.77", 1)];
     assert_eq!(
         strangers,
-        expected.map(|(remote, packets)| (remote.parse().unwrap(), packets))
+        expected.map(|(remote, packets)| (remote.to_owned(), packets))
     );
     two.install(BOX2);
     assert_eq!(two.counters().tunnels.len(), 2);

@@ -110,7 +110,7 @@ fn tunnels_and_peers_need_an_underlay_of_their_family() {
     changed(
         "remote = \"192.168.50.2\"",
         "remote = \"fd00::2\"",
-        "tunnel box2 leads to fd00::2, but the underlay's address is 192.168.50.1; both must be IPv4 or both IPv6",
+        "tunnel box2 leads to fd00::2, but the underlay has no IPv6 address; add one to its list",
     );
     changed(
         "remote = \"192.168.50.2\"",

@@ -3,8 +3,8 @@
 use ipnet::IpNet;
 use kc_agent_api::*;
 use kc_forwarder_api::{
-    Backend, Counters, DropReason, Encapsulation, MacAddr, PathCounters, PortCounters, PortName,
-    PortState, PortStatus, Si, Spi, Tables, TunnelCounters, Underlay, Vni,
+    Backend, Counters, DropReason, Encapsulation, MacAddr, Neighbour, PathCounters, PortCounters,
+    PortName, PortState, PortStatus, Si, Spi, Tables, TunnelCounters, Underlay, Vni,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -62,9 +62,11 @@ fn tunnel() -> impl Strategy<Value = TunnelCounters> {
     let wrap = select(vec![Encapsulation::Vxlan, Encapsulation::VxlanGpe]);
     (any::<IpAddr>(), vni(), wrap, any::<[u64; 4]>()).prop_map(|(remote, vni, wrap, n)| {
         TunnelCounters {
-            remote,
-            vni,
+            remote: Neighbour::Ip(remote),
+            vni: Some(vni),
             encapsulation: wrap,
+            port: None,
+            vlan: None,
             rx_packets: n[0],
             rx_bytes: n[1],
             tx_packets: n[2],
@@ -382,7 +384,7 @@ fn container() -> impl Strategy<Value = ContainerSpec> {
 
 pub(crate) fn spec() -> impl Strategy<Value = NodeSpec> {
     let underlay = (any::<IpAddr>(), any::<[u16; 3]>()).prop_map(|(address, n)| Underlay {
-        address,
+        address: address.into(),
         mtu: n[0],
         gpe_port: n[1],
         vxlan_port: n[2],

@@ -1,0 +1,22 @@
+//! The steering state of one forwarder: the structure an agent sends over the control socket,
+//! and the TOML file that a person writes. A file for each concept.
+
+mod function;
+mod metadata;
+mod path;
+mod port;
+mod rule;
+mod segment;
+mod tunnel;
+mod underlay;
+mod whole;
+
+pub use function::{Attachment, Function};
+pub use metadata::Metadata;
+pub use path::{Direction, Hop, NextHop, Path};
+pub use port::Port;
+pub use rule::{Action, Rule};
+pub use segment::{Segment, StaticEntry};
+pub use tunnel::{Encapsulation, Neighbour, Transport, Tunnel};
+pub use underlay::{Underlay, VtepAddressError, VtepAddresses};
+pub use whole::Tables;

@@ -1,0 +1,54 @@
+//! Plain-VXLAN segments.
+
+use crate::{MacAddr, PortName, Vni};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// A plain-VXLAN layer-2 segment: local ports and remote VTEPs, with a learning table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Segment {
+    /// VNI on the wire.
+    pub vni: Vni,
+    /// Local members.
+    #[serde(default)]
+    pub ports: Vec<PortName>,
+    /// Remote VTEPs: unknown, broadcast and multicast frames are replicated to each.
+    #[serde(default)]
+    pub peers: Vec<IpAddr>,
+    /// Addresses that need no learning and never age.
+    #[serde(default)]
+    pub entries: Vec<StaticEntry>,
+    /// Seconds after which a silent address is forgotten.
+    #[serde(default = "default_ageing")]
+    pub ageing_seconds: u32,
+}
+
+fn default_ageing() -> u32 {
+    300
+}
+
+/// A fixed place for one MAC address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case",
+    untagged
+)]
+pub enum StaticEntry {
+    /// Behind a local port.
+    Local {
+        /// The address.
+        mac: MacAddr,
+        /// The port.
+        port: PortName,
+    },
+    /// Behind another VTEP.
+    Remote {
+        /// The address.
+        mac: MacAddr,
+        /// The VTEP.
+        peer: IpAddr,
+    },
+}

@@ -1,0 +1,123 @@
+//! The underlay: our VTEPs of both address families as one. Sorts what is to be received and sent
+//! by family and knows nothing else; the sockets are a [`Vtep`]'s.
+
+use super::Loss;
+use super::udp::Vtep;
+use crate::frame::{Frame, Pool};
+use kc_forwarder_api as api;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::BorrowedFd;
+
+pub use super::udp::{SOURCES, UnderlayError};
+
+/// A socket that datagrams from other VTEPs come in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inlet {
+    /// VXLAN-GPE over IPv4.
+    GpeV4,
+    /// VXLAN-GPE over IPv6.
+    GpeV6,
+    /// Plain VXLAN over IPv4.
+    VxlanV4,
+    /// Plain VXLAN over IPv6.
+    VxlanV6,
+}
+
+impl Inlet {
+    /// All of them: `ALL[inlet as usize] == inlet`.
+    pub const ALL: [Self; 4] = [Self::GpeV4, Self::GpeV6, Self::VxlanV4, Self::VxlanV6];
+
+    /// Whether VXLAN-GPE comes in by it, and plain VXLAN otherwise.
+    pub const fn is_gpe(self) -> bool {
+        matches!(self, Self::GpeV4 | Self::GpeV6)
+    }
+
+    /// Whether it is an IPv6 socket.
+    pub const fn is_ipv6(self) -> bool {
+        matches!(self, Self::GpeV6 | Self::VxlanV6)
+    }
+}
+
+/// The sockets of our VTEPs, at most one of each family.
+#[derive(Debug, Clone, Default)]
+pub struct Underlay {
+    /// IPv4, IPv6.
+    vteps: [Option<Vtep>; 2],
+}
+
+impl Underlay {
+    /// Binds what `wanted` asks for; sockets that `former` has already are shared with it, so that
+    /// nothing in flight is lost. The addresses may come to this machine later.
+    ///
+    /// # Errors
+    /// A port is taken, or the kernel refused.
+    pub fn open(wanted: &api::Underlay, former: Option<&Self>) -> Result<Self, UnderlayError> {
+        let mut underlay = Self::default();
+        let places = underlay.vteps.iter_mut().zip([false, true]);
+        for (place, v6) in places {
+            let address = wanted.address.iter().find(|own| own.is_ipv6() == v6);
+            if let Some(address) = address {
+                let former = former.and_then(|former| former.vtep(v6));
+                let ports = [wanted.gpe_port, wanted.vxlan_port];
+                *place = Some(Vtep::open(address, ports, former)?);
+            }
+        }
+        Ok(underlay)
+    }
+
+    fn vtep(&self, v6: bool) -> Option<&Vtep> {
+        let [v4_end, v6_end] = &self.vteps;
+        if v6 { v6_end } else { v4_end }.as_ref()
+    }
+
+    /// Readable when datagrams wait at `inlet`; `None` when we have no such socket.
+    pub fn as_fd(&self, inlet: Inlet) -> Option<BorrowedFd<'_>> {
+        Some(self.vtep(inlet.is_ipv6())?.as_fd(inlet.is_gpe()))
+    }
+
+    /// Whether both share the socket for `inlet`.
+    pub fn shares(&self, other: &Self, inlet: Inlet) -> bool {
+        let v6 = inlet.is_ipv6();
+        match (self.vtep(v6), other.vtep(v6)) {
+            (Some(own), Some(other)) => own.shares(other, inlet.is_gpe()),
+            _ => false,
+        }
+    }
+
+    /// Appends at most `max` waiting UDP payloads with their senders to `batch`, and says how many.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub fn receive(
+        &self,
+        inlet: Inlet,
+        pool: &mut Pool,
+        batch: &mut Vec<(IpAddr, Frame)>,
+        max: usize,
+    ) -> io::Result<usize> {
+        match self.vtep(inlet.is_ipv6()) {
+            Some(vtep) => vtep.receive(inlet.is_gpe(), pool, batch, max),
+            None => Ok(0),
+        }
+    }
+
+    /// Sends `datagrams`, all of the family that `v6` says, in order from the source port that
+    /// `entropy` selects. `view` shows a datagram's payload and destination; `lost` is told each
+    /// one the kernel did not take.
+    pub fn send<T>(
+        &self,
+        v6: bool,
+        entropy: u16,
+        datagrams: &[T],
+        view: impl Fn(&T) -> (&Frame, Option<SocketAddr>),
+        mut lost: impl FnMut(&T, Loss),
+    ) {
+        match self.vtep(v6) {
+            Some(vtep) => vtep.send(entropy, datagrams, view, lost),
+            None => datagrams
+                .iter()
+                .for_each(|datagram| lost(datagram, Loss::Gone)),
+        }
+    }
+}
