@@ -64,7 +64,7 @@ impl Drops {
 }
 
 /// The pipeline's own bookkeeping. It holds at every moment between two calls:
-/// `received + replicated + segmented + generated == sent + dropped`.
+/// `received + replicated + segmented + generated == sent + consumed + dropped`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Balance {
     /// Frames handed in.
@@ -73,10 +73,12 @@ pub struct Balance {
     pub replicated: u64,
     /// Pieces made of a frame, beyond the first.
     pub segmented: u64,
-    /// ICMP messages made.
+    /// Frames the forwarder made itself: ICMP messages, questions to neighbours.
     pub generated: u64,
     /// Frames handed out and not refused afterwards.
     pub sent: u64,
+    /// Frames that were for the forwarder itself.
+    pub consumed: u64,
     /// Frames dropped, under any reason.
     pub dropped: u64,
 }
@@ -85,6 +87,6 @@ impl Balance {
     /// Whether no frame was lost or counted twice.
     pub const fn holds(&self) -> bool {
         self.received + self.replicated + self.segmented + self.generated
-            == self.sent + self.dropped
+            == self.sent + self.consumed + self.dropped
     }
 }

@@ -2,7 +2,8 @@
 //! no clock, no log, and in steady state no allocation.
 //!
 //! Every frame that enters is accounted for exactly once: what came in, plus what was
-//! generated, equals what went out plus what was dropped under a [`DropReason`].
+//! generated, equals what went out, plus what was for the forwarder itself, plus what was dropped
+//! under a [`DropReason`].
 //!
 //! [`DropReason`]: kc_forwarder_api::DropReason
 
@@ -17,6 +18,7 @@ mod returns;
 mod run;
 mod state;
 mod steer;
+mod tick;
 mod tunnel;
 
 use crate::frame::{Frame, Pool};

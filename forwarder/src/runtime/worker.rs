@@ -82,12 +82,7 @@ impl Worker {
         let mut ready = Vec::new();
         let mut expired = Instant::now();
         loop {
-            let timeout = if self.busy.elapsed() < self.linger {
-                let due = EXPIRY.saturating_sub(expired.elapsed()) + Duration::from_millis(1);
-                EpollTimeout::try_from(due).unwrap_or(EpollTimeout::ZERO)
-            } else {
-                EpollTimeout::NONE
-            };
+            let timeout = self.patience(expired);
             self.waiting.wait(timeout, &mut ready)?;
             let now = Instant::now();
             let now_ms = self.milliseconds(now);
@@ -107,10 +102,31 @@ impl Worker {
             if ready.contains(&Source::Mailbox) && !self.obey(now) {
                 return Ok(());
             }
+            if let Some(due) = self.pipeline.next_deadline()
+                && due <= now_ms
+            {
+                self.pipeline.tick(now_ms, &mut self.outputs);
+                self.depart();
+            }
             if now.duration_since(expired) >= EXPIRY {
                 self.pipeline.expire(now_ms);
                 expired = now;
             }
+        }
+    }
+
+    /// How long nothing but an event needs attention.
+    fn patience(&self, expired: Instant) -> EpollTimeout {
+        let now = Instant::now();
+        let expiry = (now.duration_since(self.busy) < self.linger)
+            .then(|| EXPIRY.saturating_sub(now.duration_since(expired)) + Duration::from_millis(1));
+        let tick = self.pipeline.next_deadline().map(|due| {
+            let now_ms = self.milliseconds(now);
+            Duration::from_millis(due.saturating_sub(now_ms))
+        });
+        match expiry.into_iter().chain(tick).min() {
+            Some(due) => EpollTimeout::try_from(due).unwrap_or(EpollTimeout::MAX),
+            None => EpollTimeout::NONE,
         }
     }
 
@@ -158,6 +174,11 @@ impl Worker {
         }
         self.pipeline
             .process(now_ms, ingress, &mut self.batch, &mut self.outputs);
+        self.depart();
+    }
+
+    /// Sends what came out of the pipeline.
+    fn depart(&mut self) {
         let underlay = self.underlay.as_ref();
         self.departures.send(
             &mut self.outputs,

@@ -1,0 +1,28 @@
+//! What the pipeline does because time has passed, and not because a frame came. Each part says
+//! when it wants to be called; where no part is in use, nobody waits.
+
+use super::Pipeline;
+use super::run::Run;
+use crate::pipeline::Outputs;
+
+impl Pipeline {
+    /// When [`tick`](Self::tick) has something to do, on the clock of
+    /// [`process`](Self::process); `None` while nothing waits for a time. Cheap: to be asked
+    /// before every wait.
+    pub fn next_deadline(&self) -> Option<u64> {
+        let parts: [Option<u64>; 0] = [];
+        parts.into_iter().flatten().min()
+    }
+
+    /// Does what is due at `now_ms` and puts the frames that come of it into `out`. Calling it
+    /// early or late does no harm.
+    pub fn tick(&mut self, now_ms: u64, out: &mut Outputs) {
+        let Self { tables, state } = self;
+        let _run = Run {
+            tables,
+            state,
+            now_ms,
+            out,
+        };
+    }
+}
