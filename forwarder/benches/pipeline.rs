@@ -116,6 +116,7 @@ fn tables(rules: u32, paths: u32) -> Tables {
         tunnels: vec![Tunnel {
             name: tunnel.clone(),
             transport: Transport::gpe([192, 0, 2, 2].into(), Vni::new(7).unwrap()),
+            liveness: None,
         }],
         rules: (1..rules).map(miss).chain([hit]).collect(),
         paths: (1..=paths)

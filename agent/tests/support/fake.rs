@@ -113,7 +113,14 @@ fn answer(request: &Request, tables: &mut Tables) -> Response {
                 generation: tables.generation,
                 uptime_ms: 1,
                 ports: vec![],
+                tunnels: vec![],
+                functions: vec![],
             },
+        },
+        Request::Echo { .. } => Response::Echo { reply: None },
+        Request::Watch => Response::Watching {
+            tunnels: vec![],
+            functions: vec![],
         },
     }
 }

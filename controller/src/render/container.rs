@@ -35,6 +35,7 @@ pub(super) fn containers(state: &State, node: &NodeName) -> (Vec<ContainerSpec>,
                 functions.push(Function {
                     name: sf,
                     attachment,
+                    liveness: None,
                 });
             }
             Some(Resource::Service(object)) => {

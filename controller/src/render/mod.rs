@@ -12,7 +12,9 @@ pub use wiring::{LegKind, mac_address, port_name};
 use crate::plan::{NodeRecord, State, can_tunnel};
 use crate::resource::{Resource, ServiceNetwork, ServiceSpec};
 use kc_agent_api::{NodeName, NodeSpec};
-use kc_forwarder_api::{Port, PortName, Tables, Transport, Tunnel, TunnelName, Underlay, Vni};
+use kc_forwarder_api::{
+    Port, PortName, SffName, Tables, Transport, Tunnel, TunnelName, Underlay, Vni,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// VNI of the tunnels between SFFs.
@@ -31,6 +33,7 @@ pub fn documents(state: &State) -> BTreeMap<NodeName, NodeSpec> {
         let segment = overlay::segment(state, name);
         let mut tables = Tables {
             generation: 0,
+            name: SffName::new(name.as_str()).ok(),
             underlay: record.vtep.map(|address| Underlay {
                 address: address.into(),
                 mtu: underlay_mtu(record),
@@ -73,6 +76,7 @@ fn tunnels(state: &State, name: &NodeName, record: &NodeRecord) -> Vec<Tunnel> {
             Some(Tunnel {
                 name: tunnel_name(other)?,
                 transport: Transport::gpe(record.vtep?, Vni::new(GPE_VNI).ok()?),
+                liveness: None,
             })
         })
         .collect()

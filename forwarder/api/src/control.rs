@@ -1,7 +1,9 @@
 //! The control socket's language: one JSON request a line, one JSON response a line, in order.
 //! A connection may stay open; its end tells the peer that the forwarder has gone.
 
-use crate::{Capture, Counters, PortName, Tables};
+use crate::{
+    Capture, Counters, Echo, EchoReply, FunctionStatus, HealthEvent, PortName, Tables, TunnelStatus,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -27,7 +29,7 @@ pub enum Request {
     Tables,
     /// All counters.
     Counters,
-    /// Version, generation, ports.
+    /// Version, generation, ports, health.
     Status,
     /// Show frames and what became of them. See [`Capture`] for what the connection carries then.
     Capture {
@@ -35,6 +37,15 @@ pub enum Request {
         #[serde(default)]
         capture: Capture,
     },
+    /// Send an echo down a service path and tell what comes back. Answered when the answer is
+    /// there or the time is over; other connections are served meanwhile.
+    Echo {
+        /// The echo.
+        echo: Echo,
+    },
+    /// Tell the present health and then every change of it, for ever: no other request is taken
+    /// from this connection.
+    Watch,
 }
 
 /// What the forwarder answers.
@@ -63,6 +74,23 @@ pub enum Response {
     },
     /// The capture runs; behind this line the connection carries pcapng and nothing else.
     Capturing,
+    /// What came of an echo.
+    Echo {
+        /// The answer; `None` when there was silence.
+        reply: Option<EchoReply>,
+    },
+    /// The health of all that is asked for it, as of now. Changes follow.
+    Watching {
+        /// Tunnels in table order.
+        tunnels: Vec<TunnelStatus>,
+        /// Functions in table order.
+        functions: Vec<FunctionStatus>,
+    },
+    /// A change of health.
+    Health {
+        /// The change.
+        event: HealthEvent,
+    },
     /// Refused; nothing has changed.
     Error {
         /// Why.
@@ -122,6 +150,12 @@ pub struct Status {
     pub uptime_ms: u64,
     /// Ports in table order.
     pub ports: Vec<PortStatus>,
+    /// Tunnels in table order.
+    #[serde(default)]
+    pub tunnels: Vec<TunnelStatus>,
+    /// Functions in table order.
+    #[serde(default)]
+    pub functions: Vec<FunctionStatus>,
 }
 
 /// State of one port.

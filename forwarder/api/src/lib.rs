@@ -7,9 +7,11 @@
 mod capture;
 mod control;
 mod counters;
+mod health;
 mod ids;
 mod matching;
 mod names;
+mod oam;
 mod probe;
 mod tables;
 
@@ -20,9 +22,11 @@ pub use control::{
     Backend, ControlError, ErrorCode, MAX_REQUEST, PortState, PortStatus, Request, Response, Status,
 };
 pub use counters::{Counters, DropReason, PathCounters, PortCounters, TunnelCounters};
+pub use health::{FunctionStatus, HealthEvent, HealthState, HealthSubject, Liveness, TunnelStatus};
 pub use ids::{IdError, Si, Spi, Ttl, Vid, Vni};
 pub use matching::{Match, MatchError, PortRange, Protocol};
-pub use names::{MacAddr, NameError, PortName, SfName, TunnelName};
+pub use names::{MacAddr, NameError, PortName, SfName, SffName, TunnelName};
+pub use oam::{Echo, EchoCode, EchoFunction, EchoReply, MAX_ECHO, MAX_ECHO_TIMEOUT_MS, Responder};
 pub use probe::{Probe, ProbeError, ProbeReport, ProbeTarget, ProbeTargetError, Spread};
 pub use tables::{
     Action, Attachment, Direction, Encapsulation, Function, Hop, Metadata, Neighbour, NextHop,

@@ -94,6 +94,10 @@ name!(
     SfName, "service function", 63
 );
 name!(
+    /// One forwarder among those of a network.
+    SffName, "SFF", 63
+);
+name!(
     /// A tunnel to another VTEP.
     TunnelName, "tunnel", 63
 );

@@ -134,6 +134,9 @@ impl Desk {
                 Ok(()) => refusal(refuse(ErrorCode::Busy, "nothing can be captured yet")),
                 Err(error) => refusal(refuse(ErrorCode::Invalid, error)),
             },
+            Request::Echo { .. } | Request::Watch => {
+                refusal(refuse(ErrorCode::Invalid, "not served by this version"))
+            }
         };
         Ok(response.into())
     }

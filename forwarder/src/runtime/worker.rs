@@ -259,6 +259,8 @@ impl Worker {
             generation: self.generation,
             uptime_ms: self.milliseconds(now),
             ports: self.ports.status(),
+            tunnels: Vec::new(),
+            functions: Vec::new(),
         }
     }
 }

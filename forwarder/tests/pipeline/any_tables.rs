@@ -81,6 +81,7 @@ pub(crate) fn any_tables(seed: u64) -> Tables {
         tables.tunnels.push(Tunnel {
             name,
             transport: Transport::gpe(remote, vni(rng.u32(1..4))),
+            liveness: None,
         });
     }
     for number in 0..shape.functions {
@@ -95,7 +96,11 @@ pub(crate) fn any_tables(seed: u64) -> Tables {
                 outside: port_name(leg + 1),
             },
         };
-        tables.functions.push(Function { name, attachment });
+        tables.functions.push(Function {
+            name,
+            attachment,
+            liveness: None,
+        });
     }
     for number in 0..shape.segments {
         let ports = (0..shape.access)

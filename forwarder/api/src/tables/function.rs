@@ -1,6 +1,6 @@
 //! Service functions and how they are wired.
 
-use crate::{MacAddr, PortName, SfName};
+use crate::{Liveness, MacAddr, PortName, SfName};
 use serde::{Deserialize, Serialize};
 
 /// One local service function instance.
@@ -11,6 +11,9 @@ pub struct Function {
     pub name: SfName,
     /// How it is wired.
     pub attachment: Attachment,
+    /// Whether and how it is asked if it lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liveness: Option<Liveness>,
 }
 
 /// How a function is wired to its SFF.

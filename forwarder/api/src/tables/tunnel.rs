@@ -1,6 +1,6 @@
 //! The way to other SFFs. A tunnel has one transport; a path may use another at every hop.
 
-use crate::{MacAddr, PortName, TunnelName, Vid, Vni};
+use crate::{Liveness, MacAddr, PortName, TunnelName, Vid, Vni};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
@@ -26,6 +26,9 @@ pub struct Tunnel {
     pub name: TunnelName,
     /// What carries NSH there.
     pub transport: Transport,
+    /// Whether and how its other end is asked if it lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liveness: Option<Liveness>,
 }
 
 /// What carries NSH between two SFFs.

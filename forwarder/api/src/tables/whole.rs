@@ -2,6 +2,7 @@
 //! piece and replaces the former one between two packets.
 
 use super::{Function, Path, Port, Rule, Segment, Tunnel, Underlay};
+use crate::SffName;
 use serde::{Deserialize, Serialize};
 
 /// Everything a forwarder needs to know. The same structure is its TOML file.
@@ -10,6 +11,9 @@ use serde::{Deserialize, Serialize};
 pub struct Tables {
     /// Grows with every change; a forwarder refuses to go back.
     pub generation: u64,
+    /// What this forwarder calls itself in answers to echoes; its VTEP address when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<SffName>,
     /// Our own VTEP; without it the forwarder has no tunnels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub underlay: Option<Underlay>,
