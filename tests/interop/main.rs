@@ -6,7 +6,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test program")]
 
+mod kernel_vxlan;
 mod open_vswitch;
 mod ovs_gpe;
+mod scapy;
 mod site;
 mod wire;

@@ -1,7 +1,7 @@
 //! Open vSwitch in a service path over VXLAN-GPE: between two SFFs of ours, and at both ends.
 
 use crate::open_vswitch::OpenVswitch;
-use crate::site::{Site, lossless, plain};
+use crate::site::{Site, lossless, plain, tunnel};
 use crate::wire::{Capture, service_paths};
 use kc_tests::lab::Forwarder;
 
@@ -19,9 +19,7 @@ fn end(local: &str, remote: &str, port: &str, (out, back, arrives): (u32, u32, u
         mtu = 1700
         [[ports]]
         name = "{port}"
-        [[tunnels]]
-        name = "ovs"
-        transport = {{ vxlan-gpe = {{ remote = "{remote}", vni = 100 }} }}
+        {}
         [[rules]]
         name = "all"
         match = {{ port = "{port}" }}
@@ -32,7 +30,8 @@ fn end(local: &str, remote: &str, port: &str, (out, back, arrives): (u32, u32, u
         [[paths]]
         spi = {back}
         hops = [{{ si = {arrives}, to = {{ egress = {{ port = "{port}" }} }} }}]
-        "#
+        "#,
+        tunnel("ovs", remote, 100)
     )
 }
 

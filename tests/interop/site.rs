@@ -56,6 +56,19 @@ impl Site {
         })
     }
 
+    /// Makes the middle a bridge, which has 192.168.50.2 and fd50::2 itself.
+    pub(crate) fn bridge(&self) {
+        let middle = &self.middle;
+        middle.run("ip link add br0 mtu 1700 type bridge mcast_snooping 0");
+        for port in ["u1", "u3"] {
+            middle.run(&format!("ip link set {port} master br0"));
+        }
+        middle.run("ip link set br0 up");
+        for address in ["192.168.50.2/24", "fd50::2/64"] {
+            middle.address("br0", address);
+        }
+    }
+
     /// Three answers in ten seconds, from the server by both families.
     pub(crate) fn ping(&self) {
         for address in ["192.168.2.2", "fd02::2"] {
@@ -89,4 +102,15 @@ pub(crate) fn lossless(forwarders: &[&Forwarder]) {
         let drops = unexpected_drops(&forwarder.counters(), &[]);
         assert!(drops.is_empty(), "{drops:?}");
     }
+}
+
+/// A VXLAN-GPE tunnel as tables have it.
+pub(crate) fn tunnel(name: &str, remote: &str, vni: u32) -> String {
+    format!(
+        r#"
+        [[tunnels]]
+        name = "{name}"
+        transport = {{ vxlan-gpe = {{ remote = "{remote}", vni = {vni} }} }}
+        "#
+    )
 }

@@ -39,7 +39,10 @@ impl Capture {
             traffic();
             assert!(begin.elapsed() < PATIENCE, "not enough to capture");
         }
-        Frames { file: self.file }
+        Frames {
+            file: self.file,
+            decode: Vec::new(),
+        }
     }
 }
 
@@ -47,9 +50,17 @@ impl Capture {
 pub(crate) struct Frames {
     /// Where they are.
     pub(crate) file: PathBuf,
+    /// What tshark cannot know of itself, as its `-d` takes it.
+    decode: Vec<String>,
 }
 
 impl Frames {
+    /// The same frames, where tshark is told what a port carries.
+    pub(crate) fn decode_as(mut self, rule: &str) -> Self {
+        self.decode.push(rule.to_owned());
+        self
+    }
+
     /// A line of `fields` for each packet that `filter` wants. A field that a packet has more than
     /// once is given as it is first: the outermost.
     pub(crate) fn fields(&self, filter: &str, fields: &[&str]) -> Vec<Vec<String>> {
@@ -74,6 +85,9 @@ impl Frames {
             .arg(&self.file)
             .args(["-Y", filter])
             .stdin(Stdio::null());
+        for rule in &self.decode {
+            command.args(["-d", rule]);
+        }
         command
     }
 }

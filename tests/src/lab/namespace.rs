@@ -205,6 +205,13 @@ impl Namespace {
         other.run(&format!("ip link set {there} up"));
     }
 
+    /// Moves `interface` into `other`. A tunnel's outer end stays where it was made.
+    pub fn give(&self, interface: &str, other: &Self) {
+        let pid = other.holder.child.id();
+        self.run(&format!("ip link set {interface} netns {pid}"));
+        other.run(&format!("ip link set {interface} up"));
+    }
+
     /// Gives `interface` an address.
     pub fn address(&self, interface: &str, address: &str) {
         // nodad: an IPv6 address is usable at once.
