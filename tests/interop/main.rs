@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test program")]
 
+mod decode;
 mod kernel_vxlan;
 mod open_vswitch;
 mod ovs_gpe;

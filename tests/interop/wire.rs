@@ -1,6 +1,7 @@
 //! What is on a wire, as tshark reads it.
 
 use kc_tests::lab::{Lab, Namespace, PATIENCE, Process};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -39,22 +40,25 @@ impl Capture {
             traffic();
             assert!(begin.elapsed() < PATIENCE, "not enough to capture");
         }
-        Frames {
-            file: self.file,
-            decode: Vec::new(),
-        }
+        Frames::of(self.file)
     }
 }
 
 /// Captured frames.
 pub(crate) struct Frames {
     /// Where they are.
-    pub(crate) file: PathBuf,
+    file: PathBuf,
     /// What tshark cannot know of itself, as its `-d` takes it.
     decode: Vec<String>,
 }
 
 impl Frames {
+    /// The frames in a file.
+    pub(crate) fn of(file: PathBuf) -> Self {
+        let decode = Vec::new();
+        Self { file, decode }
+    }
+
     /// The same frames, where tshark is told what a port carries.
     pub(crate) fn decode_as(mut self, rule: &str) -> Self {
         self.decode.push(rule.to_owned());
@@ -69,13 +73,37 @@ impl Frames {
         for field in fields {
             command.args(["-e", field]);
         }
-        let output = command.output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{told}");
-        let text = String::from_utf8(output.stdout).unwrap();
-        text.lines()
-            .map(|line| line.split('\t').map(str::to_owned).collect())
-            .collect()
+        let split = |line: &String| line.split('\t').map(str::to_owned).collect();
+        lines(command).iter().map(split).collect()
+    }
+
+    /// What tshark finds wrong with any packet, checksums included; a line each.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        // From here on a packet is worth a warning. What is said of conversations, such as a
+        // request without an answer, is not about how a packet is made.
+        let wrong = "(_ws.malformed || _ws.expert.severity >= 0x600000) \
+                     && !(icmp.resp_not_found || icmpv6.resp_not_found)";
+        let mut command = self.tshark(wrong);
+        for protocol in ["ip", "udp", "tcp"] {
+            command.args(["-o", &format!("{protocol}.check_checksum:TRUE")]);
+        }
+        command.args(["-o", "tcp.analyze_sequence_numbers:FALSE"]);
+        command.args([
+            "-T",
+            "fields",
+            "-e",
+            "frame.number",
+            "-e",
+            "frame.protocols",
+        ]);
+        command.args(["-e", "_ws.expert.message", "-e", "_ws.col.Info"]);
+        lines(command)
+    }
+
+    /// The protocols of each packet, from the outermost on.
+    pub(crate) fn protocols(&self) -> BTreeSet<String> {
+        let lines = self.fields("frame", &["frame.protocols"]);
+        lines.into_iter().map(|mut line| line.remove(0)).collect()
     }
 
     fn tshark(&self, filter: &str) -> Command {
@@ -90,6 +118,15 @@ impl Frames {
         }
         command
     }
+}
+
+/// The lines that tshark prints.
+fn lines(mut command: Command) -> Vec<String> {
+    let output = command.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(str::to_owned).collect()
 }
 
 /// A number as tshark prints it, in decimal or with 0x.
