@@ -111,14 +111,6 @@ fn tshark_finds_nothing_wrong_with_any_frame_of_ours() {
     site.ping();
 
     let underlay = Capture::start(&site.lab, &site.middle, "br0", "udp", 120);
-    let aware = Capture::start(&site.lab, &function, "e0", "ether proto 0x894f", 12);
-    let told = Capture::start(
-        &site.lab,
-        &site.client,
-        "e0",
-        "icmp[0] = 3 or icmp6[0] = 2",
-        4,
-    );
     let underlay = underlay.fill(|| {
         site.ping();
         datagrams(&site, 2001);
@@ -137,6 +129,7 @@ fn tshark_finds_nothing_wrong_with_any_frame_of_ours() {
             "eth:ethertype:ip:udp:vxlan:eth:ethertype:ip:icmp:data",
         ],
     );
+    let aware = Capture::start(&site.lab, &function, "e0", "ether proto 0x894f", 12);
     sound(
         aware.fill(|| datagrams(&site, 2002)),
         &[
@@ -144,7 +137,12 @@ fn tshark_finds_nothing_wrong_with_any_frame_of_ours() {
             "eth:ethertype:nsh:eth:ethertype:ipv6:udp:data",
         ],
     );
+    let filter = "icmp[0] = 3 and icmp[1] = 4 or icmp6[0] = 2";
+    let told = Capture::start(&site.lab, &site.client, "e0", filter, 4);
     let too_long = || {
+        // Whoever was told once does not ask again.
+        site.client.run("ip route flush cache");
+        site.client.run("ip -6 route flush cache");
         for address in ["192.168.2.2", "fd02::2"] {
             site.client
                 .output(&format!("ping -n -c 1 -W 1 -M do -s 1450 {address}"));
