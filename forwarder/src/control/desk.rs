@@ -1,6 +1,7 @@
 //! Answers requests: judges generations, has tables compiled and sockets bound before anything
 //! changes, and hands the result to the packet thread.
 
+use super::stream::Stream;
 use crate::port::explain;
 use crate::port::underlay::Underlay;
 use crate::runtime::{Bell, Later, Packets, Stopped};
@@ -25,6 +26,8 @@ pub enum Answer {
     Now(Box<Response>),
     /// It comes when it is ready, in one part or many.
     Later(Later),
+    /// Whatever the stream makes, its first line included, before the next request is answered.
+    Stream(Box<dyn Stream>),
 }
 
 impl From<Response> for Answer {
