@@ -12,7 +12,8 @@ build=(cc:gcc ld:binutils)
 playground=(dockerd:docker.io containerd:containerd runc:runc ip:iproute2 curl:curl tshark:tshark)
 mosquitto=(mosquitto:mosquitto)
 test=(mmdebstrap:mmdebstrap ethtool:ethtool kill:procps ping:iputils-ping python3:python3
-    ovs-vswitchd:openvswitch-switch scapy:python3-scapy setpriv:util-linux)
+    ovs-vswitchd:openvswitch-switch scapy:python3-scapy setpriv:util-linux
+    nft:nftables haproxy:haproxy iperf3:iperf3)
 
 # Debian keeps daemons where only root's path leads.
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -34,6 +35,10 @@ for pair in "${wanted[@]}"; do
 done
 # The libraries and headers that a C compiler alone does not bring.
 if [[ " $* " == *" build "* ]] && ! [ -e /usr/include/stdio.h ]; then missing+=(libc6-dev); fi
+# What signs Debian's archive, where another distribution runs: mmdebstrap makes Debian from it.
+if [[ " $* " == *" test "* ]] && ! [ -e /usr/share/keyrings/debian-archive-trixie-stable.gpg ]; then
+    missing+=(debian-archive-keyring)
+fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)

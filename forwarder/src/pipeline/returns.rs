@@ -49,11 +49,13 @@ impl Run<'_> {
         let Some(hop) = self.restore(number, side, &packet) else {
             return self.drop(frame, DropReason::NoReturn);
         };
-        // A connection of the function's own was never clamped by a classifier.
+        // A connection of the function's own was never clamped by a classifier. What it says
+        // binds the answers, so the path's MTU counts, not the next hop's alone.
         if let Some(ip) = &packet.ip
             && ip.protocol == 6
         {
-            let mtu = self.hop_mtu(&hop, &packet);
+            let path = self.tables.mtu(hop.key >> 8);
+            let mtu = self.hop_mtu(&hop, &packet).min(path);
             mss::clamp(frame.bytes_mut(), ip, mtu);
         }
         self.steer(frame, &packet, &hop, u16::MAX, Origin::Port(port));

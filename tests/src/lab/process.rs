@@ -11,6 +11,17 @@ pub struct Process {
 }
 
 impl Process {
+    /// Starts `command`, which talks to nobody.
+    pub fn start(mut command: Command) -> Self {
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Self {
+            child: command.spawn().unwrap(),
+        }
+    }
+
     /// Starts `command` and reads its standard output until a line contains `text`.
     pub fn start_until(mut command: Command, text: &str) -> Self {
         let mut child = command

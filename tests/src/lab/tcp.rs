@@ -56,6 +56,28 @@ assert b''.join(parts) == want, f'octets changed on the way back: {n} of {size}'
 print(f'{size * 8 / sent / 1e6:.0f} Mbit/s there, {size * 8 / back / 1e6:.0f} Mbit/s back')
 "#;
 
+    const REQUESTS: &str = r#"
+import socket, hashlib, random, time
+r = random.Random(11)
+pattern = bytes(range(256)) * 256
+longest, begin = 0, time.monotonic()
+for number in range(COUNT):
+    data = r.randbytes(r.randint(1, 2000))
+    start = time.monotonic()
+    with socket.create_connection(('ADDRESS', 5000), timeout=20) as c:
+        c.sendall(data); c.shutdown(socket.SHUT_WR)
+        got = b''
+        while True:
+            b = c.recv(1 << 16)
+            if not b: break
+            got += b
+    want = hashlib.sha256(data).digest() + pattern[:len(data)]
+    assert got == want, f'request {number}: {len(got)} octets of {len(want)}'
+    longest = max(longest, time.monotonic() - start)
+took = time.monotonic() - begin
+print(f'COUNT requests in {took:.1f} s, the longest {longest * 1e3:.0f} ms')
+"#;
+
     fn family(address: &str) -> &'static str {
         if address.contains(':') {
             "socket.AF_INET6"
@@ -75,6 +97,16 @@ print(f'{size * 8 / sent / 1e6:.0f} Mbit/s there, {size * 8 / back / 1e6:.0f} Mb
         let program = Self::CLIENT.replace("ADDRESS", address);
         namespace
             .python(&program.replace("SIZE", &size.to_string()))
+            .trim()
+            .to_owned()
+    }
+
+    /// Makes `count` requests of up to 2,000 octets, a connection each, every answer checked; says
+    /// how long they took.
+    pub fn requests(namespace: &Namespace, address: &str, count: usize) -> String {
+        let program = Self::REQUESTS.replace("ADDRESS", address);
+        namespace
+            .python(&program.replace("COUNT", &count.to_string()))
             .trim()
             .to_owned()
     }

@@ -1,0 +1,59 @@
+//! Three foreign functions in one chain, each on a box of its own.
+
+use crate::nft::{self, count};
+use crate::site::{Ends, Function, Site};
+use crate::suricata::Suricata;
+use crate::traffic::everything_passes;
+
+/// client - nftables bridge @1 - Suricata @2 - nftables router with NAT @3 - server.
+pub(crate) struct Chain {
+    /// The boxes.
+    pub(crate) site: Site,
+    /// The client 10.1.0.1 and the server 10.2.0.2.
+    pub(crate) ends: Ends,
+    /// The bridge firewall.
+    pub(crate) firewall: Function,
+    /// The IPS.
+    pub(crate) suricata: Suricata,
+    _others: [Function; 2],
+}
+
+impl Chain {
+    /// Builds all of it; `None`, with the reason printed, where there is no right to.
+    pub(crate) fn build() -> Option<Self> {
+        let mut site = Site::build(&[1500, 1500, 1500])?;
+        let firewall = site.two_leg(0, "fw");
+        nft::bridge_firewall(&firewall.namespace);
+        let ips = site.two_leg(1, "ips");
+        let suricata = Suricata::start(&site.lab, &ips.namespace);
+        let router = site.two_leg(2, "nat");
+        nft::masquerading_router(&router.namespace);
+        let ends = site.chain(&[&firewall, &ips, &router]);
+        ends.behind_a_router();
+        site.start();
+        ends.ping("10.2.0.2");
+        Some(Self {
+            site,
+            ends,
+            firewall,
+            suricata,
+            _others: [ips, router],
+        })
+    }
+}
+
+#[test]
+fn nftables_suricata_and_nat_on_three_boxes_make_one_chain() {
+    let Some(chain) = Chain::build() else { return };
+    everything_passes(
+        &chain.site,
+        &chain.ends,
+        "all three",
+        "10.2.0.2",
+        "10.2.0.2",
+    );
+    assert_eq!(chain.suricata.alerts(), 0);
+    // Connections were opened from inside, answered from outside, and nobody else came.
+    let seen = |name| count(&chain.firewall.namespace, "bridge filter", name);
+    assert!(seen("out") > 10_000 && seen("back") > 10_000);
+}
