@@ -1,7 +1,10 @@
 //! The command line.
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
 use kc_forwarder::control::DEFAULT_SOCKET;
+use kc_forwarder_api::{PortName, ProbeTarget};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// Service function forwarder: NSH, VXLAN-GPE and VXLAN in user space.
@@ -10,7 +13,7 @@ use std::path::PathBuf;
     version,
     args_conflicts_with_subcommands = true,
     after_help = "Without a verb it runs.\n\
-        Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the forwarder, 4 no forwarder answers."
+        Exit codes: 0 done, 1 failed or packets lost, 2 wrong usage, 3 refused by the forwarder, 4 no forwarder answers."
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -67,6 +70,9 @@ pub(crate) enum Verb {
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
+    /// Send real TCP, UDP or ICMP traffic by an access port, as if a host behind it did, and
+    /// measure loss, latency and jitter. Exit code 0 only without loss.
+    Probe(Probe),
     /// Send known frames through the data plane in memory; needs no rights.
     SelfTest,
 }
@@ -83,6 +89,55 @@ pub(crate) struct Run {
     /// What to log: error, warn, info, debug, trace.
     #[arg(long, env = "KC_LOG", default_value = "info")]
     pub(crate) log: String,
+}
+
+/// What to probe, and how.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Probe {
+    /// Whom to ask: tcp://10.0.0.2:80, udp://10.0.0.2:7 (an echo is expected) or icmp://10.0.0.2.
+    pub(crate) target: ProbeTarget,
+    /// Access port by which the traffic seems to come in.
+    #[arg(short, long)]
+    pub(crate) port: PortName,
+    /// Address and network to send from; nobody else may use the address.
+    #[arg(long, value_name = "ADDRESS/PREFIX")]
+    pub(crate) source: IpNet,
+    /// Router to a target outside of that network.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) gateway: Option<IpAddr>,
+    /// How many.
+    #[arg(short, long, default_value_t = 10)]
+    pub(crate) count: u32,
+    /// Milliseconds from one to the next.
+    #[arg(short, long, default_value_t = 200, value_name = "MS")]
+    pub(crate) interval: u32,
+    /// Milliseconds to wait for each answer.
+    #[arg(long, default_value_t = 1000, value_name = "MS")]
+    pub(crate) timeout: u32,
+    /// Octets of payload; for TCP, octets that are to be echoed.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) size: u16,
+    #[command(flatten)]
+    pub(crate) socket: Socket,
+    /// How to print it.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+impl Probe {
+    /// As it is asked for.
+    pub(crate) fn request(&self) -> kc_forwarder_api::Probe {
+        kc_forwarder_api::Probe {
+            port: self.port.clone(),
+            source: self.source,
+            gateway: self.gateway,
+            target: self.target,
+            count: self.count,
+            interval_ms: self.interval,
+            timeout_ms: self.timeout,
+            size: self.size,
+        }
+    }
 }
 
 /// Where a forwarder listens.

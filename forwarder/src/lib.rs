@@ -8,6 +8,7 @@ mod limits;
 mod overlay;
 pub mod pipeline;
 pub mod port;
+pub mod probe;
 mod proxy;
 pub mod runtime;
 pub mod selftest;

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 fn main() -> ExitCode {
     let args = Args::parse();
     match run(args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("kc-forwarder: {error:#}");
             match error.downcast_ref::<ClientError>() {
@@ -34,8 +34,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: Args) -> anyhow::Result<()> {
-    match args.verb() {
+fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let done = match args.verb() {
+        Verb::Probe(probe) => {
+            let report = connect(&probe.socket.socket)?.probe(probe.request())?;
+            print(probe.output, &report, || format!("{report}\n"))?;
+            return Ok(ExitCode::from(u8::from(report.lost > 0)));
+        }
         Verb::Run(run) => {
             log_to_stderr(&run.log)?;
             daemon::run(run.config.as_deref(), &run.socket)
@@ -83,7 +88,8 @@ fn run(args: Args) -> anyhow::Result<()> {
                 .map(|line| format!("ok  {line}\n"))
                 .collect::<String>())
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn connect(socket: &Path) -> Result<Client, ClientError> {

@@ -73,7 +73,7 @@ pub struct Balance {
     pub replicated: u64,
     /// Pieces made of a frame, beyond the first.
     pub segmented: u64,
-    /// Frames the forwarder made itself: ICMP messages, questions to neighbours.
+    /// Frames the forwarder made itself: ICMP messages, questions to neighbours, probes.
     pub generated: u64,
     /// Frames handed out and not refused afterwards.
     pub sent: u64,

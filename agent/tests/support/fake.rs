@@ -105,6 +105,7 @@ fn answer(request: &Request, tables: &mut Tables) -> Response {
         Request::Counters => Response::Counters {
             counters: Box::new(Counters::default()),
         },
+        Request::Probe { .. } => refuse(ErrorCode::Invalid, "a fake sends nothing"),
         Request::Capture { .. } => refuse(ErrorCode::Invalid, "a fake sees no frames"),
         Request::Status => Response::Status {
             status: Status {

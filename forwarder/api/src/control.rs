@@ -2,7 +2,8 @@
 //! A connection may stay open; its end tells the peer that the forwarder has gone.
 
 use crate::{
-    Capture, Counters, Echo, EchoReply, FunctionStatus, HealthEvent, PortName, Tables, TunnelStatus,
+    Capture, Counters, Echo, EchoReply, FunctionStatus, HealthEvent, PortName, Probe, ProbeReport,
+    Tables, TunnelStatus,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -31,6 +32,12 @@ pub enum Request {
     Counters,
     /// Version, generation, ports, health.
     Status,
+    /// Send real traffic by an access port and measure what becomes of it. The answer comes when
+    /// it is over; whoever hangs up before ends it.
+    Probe {
+        /// What to send.
+        probe: Probe,
+    },
     /// Show frames and what became of them. See [`Capture`] for what the connection carries then.
     Capture {
         /// Which frames, and for how long.
@@ -71,6 +78,11 @@ pub enum Response {
     Status {
         /// The status.
         status: Status,
+    },
+    /// The probe is over.
+    Probe {
+        /// What became of it.
+        report: ProbeReport,
     },
     /// The capture runs; behind this line the connection carries pcapng and nothing else.
     Capturing,

@@ -157,8 +157,8 @@ pub struct ProbeReport {
     pub lost: u32,
     /// TCP connections that stood, whatever came after.
     pub connected: u32,
-    /// TCP segments that were sent again because nothing came back: loss that TCP made good, and
-    /// that shows in the round trips.
+    /// Connection requests of TCP that were sent again because nothing came back: loss that TCP
+    /// made good, and that shows in the round trips.
     pub retransmitted: u32,
     /// Round trips in microseconds, from the first packet of a probe on the way to its answer;
     /// none without an answer. ARP and neighbour discovery are not in them.
@@ -176,6 +176,55 @@ impl ProbeReport {
         let lost = u64::from(self.lost) * 10_000;
         let points = lost.checked_div(self.sent.into()).unwrap_or(0);
         u32::try_from(points).unwrap_or(u32::MAX)
+    }
+}
+
+impl fmt::Display for ProbeReport {
+    /// For people, in a few lines.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let points = self.loss_basis_points();
+        let (sent, received, lost) = (self.sent, self.received, self.lost);
+        let (whole, part) = (points / 100, points % 100);
+        write!(
+            f,
+            "{sent} sent, {received} received, {lost} lost ({whole}.{part:02}%)"
+        )?;
+        for (error, count) in &self.errors {
+            write!(f, ", {count} {error}")?;
+        }
+        if self.retransmitted > 0 {
+            write!(f, "; {} requests sent again", self.retransmitted)?;
+        }
+        if let Some(rtt) = self.rtt_us {
+            let Spread {
+                min,
+                avg,
+                p50,
+                p99,
+                max,
+            } = rtt;
+            f.write_str("\nround trip ")?;
+            for (name, us) in [
+                ("min", min),
+                ("avg", avg),
+                ("p50", p50),
+                ("p99", p99),
+                ("max", max),
+            ] {
+                write!(f, "{name} {}, ", Milliseconds(us))?;
+            }
+            write!(f, "jitter {}", Milliseconds(self.jitter_us.unwrap_or(0)))?;
+        }
+        Ok(())
+    }
+}
+
+/// Microseconds written as milliseconds.
+struct Milliseconds(u32);
+
+impl fmt::Display for Milliseconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03} ms", self.0 / 1000, self.0 % 1000)
     }
 }
 
@@ -278,6 +327,31 @@ mod tests {
         let probe: Probe = serde_json::from_str(text).unwrap();
         assert_eq!((probe.count, probe.interval_ms, probe.size), (10, 200, 0));
         assert_eq!(probe.longest_ms(), 3_000);
+    }
+
+    #[test]
+    fn a_report_reads_in_two_lines() {
+        let report = ProbeReport {
+            sent: 3,
+            received: 2,
+            lost: 1,
+            rtt_us: Some(Spread {
+                min: 400,
+                avg: 1_200,
+                p50: 400,
+                p99: 2_000,
+                max: 2_000,
+            }),
+            jitter_us: Some(100),
+            errors: BTreeMap::from([(ProbeError::Silence, 1)]),
+            ..ProbeReport::default()
+        };
+        assert_eq!(
+            report.to_string(),
+            "3 sent, 2 received, 1 lost (33.33%), 1 silence\n\
+             round trip min 0.400 ms, avg 1.200 ms, p50 0.400 ms, p99 2.000 ms, max 2.000 ms, \
+             jitter 0.100 ms"
+        );
     }
 
     #[test]

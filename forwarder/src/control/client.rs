@@ -1,6 +1,8 @@
 //! The asking end, for the agent, the command line and tests.
 
-use kc_forwarder_api::{ControlError, Counters, Request, Response, Status, Tables};
+use kc_forwarder_api::{
+    ControlError, Counters, Probe, ProbeReport, Request, Response, Status, Tables,
+};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Client {
     stream: BufReader<UnixStream>,
+    patience: Duration,
 }
 
 /// Why there is no answer, or not the wanted one.
@@ -55,6 +58,7 @@ impl Client {
         stream.set_write_timeout(Some(patience))?;
         Ok(Self {
             stream: BufReader::new(stream),
+            patience,
         })
     }
 
@@ -108,6 +112,24 @@ impl Client {
     pub fn tables(&mut self) -> Result<Tables, ClientError> {
         match self.ask(&Request::Tables)? {
             Response::Tables { tables } => Ok(*tables),
+            other => Err(unwanted(other)),
+        }
+    }
+
+    /// Has a probe carried out, however long it takes.
+    ///
+    /// # Errors
+    /// The probe was refused, or the connection failed.
+    pub fn probe(&mut self, probe: Probe) -> Result<ProbeReport, ClientError> {
+        // What it may take, and for closing connections a moment more.
+        let longest = Duration::from_millis(probe.longest_ms()) + self.patience;
+        self.stream.get_ref().set_read_timeout(Some(longest))?;
+        let response = self.ask(&Request::Probe { probe })?;
+        self.stream
+            .get_ref()
+            .set_read_timeout(Some(self.patience))?;
+        match response {
+            Response::Probe { report } => Ok(report),
             other => Err(unwanted(other)),
         }
     }

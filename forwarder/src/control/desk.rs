@@ -4,9 +4,11 @@
 use super::stream::Stream;
 use crate::port::explain;
 use crate::port::underlay::Underlay;
-use crate::runtime::{Bell, Later, Packets, Stopped};
-use crate::tables::Compiled;
-use kc_forwarder_api::{ControlError, ErrorCode, Request, Response, Tables};
+use crate::probe::{Plan, Session};
+use crate::runtime::{self, Bell, Later, Packets, Stopped};
+use crate::tables::{Compiled, nearest};
+use kc_forwarder_api::{ControlError, ErrorCode, PortName, Probe, Request, Response, Tables};
+use std::hash::{BuildHasher, RandomState};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -133,6 +135,7 @@ impl Desk {
             Request::Status => Response::Status {
                 status: self.packets.status()?,
             },
+            Request::Probe { probe } => return self.probe(probe),
             Request::Capture { capture } => match capture.check() {
                 Ok(()) => refusal(refuse(ErrorCode::Busy, "nothing can be captured yet")),
                 Err(error) => refusal(refuse(ErrorCode::Invalid, error)),
@@ -172,6 +175,26 @@ impl Desk {
         Ok(generation)
     }
 
+    /// Has a probe carried out, unless it makes no sense.
+    fn probe(&self, probe: Probe) -> Result<Answer, Stopped> {
+        if let Err(error) = access_port(&self.compiled, &probe.port) {
+            return Ok(refusal(error).into());
+        }
+        let ports = self.packets.status()?.ports;
+        let mtu = ports.iter().find(|port| port.name == probe.port);
+        let mtu = mtu.map(|port| port.mtu).filter(|&mtu| mtu > 0);
+        let plan = match Plan::new(probe, mtu.unwrap_or(1500)) {
+            Ok(plan) => plan,
+            Err(error) => return Ok(refusal(refuse(ErrorCode::Invalid, error)).into()),
+        };
+        // Another address and other ports each time: what a former probe left behind in a
+        // function is not met again.
+        let seed = RandomState::new().hash_one(());
+        let (promise, later) = runtime::promise(&self.bell, 1);
+        self.packets.probe(Session::new(plan, seed), promise)?;
+        Ok(Answer::Later(later))
+    }
+
     fn stale(&self, wanted: u64) -> ControlError {
         let in_force = self.compiled.generation();
         let message = if wanted == in_force {
@@ -187,6 +210,22 @@ impl Desk {
             message,
         }
     }
+}
+
+/// Whether `name` is a port behind which a host can stand.
+fn access_port(tables: &Compiled, name: &PortName) -> Result<(), ControlError> {
+    let message = match tables.port_index(name) {
+        Some(port) if !tables.is_leg(port) => return Ok(()),
+        Some(_) => format!("port {name} is a function's leg; a probe comes in by an access port"),
+        None => {
+            let names = tables.ports().iter().map(|port| port.name.as_str());
+            match nearest(name.as_str(), names) {
+                Some(near) => format!("there is no port {name}; did you mean {near}?"),
+                None => format!("there is no port {name}"),
+            }
+        }
+    };
+    Err(refuse(ErrorCode::Invalid, message))
 }
 
 /// `error` as an answer.

@@ -10,6 +10,7 @@
 mod access;
 mod bridge;
 mod fit;
+mod guest;
 mod install;
 mod packet;
 mod recent;
@@ -50,6 +51,8 @@ pub struct PortInfo {
 pub enum Ingress {
     /// Ethernet frames from a port.
     Port(PortIndex),
+    /// Ethernet frames from the guest, see [`Pipeline::admit`].
+    Guest,
     /// UDP payload of the VXLAN-GPE socket: frames start at the VXLAN-GPE header.
     Gpe {
         /// The sending VTEP.
@@ -113,7 +116,9 @@ impl Pipeline {
     /// the former tables, so that large ones can be freed where no packet waits.
     pub fn install(&mut self, tables: Arc<Compiled>) -> Arc<Compiled> {
         self.state.adopt(&self.tables, &tables);
-        std::mem::replace(&mut self.tables, tables)
+        let former = std::mem::replace(&mut self.tables, tables);
+        self.seat_guest();
+        former
     }
 
     /// The tables in force.
@@ -144,8 +149,13 @@ impl Pipeline {
             now_ms,
             out,
         };
-        run.state.balance.received += batch.len() as u64;
+        let frames = batch.len() as u64;
         match ingress {
+            Ingress::Guest => run.state.balance.generated += frames,
+            _ => run.state.balance.received += frames,
+        }
+        match ingress {
+            Ingress::Guest => run.guest_frames(batch),
             Ingress::Port(port) => run.port(port, batch),
             Ingress::Gpe { remote } => batch.drain(..).for_each(|frame| run.gpe(remote, frame)),
             Ingress::Vxlan { remote } => batch.drain(..).for_each(|frame| run.vxlan(remote, frame)),

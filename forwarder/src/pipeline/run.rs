@@ -58,7 +58,13 @@ impl Run<'_> {
     }
 
     /// The end of a frame that leaves by a port.
-    pub(super) fn emit_port(&mut self, port: PortIndex, frame: Frame) {
+    pub(super) fn emit_port(&mut self, port: PortIndex, mut frame: Frame) {
+        if self.state.guest.is_some() {
+            match self.offer_guest(port, frame) {
+                Some(other) => frame = other,
+                None => return,
+            }
+        }
         let Some(state) = self
             .state
             .ports

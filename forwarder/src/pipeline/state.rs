@@ -1,6 +1,7 @@
 //! What changes with packets: counters, memories, learned addresses. It outlives a change of
 //! tables by name.
 
+use super::guest::Guest;
 use super::{Balance, Egress, PortInfo};
 use crate::classifier::FlowCache;
 use crate::frame::Frame;
@@ -135,6 +136,8 @@ pub(super) struct State {
     pub(super) drops: Drops,
     pub(super) balance: Balance,
     pub(super) icmp: Bucket,
+    /// Who stands behind an access port; nobody, mostly.
+    pub(super) guest: Option<Guest>,
     /// The NSH of the frame at hand.
     pub(super) nsh: NshBuffer,
     /// Pieces of the frame at hand; empty between frames.
@@ -157,6 +160,7 @@ impl State {
             drops: Drops::default(),
             balance: Balance::default(),
             icmp: Bucket::new(rate, burst),
+            guest: None,
             nsh: NshBuffer::default(),
             pieces: Vec::new(),
             datagrams: Vec::new(),

@@ -1,8 +1,10 @@
 //! How the control thread talks to the packet thread: a queue of commands and an event that
 //! wakes the reader.
 
+use super::later::Promise;
 use crate::pipeline::Compiled;
 use crate::port::underlay::Underlay;
+use crate::probe::Session;
 use kc_forwarder_api::{Counters, Status};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::io::{self, PipeReader, PipeWriter};
@@ -22,6 +24,11 @@ pub(super) enum Command {
     Counters(SyncSender<Counters>),
     /// Describe yourself.
     Status(SyncSender<Status>),
+    /// Carry out a probe, and promise its report.
+    Probe {
+        session: Box<Session>,
+        promise: Promise,
+    },
 }
 
 /// The packet thread has ended.
@@ -99,6 +106,16 @@ impl Packets {
         self.call(Command::Status)
     }
 
+    /// Begins a probe. Its report, or a refusal, is the answer promised; the probe ends when
+    /// nobody waits for that any more.
+    ///
+    /// # Errors
+    /// The packet thread has ended.
+    pub fn probe(&self, session: Session, promise: Promise) -> Result<(), Stopped> {
+        let session = Box::new(session);
+        self.tell(Command::Probe { session, promise })
+    }
+
     /// Hangs up when the packet thread ends.
     pub fn ended(&self) -> BorrowedFd<'_> {
         self.ended.as_fd()
@@ -106,9 +123,14 @@ impl Packets {
 
     fn call<T>(&self, command: impl FnOnce(SyncSender<T>) -> Command) -> Result<T, Stopped> {
         let (sender, answer) = mpsc::sync_channel(1);
-        self.commands.send(command(sender)).map_err(|_| Stopped)?;
-        self.wake.write(1).map_err(|_| Stopped)?;
+        self.tell(command(sender))?;
         answer.recv().map_err(|_| Stopped)
+    }
+
+    fn tell(&self, command: Command) -> Result<(), Stopped> {
+        self.commands.send(command).map_err(|_| Stopped)?;
+        self.wake.write(1).map_err(|_| Stopped)?;
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ mod egress;
 mod later;
 mod mailbox;
 mod ports;
+mod probing;
 mod waiting;
 mod worker;
 

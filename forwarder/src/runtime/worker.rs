@@ -4,6 +4,7 @@
 use super::egress::Departures;
 use super::mailbox::{Command, Mailbox};
 use super::ports::Ports;
+use super::probing::Probing;
 use super::waiting::{Source, Waiting};
 use crate::frame::Frame;
 use crate::pipeline::{Compiled, Ingress, Outputs, Pipeline, PortIndex};
@@ -27,22 +28,24 @@ const LINGER: Duration = Duration::from_secs(300);
 
 /// Everything the packet thread owns.
 pub(super) struct Worker {
-    pipeline: Pipeline,
+    pub(super) pipeline: Pipeline,
     ports: Ports,
     underlay: Option<Underlay>,
     generation: u64,
     mailbox: Mailbox,
     links: LinkWatch,
     waiting: Waiting,
-    started: Instant,
+    pub(super) started: Instant,
     /// When the last frame came.
     busy: Instant,
     /// How long after the last frame something may be left to age.
     linger: Duration,
-    outputs: Outputs,
+    pub(super) outputs: Outputs,
     departures: Departures,
-    batch: Vec<Frame>,
+    pub(super) batch: Vec<Frame>,
     datagrams: Vec<(IpAddr, Frame)>,
+    /// Only while a probe runs.
+    pub(super) probing: Option<Probing>,
 }
 
 impl Worker {
@@ -66,6 +69,7 @@ impl Worker {
             departures: Departures::default(),
             batch: Vec::with_capacity(BATCH),
             datagrams: Vec::with_capacity(BATCH),
+            probing: None,
         };
         worker.install(compiled, None);
         Ok(worker)
@@ -108,6 +112,9 @@ impl Worker {
                 self.pipeline.tick(now_ms, &mut self.outputs);
                 self.depart();
             }
+            if self.probing.is_some() {
+                self.go_on_probing();
+            }
             if now.duration_since(expired) >= EXPIRY {
                 self.pipeline.expire(now_ms);
                 expired = now;
@@ -116,7 +123,7 @@ impl Worker {
     }
 
     /// How long nothing but an event needs attention.
-    fn patience(&self, expired: Instant) -> EpollTimeout {
+    fn patience(&mut self, expired: Instant) -> EpollTimeout {
         let now = Instant::now();
         let expiry = (now.duration_since(self.busy) < self.linger)
             .then(|| EXPIRY.saturating_sub(now.duration_since(expired)) + Duration::from_millis(1));
@@ -124,7 +131,9 @@ impl Worker {
             let now_ms = self.milliseconds(now);
             Duration::from_millis(due.saturating_sub(now_ms))
         });
-        match expiry.into_iter().chain(tick).min() {
+        // The kernel counts milliseconds, and a part of one is none.
+        let probe = self.probe_due().map(|due| due + Duration::from_millis(1));
+        match [expiry, tick, probe].into_iter().flatten().min() {
             Some(due) => EpollTimeout::try_from(due).unwrap_or(EpollTimeout::MAX),
             None => EpollTimeout::NONE,
         }
@@ -168,7 +177,7 @@ impl Worker {
     }
 
     /// Runs the batch through the pipeline and sends what comes out.
-    fn process(&mut self, now_ms: u64, ingress: Ingress) {
+    pub(super) fn process(&mut self, now_ms: u64, ingress: Ingress) {
         if self.batch.is_empty() {
             return;
         }
@@ -215,6 +224,10 @@ impl Worker {
                 }
                 Command::Counters(answer) => answer.send(self.pipeline.counters()).is_ok(),
                 Command::Status(answer) => answer.send(self.status(now)).is_ok(),
+                Command::Probe { session, promise } => {
+                    self.begin_probe(*session, promise);
+                    true
+                }
             };
         }
     }

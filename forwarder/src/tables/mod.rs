@@ -16,4 +16,5 @@ pub(crate) use compiled::{
 };
 pub use compiled::{Compiled, PortIndex};
 pub use error::{Conflict, Entry, Kind, PortRole, Suggestion, TableError};
+pub(crate) use names::nearest;
 pub(crate) use steering::Target;

@@ -50,21 +50,23 @@ impl<K: Eq + Hash + Clone + Display> Names<K> {
     ) -> Result<u16, TableError> {
         self.get(name).ok_or_else(|| {
             let name = name.to_string();
-            let near = self
-                .numbers
-                .keys()
-                .map(|known| {
-                    let known = known.to_string();
-                    (strsim::damerau_levenshtein(&known, &name), known)
-                })
-                .min()
-                .filter(|(distance, known)| *distance <= known.len().max(name.len()).div_ceil(2));
+            let known: Vec<_> = self.numbers.keys().map(K::to_string).collect();
+            let near = nearest(&name, known.iter().map(String::as_str)).map(str::to_owned);
             TableError::Unknown {
                 entry: entry(),
                 kind: self.kind,
                 name,
-                suggestion: Suggestion(near.map(|(_, known)| known)),
+                suggestion: Suggestion(near),
             }
         })
     }
+}
+
+/// The one of `known` that is most like `name`, if any is like it at all.
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|known| (strsim::damerau_levenshtein(known, name), known))
+        .min()
+        .filter(|(distance, known)| *distance <= known.len().max(name.len()).div_ceil(2))
+        .map(|(_, known)| known)
 }

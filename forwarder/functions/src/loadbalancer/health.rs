@@ -2,14 +2,17 @@
 //! smoltcp, since the leg's address is not the kernel's.
 
 use super::backend::{Backend, Policy};
-use super::device::Queues;
 use ipnet::IpNet;
 use kc_forwarder::frame::Frame;
+use kc_forwarder::probe::Queues;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, IpCidr};
 use std::net::{IpAddr, SocketAddr};
+
+/// Only connections without data are made: any link carries them.
+const MTU: u16 = 1280;
 
 /// Ports that checks are made from: the dynamic ones.
 const FIRST_PORT: u16 = 49_152;
@@ -58,7 +61,7 @@ fn instant(now_ms: u64) -> Instant {
 impl Health {
     /// An endpoint with address `mac` that checks `count` backends, all at once at first.
     pub(super) fn new(mac: [u8; 6], endpoint: Endpoint, policy: Policy, count: usize) -> Self {
-        let mut queues = Queues::default();
+        let mut queues = Queues::new(MTU);
         let [.., a, b, c, d] = mac;
         let mut config = Config::new(EthernetAddress(mac).into());
         config.random_seed = u64::from(u32::from_be_bytes([a, b, c, d]));

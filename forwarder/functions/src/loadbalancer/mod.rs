@@ -2,7 +2,6 @@
 //! health is checked. Destination NAT on the way there, the reverse on the way back.
 
 mod backend;
-mod device;
 mod health;
 mod neighbours;
 

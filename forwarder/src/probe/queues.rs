@@ -1,6 +1,6 @@
-//! A link for smoltcp that is two queues: what the function feeds it, and what it wants sent.
+//! A link for smoltcp that is two queues: what came for it, and what it wants sent.
 
-use kc_forwarder::frame::{Checksum, Frame};
+use crate::frame::{Checksum, Frame};
 use smoltcp::phy::{self, Device, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 use std::collections::VecDeque;
@@ -8,17 +8,30 @@ use std::collections::VecDeque;
 /// Frames that may wait to be read.
 const WAITING: usize = 256;
 
+/// Octets of an Ethernet header, which smoltcp counts into what a link carries.
+const ETHERNET: usize = 14;
+
 /// The two queues.
-#[derive(Debug, Default)]
-pub(super) struct Queues {
+#[derive(Debug)]
+pub struct Queues {
+    mtu: u16,
     incoming: VecDeque<Vec<u8>>,
     /// Frames to send.
-    pub(super) outgoing: Vec<Frame>,
+    pub outgoing: Vec<Frame>,
 }
 
 impl Queues {
-    /// Hands a frame to smoltcp.
-    pub(super) fn feed(&mut self, frame: &[u8]) {
+    /// Empty queues of a link whose largest IP packet has `mtu` octets.
+    pub const fn new(mtu: u16) -> Self {
+        Self {
+            mtu,
+            incoming: VecDeque::new(),
+            outgoing: Vec::new(),
+        }
+    }
+
+    /// Hands a frame to smoltcp. Without room it is lost, as on any link.
+    pub fn feed(&mut self, frame: &[u8]) {
         if self.incoming.len() < WAITING {
             self.incoming.push_back(frame.to_vec());
         }
@@ -41,14 +54,14 @@ impl Device for Queues {
     fn capabilities(&self) -> DeviceCapabilities {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ethernet;
-        // Only connections without data are made: any link carries them.
-        capabilities.max_transmission_unit = 1294;
+        capabilities.max_transmission_unit = usize::from(self.mtu) + ETHERNET;
         capabilities
     }
 }
 
 /// A frame to be read.
-pub(super) struct Incoming(Vec<u8>);
+#[derive(Debug)]
+pub struct Incoming(Vec<u8>);
 
 impl phy::RxToken for Incoming {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
@@ -57,7 +70,8 @@ impl phy::RxToken for Incoming {
 }
 
 /// Room for a frame to be sent.
-pub(super) struct Outgoing<'a>(&'a mut Vec<Frame>);
+#[derive(Debug)]
+pub struct Outgoing<'a>(&'a mut Vec<Frame>);
 
 impl phy::TxToken for Outgoing<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, f: F) -> R {
