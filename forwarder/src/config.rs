@@ -165,6 +165,7 @@ fn entry(error: &TableError) -> Option<Entry> {
         | TableError::Contradiction { entry, .. }
         | TableError::GroupMac { entry, .. }
         | TableError::DuplicateMac { entry, .. }
+        | TableError::TooManyIn { entry, .. }
         | TableError::NotAMember { entry, .. } => entry.clone(),
         TableError::SharedInterface { second, .. } => Entry::Port(second.clone()),
         TableError::PortRole { port, .. } => Entry::Port(port.clone()),

@@ -1,6 +1,6 @@
 //! Counters and status for people: aligned columns, one record a line, stable for scripts.
 
-use kc_forwarder_api::{Counters, Encapsulation, PortState, Status};
+use kc_forwarder_api::{Counters, Status};
 use std::fmt::Write;
 
 /// Rows under headings, columns as wide as their widest cell.
@@ -41,13 +41,33 @@ pub(crate) fn counters(counters: &Counters) -> String {
                 port.rx_bytes.to_string(),
                 port.tx_packets.to_string(),
                 port.tx_bytes.to_string(),
+                port.rx_dropped.to_string(),
             ]
         })
         .collect();
-    sections.push(columns(
-        ["PORT", "RX-PACKETS", "RX-BYTES", "TX-PACKETS", "TX-BYTES"],
-        &ports,
-    ));
+    let headings = [
+        "PORT",
+        "RX-PACKETS",
+        "RX-BYTES",
+        "TX-PACKETS",
+        "TX-BYTES",
+        "RX-DROPPED",
+    ];
+    sections.push(columns(headings, &ports));
+    let rules: Vec<_> = counters
+        .rules
+        .iter()
+        .map(|rule| {
+            [
+                rule.name.clone(),
+                rule.packets.to_string(),
+                rule.bytes.to_string(),
+            ]
+        })
+        .collect();
+    if !rules.is_empty() {
+        sections.push(columns(["RULE", "PACKETS", "BYTES"], &rules));
+    }
     let paths: Vec<_> = counters
         .paths
         .iter()
@@ -67,17 +87,12 @@ pub(crate) fn counters(counters: &Counters) -> String {
         .tunnels
         .iter()
         .map(|tunnel| {
-            let kind = match tunnel.encapsulation {
-                Encapsulation::VxlanGpe => "vxlan-gpe",
-                Encapsulation::Vxlan => "vxlan",
-                Encapsulation::Ethernet => "ethernet",
-            };
             [
                 tunnel.remote.to_string(),
                 tunnel
                     .vni
                     .map_or_else(|| "-".to_owned(), |vni| vni.to_string()),
-                kind.to_owned(),
+                tunnel.encapsulation.to_string(),
                 tunnel.rx_packets.to_string(),
                 tunnel.rx_bytes.to_string(),
                 tunnel.tx_packets.to_string(),
@@ -96,6 +111,10 @@ pub(crate) fn counters(counters: &Counters) -> String {
             "TX-BYTES",
         ];
         sections.push(columns(headings, &tunnels));
+    }
+    if counters.underlay.rx_dropped > 0 {
+        let dropped = counters.underlay.rx_dropped.to_string();
+        sections.push(columns(["UNDERLAY-RX-DROPPED"], &[[dropped]]));
     }
     let drops: Vec<_> = counters
         .drops
@@ -123,15 +142,11 @@ pub(crate) fn status(status: &Status) -> String {
         .ports
         .iter()
         .map(|port| {
-            let state = match port.state {
-                PortState::Up => "up",
-                PortState::Absent => "absent",
-            };
             [
                 port.name.to_string(),
                 port.interface.to_string(),
                 port.backend.to_string(),
-                state.to_owned(),
+                port.state.to_string(),
                 port.mtu.to_string(),
                 port.reason.clone(),
             ]

@@ -125,10 +125,8 @@ fn pings_and_transfers(backend: Backend, megabytes: usize) {
             let drops = unexpected_drops(&counters, &[]);
             assert!(drops.is_empty(), "{drops:?}");
             let status = forwarder.client().status().unwrap();
-            assert_eq!(
-                (status.ports[0].backend, status.ports[0].state),
-                (backend, PortState::Up)
-            );
+            assert_eq!(status.ports[0].backend, backend);
+            assert_eq!(status.ports[0].state, PortState::Up);
             println!("{backend}: {} KiB resident", forwarder.resident());
         }
     }

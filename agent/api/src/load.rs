@@ -1,7 +1,7 @@
 //! Load of a box, of what runs in it and of the paths through it: one sample replaces the last.
 
 use crate::{Payload, Stamp};
-use kc_forwarder_api::{DropReason, Si, Spi, TunnelCounters};
+use kc_forwarder_api::{DropReason, Si, Spi, TunnelCounters, drops_by_reason};
 use serde::de::{Error, Unexpected};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
@@ -21,6 +21,7 @@ pub struct LoadReport {
     /// Its share of every service path.
     pub paths: Vec<PathLoad>,
     /// Frames the forwarder has dropped since its start.
+    #[serde(deserialize_with = "drops_by_reason")]
     pub drops: BTreeMap<DropReason, u64>,
 }
 

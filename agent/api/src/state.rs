@@ -61,4 +61,7 @@ pub enum ContainerPhase {
     Exited,
     /// Could not be made; `error` says why, and it is tried again.
     Failed,
+    /// A phase this version does not know.
+    #[serde(other)]
+    Unknown,
 }

@@ -98,5 +98,6 @@ pub(super) fn segment(state: &State, node: &NodeName) -> Option<Segment> {
         peers: peers.filter_map(|(_, there)| there.vtep).collect(),
         entries,
         ageing_seconds: AGEING_SECONDS,
+        bum_per_second: Segment::BUM_PER_SECOND,
     })
 }

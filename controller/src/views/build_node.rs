@@ -176,6 +176,7 @@ fn phase(
         ContainerPhase::Running => "Running",
         ContainerPhase::Exited => "Exited",
         ContainerPhase::Failed => "Failed",
+        ContainerPhase::Unknown => "Unknown",
     };
     let exit = || match (container.phase, container.exit_code) {
         (ContainerPhase::Exited, Some(code)) => Some(format!("ended with {code}")),

@@ -134,6 +134,9 @@ pub enum ErrorCode {
     Stale,
     /// Too many clients.
     Busy,
+    /// A kind that only a newer forwarder knows.
+    #[serde(other)]
+    Unknown,
 }
 
 impl fmt::Display for ErrorCode {
@@ -144,6 +147,7 @@ impl fmt::Display for ErrorCode {
             Self::Invalid => "invalid",
             Self::Stale => "stale",
             Self::Busy => "busy",
+            Self::Unknown => "unknown",
         })
     }
 }
@@ -179,9 +183,9 @@ pub struct PortStatus {
     /// Kernel interface.
     pub interface: PortName,
     /// Packet I/O in use.
-    pub backend: Backend,
+    pub backend: crate::Word<Backend>,
     /// Whether frames flow.
-    pub state: PortState,
+    pub state: crate::Word<PortState>,
     /// Largest IP packet in bytes.
     pub mtu: u16,
     /// Why this backend, or why the port is not up.
@@ -196,6 +200,15 @@ pub enum PortState {
     Up,
     /// The interface does not exist, or is down; it is looked for again.
     Absent,
+}
+
+impl fmt::Display for PortState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Up => "up",
+            Self::Absent => "absent",
+        })
+    }
 }
 
 /// Packet I/O of a port.

@@ -1,8 +1,9 @@
 //! What a forwarder counts. Every frame is counted exactly once at its end: sent, delivered or
 //! dropped under one [`DropReason`].
 
-use crate::{Encapsulation, Neighbour, PortName, Si, Spi, Vid, Vni};
-use serde::{Deserialize, Serialize};
+use crate::{Encapsulation, Neighbour, PortName, Si, Spi, Vid, Vni, Word};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -12,15 +13,18 @@ macro_rules! drop_reasons {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum DropReason {
             $($(#[$doc])* #[serde(rename = $text)] $name,)*
+            /// A reason that only a newer version knows. Nothing is dropped under it here.
+            #[serde(rename = "other", other)]
+            Other,
         }
 
         impl DropReason {
             /// Every reason, in declaration order: `ALL[reason as usize] == reason`.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+            pub const ALL: &'static [Self] = &[$(Self::$name,)* Self::Other];
 
             /// The reason's stable name.
             pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $text,)* }
+                match self { $(Self::$name => $text,)* Self::Other => "other" }
             }
         }
     };
@@ -79,6 +83,14 @@ drop_reasons! {
     NoMember = "no-member",
     /// A VLAN tag inside a VXLAN frame (RFC 7348 section 6.1).
     InnerVlan = "inner-vlan",
+    /// A fragment whose datagram's first fragment did not come in time, or for which there was no room to wait.
+    FragmentOrphan = "fragment-orphan",
+    /// Congestion was met on the way by a packet that does not understand the mark (RFC 6040 section 4.2).
+    EcnNotCapable = "ecn-not-capable",
+    /// Broadcast, unknown or multicast beyond the segment's rate.
+    BumLimited = "bum-limited",
+    /// A group address that no bridge forwards (IEEE 802.1Q, 01:80:c2:00:00:00 to 0f).
+    ReservedGroup = "reserved-group",
 }
 
 impl fmt::Display for DropReason {
@@ -99,7 +111,12 @@ pub struct Counters {
     pub paths: Vec<PathCounters>,
     /// Per remote VTEP and VNI, or per next hop on a LAN.
     pub tunnels: Vec<TunnelCounters>,
+    /// Per classifier rule, in table order.
+    pub rules: Vec<RuleCounters>,
+    /// The sockets that tunnels end in.
+    pub underlay: UnderlayCounters,
     /// Dropped frames by reason; reasons that never happened are absent.
+    #[serde(deserialize_with = "drops_by_reason")]
     pub drops: BTreeMap<DropReason, u64>,
 }
 
@@ -117,6 +134,31 @@ pub struct PortCounters {
     pub tx_packets: u64,
     /// Octets sent.
     pub tx_bytes: u64,
+    /// Frames that the kernel dropped because nobody took them in time. They are in no other
+    /// counter.
+    #[serde(default)]
+    pub rx_dropped: u64,
+}
+
+/// Frames that one classifier rule matched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RuleCounters {
+    /// Rule.
+    pub name: String,
+    /// Frames.
+    pub packets: u64,
+    /// Their octets.
+    pub bytes: u64,
+}
+
+/// The sockets that tunnels end in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct UnderlayCounters {
+    /// Datagrams that the kernel dropped because nobody took them in time. They are in no other
+    /// counter.
+    pub rx_dropped: u64,
 }
 
 /// Packets of one service path at one index.
@@ -143,7 +185,7 @@ pub struct TunnelCounters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vni: Option<Vni>,
     /// How packets are wrapped.
-    pub encapsulation: Encapsulation,
+    pub encapsulation: Word<Encapsulation>,
     /// The port on the LAN, where Ethernet carries the packets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<PortName>,
@@ -160,9 +202,45 @@ pub struct TunnelCounters {
     pub tx_bytes: u64,
 }
 
+/// Reads drops by reason. Those that this version does not know are added up as
+/// [`DropReason::Other`].
+///
+/// # Errors
+/// It is no map of numbers.
+pub fn drops_by_reason<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<DropReason, u64>, D::Error> {
+    struct Sum;
+    impl<'de> Visitor<'de> for Sum {
+        type Value = BTreeMap<DropReason, u64>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("frames by drop reason")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut drops = BTreeMap::new();
+            while let Some((reason, count)) = map.next_entry::<DropReason, u64>()? {
+                let sum: &mut u64 = drops.entry(reason).or_default();
+                *sum = sum.saturating_add(count);
+            }
+            Ok(drops)
+        }
+    }
+    deserializer.deserialize_map(Sum)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reasons_of_a_newer_version_are_added_up() {
+        let text = r#"{"drops":{"no-path":1,"worm-hole":2,"glitch":3},"wormholes":[]}"#;
+        let counters: Counters = serde_json::from_str(text).unwrap();
+        let drops = [(DropReason::NoPath, 1), (DropReason::Other, 5)];
+        assert_eq!(counters.drops, drops.into());
+    }
 
     #[test]
     fn every_reason_has_its_own_name_and_place() {

@@ -4,6 +4,7 @@
 //! The agent sends [`Tables`] over the control socket, a person writes the same
 //! structure as TOML. Terms are those of RFC 7665 and RFC 8300.
 
+pub mod bounds;
 mod capture;
 mod control;
 mod counters;
@@ -14,6 +15,7 @@ mod names;
 mod oam;
 mod probe;
 mod tables;
+mod word;
 
 pub use capture::{
     Capture, CaptureError, CapturePoint, MAX_CAPTURES, MAX_SELECTED, PointError, WHOLE_FRAME,
@@ -22,6 +24,7 @@ pub use control::{
     Backend, ControlError, ErrorCode, MAX_REQUEST, PortState, PortStatus, Request, Response, Status,
 };
 pub use counters::{Counters, DropReason, PathCounters, PortCounters, TunnelCounters};
+pub use counters::{RuleCounters, UnderlayCounters, drops_by_reason};
 pub use health::{FunctionStatus, HealthEvent, HealthState, HealthSubject, Liveness, TunnelStatus};
 pub use ids::{IdError, Si, Spi, Ttl, Vid, Vni};
 pub use matching::{Match, MatchError, PortRange, Protocol};
@@ -33,3 +36,4 @@ pub use tables::{
     Path, Port, Rule, Segment, StaticEntry, Tables, Transport, Tunnel, Underlay, VtepAddressError,
     VtepAddresses,
 };
+pub use word::Word;

@@ -1,5 +1,6 @@
 //! A token bucket. RFC 4443 section 2.4 (f): "an IPv6 node MUST limit the rate of ICMPv6 error
-//! messages it originates"; RFC 1812 section 4.3.2.8 asks the same of IPv4 routers.
+//! messages it originates"; RFC 1812 section 4.3.2.8 asks the same of IPv4 routers. What a
+//! segment sends to everybody is held to a rate likewise.
 
 /// At most `burst` at once and `per_second` in the long run.
 #[derive(Debug, Clone)]
@@ -20,6 +21,11 @@ impl Bucket {
             level: burst * 1000,
             filled_ms: 0,
         }
+    }
+
+    /// Tokens a second.
+    pub(crate) fn rate(&self) -> u64 {
+        self.per_second
     }
 
     /// Takes a token, if there is one.

@@ -1,6 +1,7 @@
-//! The forwarding table of one segment: static entries, and what was learned from source
-//! addresses (RFC 7348 section 4.1).
+//! The forwarding table of one segment: static entries, what was learned from source addresses
+//! (RFC 7348 section 4.1), and how much may still go to everybody.
 
+use crate::limits::Bucket;
 use crate::pipeline::Recent;
 use crate::tables::{CompiledSegment, Location};
 use rustc_hash::FxHashMap;
@@ -30,6 +31,14 @@ pub(crate) struct Fdb {
     fixed: FxHashMap<[u8; 6], Location>,
     learned: Recent<[u8; 6], Location>,
     ageing_ms: u64,
+    /// Frames to everybody, a second's worth at once.
+    floods: Option<Bucket>,
+}
+
+/// A second's worth of what `segment` lets through to everybody.
+fn floods(segment: &CompiledSegment) -> Option<Bucket> {
+    let rate = u64::from(segment.bum_per_second);
+    (rate != 0).then(|| Bucket::new(rate, rate))
 }
 
 impl Fdb {
@@ -39,6 +48,7 @@ impl Fdb {
             fixed: segment.entries.iter().copied().collect(),
             learned: Recent::new(LIMIT),
             ageing_ms: segment.ageing_ms,
+            floods: floods(segment),
         }
     }
 
@@ -51,6 +61,11 @@ impl Fdb {
     ) -> Self {
         self.fixed = segment.entries.iter().copied().collect();
         self.ageing_ms = segment.ageing_ms;
+        // A rate that stays goes on from where it is, so that new tables are no new burst.
+        let fresh = floods(segment);
+        if fresh.as_ref().map(Bucket::rate) != self.floods.as_ref().map(Bucket::rate) {
+            self.floods = fresh;
+        }
         self.learned
             .retain(|_, location| match translate(*location) {
                 Some(place) => {
@@ -82,6 +97,13 @@ impl Fdb {
                 Learned::New
             }
         }
+    }
+
+    /// Whether one more frame may go to everybody.
+    pub(crate) fn may_flood(&mut self, now_ms: u64) -> bool {
+        self.floods
+            .as_mut()
+            .is_none_or(|bucket| bucket.take(now_ms))
     }
 
     /// Where `mac` lives, unless that is unknown or forgotten by `now_ms`.
@@ -126,6 +148,7 @@ mod tests {
             outer: 0,
             entries: vec![(FIXED, Location::Peer(0))],
             ageing_ms: 1000,
+            bum_per_second: 2,
         }
     }
 
@@ -158,6 +181,20 @@ mod tests {
         for mac in [[0xff; 6], [1, 0, 0x5e, 0, 0, 1], [0; 6]] {
             assert_eq!(fdb.learn(0, mac, Location::Peer(0)), Learned::Refused);
         }
+    }
+
+    #[test]
+    fn floods_are_limited_and_new_tables_are_no_new_burst() {
+        let mut fdb = Fdb::new(&segment());
+        let flooded = |fdb: &mut Fdb, now| (0..9).filter(|_| fdb.may_flood(now)).count();
+        assert_eq!(flooded(&mut fdb, 0), 2);
+        let mut fdb = fdb.adopt(&segment(), Some);
+        assert_eq!(flooded(&mut fdb, 500), 1);
+        let unlimited = CompiledSegment {
+            bum_per_second: 0,
+            ..segment()
+        };
+        assert_eq!(flooded(&mut fdb.adopt(&unlimited, Some), 500), 9);
     }
 
     #[test]

@@ -25,6 +25,12 @@ impl Run<'_> {
                 None => self.drop(frame, DropReason::NoMatch),
             };
         };
+        if let Some(count) = choice
+            .rule
+            .and_then(|rule| self.state.rules.get_mut(rule as usize))
+        {
+            count.add(frame.len());
+        }
         match rule.verdict {
             Verdict::Path(_) => self.encapsulate(frame, &packet, rule, choice.path, port),
             Verdict::Segment(segment) => self.join(segment, frame, &packet, port),

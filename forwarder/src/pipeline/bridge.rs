@@ -47,6 +47,14 @@ impl Run<'_> {
             fdb.find(self.now_ms, destination)
         };
         let Some(to) = known else {
+            // IEEE 802.1Q table 8-1: frames to the reserved addresses are for the next station
+            // only; a bridge that forwarded them would join networks' control protocols.
+            if let [0x01, 0x80, 0xc2, 0x00, 0x00, 0x00..=0x0f] = destination {
+                return self.drop(frame, DropReason::ReservedGroup);
+            }
+            if !fdb.may_flood(self.now_ms) {
+                return self.drop(frame, DropReason::BumLimited);
+            }
             return self.flood(segment, frame, packet, from, origin);
         };
         // The frame is there already, or would go from tunnel to tunnel, which RFC 7348 leaves

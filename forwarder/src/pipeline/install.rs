@@ -14,6 +14,7 @@ impl State {
         self.adopt_functions(old, new);
         self.adopt_segments(old, new);
         self.adopt_paths(old, new);
+        self.adopt_rules(old, new);
         self.expect_tunnels(new);
         let names = |tables: &'_ Compiled| {
             let ports = tables.ports().iter();
@@ -106,5 +107,17 @@ impl State {
             }
         }
         self.paths = paths;
+    }
+
+    fn adopt_rules(&mut self, old: &Compiled, new: &Compiled) {
+        let names = |tables: &'_ Compiled| {
+            let rules = tables.tables().rules.iter();
+            rules.map(|rule| rule.name.clone()).collect::<Vec<_>>()
+        };
+        let held: FxHashMap<_, _> = names(old).into_iter().zip(self.rules.drain(..)).collect();
+        let rules = names(new).into_iter();
+        self.rules = rules
+            .map(|name| held.get(&name).copied().unwrap_or_default())
+            .collect();
     }
 }

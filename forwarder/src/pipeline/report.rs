@@ -1,10 +1,14 @@
 //! The counters with their names, for whoever asks.
 
 use super::Pipeline;
-use kc_forwarder_api::{Counters, Neighbour, PathCounters, PortCounters, TunnelCounters, Vni};
+use kc_forwarder_api::{
+    Counters, Neighbour, PathCounters, PortCounters, RuleCounters, TunnelCounters,
+    UnderlayCounters, Vni,
+};
 
 impl Pipeline {
-    /// All counters at this moment. Paths come in table order, tunnels by address.
+    /// All counters at this moment. Ports, paths and rules come in table order, tunnels by
+    /// address. What the kernel dropped is for the shell to add.
     pub fn counters(&self) -> Counters {
         let (tables, state) = (&*self.tables, &self.state);
         let ports = tables
@@ -17,6 +21,7 @@ impl Pipeline {
                 rx_bytes: state.traffic.rx.bytes,
                 tx_packets: state.traffic.tx.packets,
                 tx_bytes: state.traffic.tx.bytes,
+                rx_dropped: 0,
             });
         // Hops are numbered in table order.
         let hops = tables.tables().paths.iter().flat_map(|path| {
@@ -37,7 +42,7 @@ impl Pipeline {
             Some(TunnelCounters {
                 remote: Neighbour::Ip(id.remote),
                 vni: Some(Vni::new(id.vni).ok()?),
-                encapsulation: id.encapsulation(),
+                encapsulation: id.encapsulation().into(),
                 port: None,
                 vlan: None,
                 rx_packets: traffic.rx.packets,
@@ -46,11 +51,23 @@ impl Pipeline {
                 tx_bytes: traffic.tx.bytes,
             })
         });
+        let rules = tables
+            .tables()
+            .rules
+            .iter()
+            .zip(&state.rules)
+            .map(|(rule, count)| RuleCounters {
+                name: rule.name.clone(),
+                packets: count.packets,
+                bytes: count.bytes,
+            });
         Counters {
             generation: tables.generation(),
             ports: ports.collect(),
             paths: paths.collect(),
             tunnels: tunnels.collect(),
+            rules: rules.collect(),
+            underlay: UnderlayCounters::default(),
             drops: state.drops.iter().collect(),
         }
     }

@@ -38,6 +38,12 @@ pub trait PacketPort: Send {
     /// Readable when frames wait.
     fn as_fd(&self) -> BorrowedFd<'_>;
 
+    /// Frames that the kernel dropped since the last call, because nobody had taken those before
+    /// them; 0 where it does not tell.
+    fn dropped(&mut self) -> u64 {
+        socket::packets_dropped(self.as_fd()).unwrap_or(0)
+    }
+
     /// Kernel interface.
     fn interface(&self) -> &str;
 

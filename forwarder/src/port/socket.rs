@@ -39,6 +39,47 @@ pub(super) fn set_int(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> 
     set(fd, level, name, &value)
 }
 
+/// Frames that the kernel dropped since the last call because the socket's buffer was full. The
+/// kernel sets its counters to zero when they are read.
+pub(super) fn packets_dropped(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    // SAFETY: tpacket_stats is plain data for which all zeroes is a valid value.
+    let mut statistics: libc::tpacket_stats = unsafe { zeroed() };
+    get(
+        fd,
+        libc::SOL_PACKET,
+        libc::PACKET_STATISTICS,
+        &mut statistics,
+    )?;
+    Ok(statistics.tp_drops.into())
+}
+
+/// Datagrams that the kernel dropped since the socket was made.
+pub(super) fn datagrams_dropped(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    /// SK_MEMINFO_DROPS of linux/sock_diag.h.
+    const DROPS: usize = 8;
+    let mut memory = [0_u32; DROPS + 1];
+    get(fd, libc::SOL_SOCKET, libc::SO_MEMINFO, &mut memory)?;
+    let [.., dropped] = memory;
+    Ok(dropped.into())
+}
+
+/// Reads a socket option whose value is the plain structure `T`, for which any octets are valid.
+fn get<T: Copy>(fd: BorrowedFd<'_>, level: i32, name: i32, value: &mut T) -> io::Result<()> {
+    let mut length = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
+    // SAFETY: `value` points to `length` writable bytes for the duration of the call, and the
+    // kernel writes no more than that.
+    check(unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            level,
+            name,
+            std::ptr::from_mut(value).cast(),
+            &raw mut length,
+        )
+    })?;
+    Ok(())
+}
+
 /// Asks for large buffers: beyond the system's limit where we may, up to it otherwise.
 pub(super) fn grow_buffers(fd: BorrowedFd<'_>) -> io::Result<()> {
     for (force, plain) in [

@@ -104,6 +104,18 @@ impl Vtep {
         Arc::ptr_eq(self.receiver(is_gpe), other.receiver(is_gpe))
     }
 
+    /// Datagrams that the kernel dropped because nobody had taken those before them, in all
+    /// sockets that `heir` does not share.
+    pub(super) fn dropped(&self, heir: Option<&Self>) -> u64 {
+        let kept = |socket: &&Arc<Socket>| {
+            heir.is_some_and(|heir| heir.receivers.iter().any(|held| Arc::ptr_eq(held, socket)))
+        };
+        let leaving = self.receivers.iter().filter(|socket| !kept(socket));
+        leaving
+            .map(|socket| socket::datagrams_dropped(socket.as_fd()).unwrap_or(0))
+            .sum()
+    }
+
     /// Appends at most `max` waiting UDP payloads with their senders to `batch`, and says how many.
     ///
     /// # Errors

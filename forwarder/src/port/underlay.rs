@@ -85,6 +85,16 @@ impl Underlay {
         }
     }
 
+    /// Datagrams that the kernel dropped because nobody had taken those before them, in all
+    /// sockets that `heir` does not share.
+    pub fn dropped(&self, heir: Option<&Self>) -> u64 {
+        let count = |v6: bool| {
+            let heir = heir.and_then(|heir| heir.vtep(v6));
+            self.vtep(v6).map_or(0, |vtep| vtep.dropped(heir))
+        };
+        count(false) + count(true)
+    }
+
     /// Appends at most `max` waiting UDP payloads with their senders to `batch`, and says how many.
     ///
     /// # Errors

@@ -13,6 +13,8 @@ struct Slot {
     open: Option<Box<dyn PacketPort>>,
     /// Of the interface, while it is open.
     mtu: u16,
+    /// Frames that the kernel dropped so far.
+    dropped: u64,
     /// Why this backend, or why it is not open.
     reason: String,
 }
@@ -51,6 +53,7 @@ impl Ports {
                 wanted: wanted.clone(),
                 open: None,
                 mtu: 0,
+                dropped: 0,
                 reason: String::new(),
             };
             let same = |old: &Slot| {
@@ -60,6 +63,7 @@ impl Ports {
                 let old = former.swap_remove(place);
                 slot.open = old.open;
                 slot.mtu = old.mtu;
+                slot.dropped = old.dropped;
                 slot.reason = old.reason;
             }
             self.slots.push(slot);
@@ -156,6 +160,14 @@ impl Ports {
             .map(|(place, slot)| (index_of(place), slot.info()))
     }
 
+    /// Frames that the kernel dropped so far, port by port.
+    pub(super) fn dropped(&mut self) -> impl Iterator<Item = u64> {
+        self.slots.iter_mut().map(|slot| {
+            slot.settle();
+            slot.dropped
+        })
+    }
+
     /// State of every port, for people.
     pub(super) fn status(&self) -> Vec<PortStatus> {
         let status = |slot: &Slot| PortStatus {
@@ -169,11 +181,12 @@ impl Ports {
             backend: slot
                 .open
                 .as_ref()
-                .map_or(slot.wanted.backend, |open| open.backend()),
+                .map_or(slot.wanted.backend, |open| open.backend())
+                .into(),
             state: if slot.open.is_some() {
-                PortState::Up
+                PortState::Up.into()
             } else {
-                PortState::Absent
+                PortState::Absent.into()
             },
             mtu: match slot.wanted.mtu {
                 Some(limit) if slot.open.is_some() => limit.min(slot.mtu),
@@ -213,8 +226,16 @@ impl Slot {
         self.open = Some(open);
     }
 
+    /// Adds up what the kernel dropped.
+    fn settle(&mut self) {
+        if let Some(open) = &mut self.open {
+            self.dropped += open.dropped();
+        }
+    }
+
     /// Closes the interface.
     fn lose(&mut self, waiting: &Waiting, why: &str) {
+        self.settle();
         if let Some(open) = self.open.take() {
             waiting.remove(open.as_fd());
         }

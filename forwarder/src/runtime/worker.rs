@@ -10,7 +10,7 @@ use crate::frame::Frame;
 use crate::pipeline::{Compiled, Ingress, Outputs, Pipeline, PortIndex};
 use crate::port::link::LinkWatch;
 use crate::port::underlay::{Inlet, Underlay};
-use kc_forwarder_api::Status;
+use kc_forwarder_api::{Counters, Status};
 use nix::sys::epoll::EpollTimeout;
 use std::io;
 use std::net::IpAddr;
@@ -31,6 +31,8 @@ pub(super) struct Worker {
     pub(super) pipeline: Pipeline,
     ports: Ports,
     underlay: Option<Underlay>,
+    /// Datagrams that the kernel dropped in sockets that are closed by now.
+    underlay_dropped: u64,
     generation: u64,
     mailbox: Mailbox,
     links: LinkWatch,
@@ -59,6 +61,7 @@ impl Worker {
             pipeline: Pipeline::new(Arc::clone(&compiled)),
             ports: Ports::default(),
             underlay: None,
+            underlay_dropped: 0,
             mailbox,
             links,
             waiting,
@@ -222,7 +225,7 @@ impl Worker {
                     self.install(compiled, underlay);
                     done.send(()).is_ok()
                 }
-                Command::Counters(answer) => answer.send(self.pipeline.counters()).is_ok(),
+                Command::Counters(answer) => answer.send(self.counters()).is_ok(),
                 Command::Status(answer) => answer.send(self.status(now)).is_ok(),
                 Command::Probe { session, promise } => {
                     self.begin_probe(*session, promise);
@@ -236,6 +239,7 @@ impl Worker {
     fn install(&mut self, compiled: Arc<Compiled>, underlay: Option<Underlay>) {
         self.ports.arrange(&compiled, &self.waiting);
         if let Some(former) = std::mem::replace(&mut self.underlay, underlay) {
+            self.underlay_dropped += former.dropped(self.underlay.as_ref());
             for inlet in Inlet::ALL {
                 if let Some(fd) = former.as_fd(inlet) {
                     self.waiting.remove(fd);
@@ -263,6 +267,18 @@ impl Worker {
         self.busy = Instant::now();
         self.pipeline.install(compiled);
         self.tell_ports();
+    }
+
+    /// All counters, those that the kernel keeps among them.
+    fn counters(&mut self) -> Counters {
+        let mut counters = self.pipeline.counters();
+        for (port, dropped) in counters.ports.iter_mut().zip(self.ports.dropped()) {
+            port.rx_dropped = dropped;
+        }
+        let open = self.underlay.as_ref();
+        counters.underlay.rx_dropped =
+            self.underlay_dropped + open.map_or(0, |open| open.dropped(None));
+        counters
     }
 
     fn status(&self, now: Instant) -> Status {

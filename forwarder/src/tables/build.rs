@@ -76,6 +76,7 @@ impl Scope {
 
 /// See [`Compiled::new`].
 pub(super) fn build(tables: Tables) -> Result<Compiled, TableError> {
+    check::bounds(&tables)?;
     let mut scope = Scope::new(&tables)?;
     if let Some(underlay) = &tables.underlay {
         check::underlay(underlay)?;
@@ -289,6 +290,7 @@ fn segments(
             flood,
             entries,
             ageing_ms: u64::from(segment.ageing_seconds) * 1000,
+            bum_per_second: segment.bum_per_second,
         });
     }
     Ok(segments)

@@ -1,8 +1,8 @@
 //! What can be judged about one entry of the tables without looking at the others.
 
-use super::error::{Conflict, Entry, TableError};
+use super::error::{Conflict, Entry, Kind, TableError};
 use ipnet::IpNet;
-use kc_forwarder_api::{Match, Protocol, Tables, Underlay};
+use kc_forwarder_api::{Match, Protocol, Tables, Underlay, bounds};
 use std::net::IpAddr;
 
 /// RFC 791 section 3.2: every internet module must be able to forward a datagram of 68 octets.
@@ -10,6 +10,55 @@ const MIN_MTU: u16 = 68;
 
 /// Room for outer headers, NSH with full context and a minimal inner frame.
 const MIN_UNDERLAY_MTU: u16 = 512;
+
+/// Holds every list to its bound.
+pub(super) fn bounds(tables: &Tables) -> Result<(), TableError> {
+    let hops = tables.paths.iter().map(|path| path.hops.len()).sum();
+    let lists = [
+        (Kind::Port, tables.ports.len(), bounds::PORTS),
+        (Kind::Tunnel, tables.tunnels.len(), bounds::TUNNELS),
+        (Kind::Function, tables.functions.len(), bounds::FUNCTIONS),
+        (Kind::Rule, tables.rules.len(), bounds::RULES),
+        (Kind::Path, tables.paths.len(), bounds::PATHS),
+        (Kind::Hop, hops, bounds::ALL_HOPS),
+        (Kind::Segment, tables.segments.len(), bounds::SEGMENTS),
+    ];
+    for (kind, count, max) in lists {
+        if count > max {
+            return Err(TableError::TooMany { kind, count, max });
+        }
+    }
+    for path in &tables.paths {
+        let entry = || Entry::Path(path.spi);
+        within(entry, Kind::Hop, path.hops.len(), bounds::HOPS)?;
+    }
+    for segment in &tables.segments {
+        let entry = || Entry::Segment(segment.vni);
+        within(entry, Kind::Member, segment.ports.len(), bounds::MEMBERS)?;
+        within(entry, Kind::Peer, segment.peers.len(), bounds::PEERS)?;
+        let entries = segment.entries.len();
+        within(entry, Kind::StaticEntry, entries, bounds::ENTRIES)?;
+    }
+    Ok(())
+}
+
+/// Holds one list of an entry to its bound.
+fn within(
+    entry: impl FnOnce() -> Entry,
+    kind: Kind,
+    count: usize,
+    max: usize,
+) -> Result<(), TableError> {
+    if count <= max {
+        return Ok(());
+    }
+    Err(TableError::TooManyIn {
+        entry: entry(),
+        kind,
+        count,
+        max,
+    })
+}
 
 /// Refuses an MTU that carries nothing.
 pub(super) fn mtu(entry: impl FnOnce() -> Entry, mtu: Option<u16>) -> Result<(), TableError> {

@@ -146,6 +146,8 @@ pub(crate) struct CompiledSegment {
     pub(crate) entries: Vec<([u8; 6], Location)>,
     /// Milliseconds after which a silent address is forgotten; 0 means never.
     pub(crate) ageing_ms: u64,
+    /// Frames a second that go to all members; 0 means any number.
+    pub(crate) bum_per_second: u32,
 }
 
 /// What a classifier rule decides.

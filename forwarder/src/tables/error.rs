@@ -54,6 +54,16 @@ pub enum Kind {
     Rule,
     /// A segment.
     Segment,
+    /// A path.
+    Path,
+    /// A hop of any path.
+    Hop,
+    /// A port of a segment.
+    Member,
+    /// A peer of a segment.
+    Peer,
+    /// A static entry of a segment.
+    StaticEntry,
 }
 
 impl fmt::Display for Kind {
@@ -64,6 +74,11 @@ impl fmt::Display for Kind {
             Self::Function => "function",
             Self::Rule => "rule",
             Self::Segment => "segment",
+            Self::Path => "path",
+            Self::Hop => "hop",
+            Self::Member => "member port",
+            Self::Peer => "peer",
+            Self::StaticEntry => "static entry",
         })
     }
 }
@@ -104,9 +119,21 @@ pub enum TableError {
         /// Its name.
         name: String,
     },
-    /// More entries than the forwarder can number.
+    /// More entries than a list may have.
     #[error("{count} entries of kind {kind}; at most {max} are possible")]
     TooMany {
+        /// Of what.
+        kind: Kind,
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        max: usize,
+    },
+    /// More entries than a list inside an entry may have.
+    #[error("{entry} has {count} entries of kind {kind}; at most {max} are possible")]
+    TooManyIn {
+        /// Whose list.
+        entry: Entry,
         /// Of what.
         kind: Kind,
         /// How many there are.

@@ -126,6 +126,7 @@ pub(crate) fn any_tables(seed: u64) -> Tables {
             peers,
             entries,
             ageing_seconds: rng.u32(0..3),
+            bum_per_second: rng.u32(0..3),
         });
     }
     for number in 0..rng.u32(0..5) {

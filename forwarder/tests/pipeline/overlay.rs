@@ -202,3 +202,49 @@ fn long_frames_are_looked_at_member_by_member() {
     only(world.port("a", &frame(1500)), "b");
     let _ = (CLIENT, SERVER);
 }
+
+#[test]
+fn groups_that_no_bridge_forwards_are_not_flooded() {
+    let mut world = World::new(SEGMENT);
+    for last in 0..=0x0f {
+        let mut frame = arp_request();
+        frame[..6].copy_from_slice(&[0x01, 0x80, 0xc2, 0, 0, last]);
+        assert!(world.port("a", &frame).is_empty());
+        assert!(world.vxlan("192.168.50.2", &vxlan(7, &frame)).is_empty());
+    }
+    assert_eq!(world.drops(DropReason::ReservedGroup), 32);
+    // GARP and its like are 01:80:c2:00:00:20 and up, and are everybody's.
+    let mut frame = arp_request();
+    frame[..6].copy_from_slice(&[0x01, 0x80, 0xc2, 0, 0, 0x20]);
+    assert_eq!(world.port("a", &frame).len(), 3);
+}
+
+#[test]
+fn a_storm_is_held_to_the_segments_rate_and_known_addresses_are_not() {
+    let mut world = World::new(&SEGMENT.replace("ageing-seconds = 60", "bum-per-second = 10"));
+    only(
+        world
+            .vxlan("192.168.50.3", &vxlan(7, &arp_reply()))
+            .split_off(1),
+        "b",
+    );
+    let copies: usize = (0..50).map(|_| world.port("a", &arp_request()).len()).sum();
+    assert_eq!(copies, 9 * 3, "the answer above was the first of ten");
+    assert_eq!(world.drops(DropReason::BumLimited), 41);
+    let known = WEB.udp(b"?");
+    for _ in 0..50 {
+        only(world.port("a", &known), "vxlan 192.168.50.3");
+    }
+    world.now_ms += 500;
+    let copies = (0..50).map(|_| world.vxlan("192.168.50.2", &vxlan(7, &arp_request())).len());
+    assert_eq!(
+        copies.sum::<usize>(),
+        5 * 2,
+        "a peer's storm is limited too"
+    );
+    let mut world = World::new(&SEGMENT.replace("ageing-seconds = 60", "bum-per-second = 0"));
+    let copies: usize = (0..5000)
+        .map(|_| world.port("a", &arp_request()).len())
+        .sum();
+    assert_eq!(copies, 5000 * 3);
+}

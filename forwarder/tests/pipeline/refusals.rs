@@ -90,6 +90,46 @@ fn a_rule_can_say_drop() {
 }
 
 #[test]
+fn every_rule_counts_what_it_decided_and_keeps_its_count_under_new_tables() {
+    let tables = r#"
+        ports = [{ name = "a" }, { name = "b" }]
+        [[rules]]
+        name = "no telnet"
+        match = { protocol = "tcp", destination-ports = 23 }
+        action = "drop"
+        [[rules]]
+        name = "pass"
+        match = { port = "a" }
+        action = { egress = { port = "b" } }
+    "#;
+    let mut world = World::new(tables);
+    let telnet = crate::frames::Flow {
+        destination: ("10.0.0.2", 23),
+        ..WEB
+    };
+    for _ in 0..3 {
+        world.port("a", &telnet.tcp(2, &[], &[]));
+    }
+    let frame = WEB.tcp(2, &[], &[]);
+    world.port("a", &frame);
+    let counted = |world: &World| {
+        let rules = world.counters().rules.into_iter();
+        rules
+            .map(|rule| (rule.name, rule.packets, rule.bytes))
+            .collect::<Vec<_>>()
+    };
+    let bytes = frame.len() as u64;
+    let (drop, pass) = (
+        ("no telnet".to_owned(), 3, 3 * bytes),
+        ("pass".to_owned(), 1, bytes),
+    );
+    assert_eq!(counted(&world), [drop.clone(), pass.clone()]);
+    let rule = "[[rules]]\nname = \"new\"\nmatch = { vlan = 7 }\naction = \"drop\"\n[[rules]]";
+    world.install(&tables.replacen("[[rules]]", rule, 1));
+    assert_eq!(counted(&world), [("new".to_owned(), 0, 0), drop, pass]);
+}
+
+#[test]
 fn a_port_that_is_down_takes_nothing() {
     let mut world = World::new(BOX1);
     world.set_port("fw-a", false, 1500);

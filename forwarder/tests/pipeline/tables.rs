@@ -203,3 +203,68 @@ fn empty_tables_are_sound() {
     let compiled = Compiled::new(tables("generation = 7")).unwrap();
     assert_eq!((compiled.generation(), compiled.ports().len()), (7, 0));
 }
+
+#[test]
+fn every_list_has_a_bound_that_the_error_names() {
+    use kc_forwarder_api::bounds;
+    let many = |entry: &str, count: usize| entry.repeat(count);
+    refused(
+        &many("[[ports]]\nname = \"p\"\n", bounds::PORTS + 1),
+        "4097 entries of kind port; at most 4096 are possible",
+    );
+    refused(
+        &many(
+            "[[functions]]\nname = \"f\"\nattachment = { one-leg = { port = \"p\", mac = \"02:00:00:00:00:01\" } }\n",
+            bounds::FUNCTIONS + 1,
+        ),
+        "4097 entries of kind function; at most 4096 are possible",
+    );
+    refused(
+        &many(
+            "[[tunnels]]\nname = \"t\"\nremote = \"192.0.2.2\"\nvni = 1\n",
+            bounds::TUNNELS + 1,
+        ),
+        "16385 entries of kind tunnel; at most 16384 are possible",
+    );
+    refused(
+        &many(
+            "[[rules]]\nname = \"r\"\naction = \"drop\"\n",
+            bounds::RULES + 1,
+        ),
+        "65537 entries of kind rule; at most 65536 are possible",
+    );
+    refused(
+        &many("[[segments]]\nvni = 1\n", bounds::SEGMENTS + 1),
+        "1025 entries of kind segment; at most 1024 are possible",
+    );
+    let hop = "{ si = 1, to = { egress = { port = \"p\" } } },";
+    refused(
+        &format!(
+            "[[paths]]\nspi = 1\nhops = [{}]",
+            many(hop, bounds::HOPS + 1)
+        ),
+        "path 1 has 257 entries of kind hop; at most 256 are possible",
+    );
+    refused(
+        &format!(
+            "[[segments]]\nvni = 1\npeers = [{}]",
+            many("\"192.0.2.2\",", bounds::PEERS + 1)
+        ),
+        "segment 1 has 1025 entries of kind peer; at most 1024 are possible",
+    );
+    refused(
+        &format!(
+            "[[segments]]\nvni = 1\nports = [{}]",
+            many("\"p\",", bounds::MEMBERS + 1)
+        ),
+        "segment 1 has 1025 entries of kind member port; at most 1024 are possible",
+    );
+    let entry = "{ mac = \"02:00:00:00:00:01\", port = \"p\" },";
+    refused(
+        &format!(
+            "[[segments]]\nvni = 1\nentries = [{}]",
+            many(entry, bounds::ENTRIES + 1)
+        ),
+        "segment 1 has 65537 entries of kind static entry; at most 65536 are possible",
+    );
+}

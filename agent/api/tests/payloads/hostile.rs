@@ -2,8 +2,8 @@
 
 use super::strategies as any;
 use kc_agent_api::{
-    Call, Event, EventKind, LoadReport, NodeSpec, NodeState, NodeStatus, PayloadError, Reply,
-    Topic, TunnelReport, decode, encode,
+    Call, ContainerPhase, Event, EventKind, LoadReport, NodeSpec, NodeState, NodeStatus,
+    PayloadError, Reply, Topic, TunnelReport, decode, encode,
 };
 use proptest::prelude::*;
 
@@ -89,6 +89,25 @@ fn a_kind_of_event_from_the_future_is_unknown_and_not_lost() {
         "kind":"container-beamed-up","object":"o","message":"m"}"#;
     let event: Event = decode(text.as_bytes()).unwrap();
     assert_eq!((event.kind, event.sequence), (EventKind::Unknown, 3));
+}
+
+#[test]
+fn a_newer_agents_words_leave_its_reports_readable() {
+    let text = r#"{"v":1,"spec-generation":1,"forwarder-generation":1,"errors":[],
+        "containers":[{"name":"c","id":"","image":"i","phase":"hibernating","exit-code":null,
+            "restarts":0,"started-at":null,"error":null}],
+        "ports":[{"name":"p","interface":"p","backend":"xdp","state":"draining","mtu":1,"reason":""}]}"#;
+    let state: NodeState = decode(text.as_bytes()).unwrap();
+    assert_eq!(state.containers[0].phase, ContainerPhase::Unknown);
+    assert_eq!(state.ports[0].state.to_string(), "draining");
+    let text = r#"{"v":1,"boot":"b","mono-ms":1,"wall-ms":2,"box":{},"containers":[],"paths":[],
+        "drops":{"no-path":1,"worm-hole":2,"glitch":3}}"#;
+    let load: LoadReport = decode(text.as_bytes()).unwrap();
+    assert_eq!(load.drops[&kc_forwarder_api::DropReason::Other], 5);
+    let text = r#"{"v":1,"boot":"b","mono-ms":1,"wall-ms":2,"tunnels":[{"remote":"10.0.0.1",
+        "vni":1,"encapsulation":"geneve","rx-packets":0,"rx-bytes":0,"tx-packets":0,"tx-bytes":0}]}"#;
+    let report: TunnelReport = decode(text.as_bytes()).unwrap();
+    assert_eq!(report.tunnels[0].encapsulation.to_string(), "geneve");
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn tunnel() -> impl Strategy<Value = TunnelCounters> {
         TunnelCounters {
             remote: Neighbour::Ip(remote),
             vni: Some(vni),
-            encapsulation: wrap,
+            encapsulation: wrap.into(),
             port: None,
             vlan: None,
             rx_packets: n[0],
@@ -82,8 +82,8 @@ fn port_status() -> impl Strategy<Value = PortStatus> {
         |(name, interface, backend, state, mtu, reason)| PortStatus {
             name,
             interface,
-            backend,
-            state,
+            backend: backend.into(),
+            state: state.into(),
             mtu,
             reason,
         },
@@ -104,6 +104,7 @@ fn counters() -> impl Strategy<Value = Counters> {
                     rx_bytes: n[1],
                     tx_packets: n[2],
                     tx_bytes: n[3],
+                    rx_dropped: n[0],
                 })
                 .collect(),
             paths: paths
@@ -117,6 +118,7 @@ fn counters() -> impl Strategy<Value = Counters> {
                 .collect(),
             tunnels,
             drops,
+            ..Counters::default()
         },
     )
 }

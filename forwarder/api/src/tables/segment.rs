@@ -22,6 +22,19 @@ pub struct Segment {
     /// Seconds after which a silent address is forgotten.
     #[serde(default = "default_ageing")]
     pub ageing_seconds: u32,
+    /// Frames a second to unknown, broadcast and multicast addresses that are replicated in this
+    /// segment, from whichever member; 0 for as many as come.
+    #[serde(default = "default_bum")]
+    pub bum_per_second: u32,
+}
+
+impl Segment {
+    /// [`bum_per_second`](Self::bum_per_second) when it is not given.
+    pub const BUM_PER_SECOND: u32 = 1000;
+}
+
+fn default_bum() -> u32 {
+    Segment::BUM_PER_SECOND
 }
 
 fn default_ageing() -> u32 {

@@ -18,6 +18,16 @@ pub enum Encapsulation {
     Ethernet,
 }
 
+impl fmt::Display for Encapsulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::VxlanGpe => "vxlan-gpe",
+            Self::Vxlan => "vxlan",
+            Self::Ethernet => "ethernet",
+        })
+    }
+}
+
 /// The way to another SFF.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

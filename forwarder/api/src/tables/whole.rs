@@ -5,7 +5,8 @@ use super::{Function, Path, Port, Rule, Segment, Tunnel, Underlay};
 use crate::SffName;
 use serde::{Deserialize, Serialize};
 
-/// Everything a forwarder needs to know. The same structure is its TOML file.
+/// Everything a forwarder needs to know. The same structure is its TOML file. Lists have
+/// [bounds](crate::bounds).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Tables {

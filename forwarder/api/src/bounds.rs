@@ -1,0 +1,36 @@
+//! How many entries each list of the tables may have. Beyond them nothing is refused half: tables
+//! are taken whole or not at all, and the error names the list and its bound. What the tables
+//! cost in memory grows with these numbers and with nothing a packet does.
+
+/// [`Tables::ports`](crate::Tables::ports): each holds sockets and their buffers.
+pub const PORTS: usize = 4096;
+
+/// [`Tables::tunnels`](crate::Tables::tunnels).
+pub const TUNNELS: usize = 16_384;
+
+/// [`Tables::functions`](crate::Tables::functions): each has a memory of its flows.
+pub const FUNCTIONS: usize = 4096;
+
+/// [`Tables::rules`](crate::Tables::rules).
+pub const RULES: usize = 65_536;
+
+/// [`Tables::paths`](crate::Tables::paths).
+pub const PATHS: usize = 131_072;
+
+/// [`Path::hops`](crate::Path::hops): as many as a service index has values.
+pub const HOPS: usize = 256;
+
+/// Hops of all paths together.
+pub const ALL_HOPS: usize = 524_288;
+
+/// [`Tables::segments`](crate::Tables::segments): each has a table of the addresses it learned.
+pub const SEGMENTS: usize = 1024;
+
+/// [`Segment::ports`](crate::Segment::ports).
+pub const MEMBERS: usize = 1024;
+
+/// [`Segment::peers`](crate::Segment::peers): a frame to everybody is sent to each.
+pub const PEERS: usize = 1024;
+
+/// [`Segment::entries`](crate::Segment::entries).
+pub const ENTRIES: usize = 65_536;
