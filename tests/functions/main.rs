@@ -5,9 +5,11 @@
 //! `tests/setup.sh test` installs, and a Debian mirror once, for Suricata's root directory.
 #![expect(clippy::unwrap_used, reason = "a test program")]
 
+mod faults;
 mod haproxy;
 mod mtu;
 mod nft;
+mod odd;
 mod rootfs;
 mod single;
 mod site;

@@ -163,6 +163,16 @@ impl Site {
         }
     }
 
+    /// Takes a two-leg function away, legs and all, and leaves an empty namespace in its place.
+    pub(crate) fn unplug(&self, function: &mut Function) {
+        function.namespace = self.lab.namespace();
+    }
+
+    /// Gives a function that was unplugged its legs again.
+    pub(crate) fn plug(&self, function: &Function) {
+        self.wire(function, &["i0", "o0"]);
+    }
+
     /// A client behind the first box and a server behind the last.
     pub(crate) fn ends(&mut self) -> Ends {
         let number = self.ends;
@@ -207,6 +217,11 @@ impl Site {
             self.forwarders
                 .push(Forwarder::start(&self.lab, node, &name, &tables));
         }
+    }
+
+    /// The forwarder of a box.
+    pub(crate) fn forwarder(&self, at: usize) -> &Forwarder {
+        &self.forwarders[at]
     }
 
     /// All counters of all boxes.

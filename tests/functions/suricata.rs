@@ -49,7 +49,8 @@ app-layer:
 
 /// A running Suricata and what it writes.
 pub(crate) struct Suricata {
-    _process: Process,
+    /// The process; a signal to it is one to Suricata.
+    pub(crate) process: Process,
     folder: PathBuf,
 }
 
@@ -76,10 +77,7 @@ impl Suricata {
         command.args(["--mount", "sh", "-c", &script]);
         command.stderr(Stdio::inherit());
         let process = Process::start_until(command, "Engine started");
-        Self {
-            _process: process,
-            folder,
-        }
+        Self { process, folder }
     }
 
     /// How often the rule was met, as the log says.

@@ -7,7 +7,7 @@ use kc_forwarder::control::Client;
 use kc_forwarder_api::{Counters, PortState};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// A running `kc-forwarder`.
@@ -89,14 +89,7 @@ impl Forwarder {
 
     /// A signal by name, such as `HUP`.
     pub fn signal(&self, name: &str) {
-        let pid = self.process.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([format!("-{name}"), pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        self.process.signal(name);
     }
 
     /// Waits for the end of the process and says whether it was a clean one.

@@ -71,6 +71,14 @@ impl Process {
         Self { child }
     }
 
+    /// A signal by name, such as `HUP`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let mut command = Command::new("kill");
+        let status = command.args([format!("-{name}"), pid]).status();
+        assert!(status.unwrap().success());
+    }
+
     /// Whether the process has ended.
     pub fn ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
