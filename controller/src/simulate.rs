@@ -8,7 +8,7 @@
 //!   - {name: FW2, type: fw, sff: SFF2, barred: is down}
 //! chain: [fw]
 //! ingress: SFF1                                   # optional, like egress
-//! schedulers: [{algorithm: load-path-aware, lTh: 4}]   # or scheduler: {...}; all six when left out
+//! schedulers: [{algorithm: load-path-aware, lTh: 4}]   # or scheduler: {...}; all when left out
 //! ```
 
 use crate::manifest::{ManifestError, Page, Tree, typed};
@@ -16,7 +16,7 @@ use crate::resource::{Algorithm, Name, SchedulerSpec};
 use crate::scheduler::{Explanation, Position, Request, from_spec};
 use crate::topology::{ServiceFunction, Topology};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// L_TH of load/path-aware when all schedulers are run.
@@ -151,18 +151,15 @@ fn usual(algorithm: Algorithm) -> SchedulerSpec {
     SchedulerSpec {
         algorithm,
         l_th: (algorithm == Algorithm::LoadPathAware).then_some(USUAL_L_TH),
-        seed: None,
+        ..SchedulerSpec::default()
     }
 }
 
 fn run(written: &Written, topology: &Topology, spec: &SchedulerSpec) -> Run {
     let request = Request {
-        topology,
-        functions: &written.chain,
         ingress: written.ingress.as_deref(),
         egress: written.egress.as_deref(),
-        rotation: &BTreeMap::new(),
-        draws: 0,
+        ..Request::new(topology, &written.chain)
     };
     let scheduler = from_spec(spec);
     match scheduler.schedule(&request) {
@@ -184,6 +181,7 @@ fn run(written: &Written, topology: &Topology, spec: &SchedulerSpec) -> Run {
                     function: error.function,
                     rule: "none can be used".to_owned(),
                     candidates: error.left,
+                    more: error.more,
                 }],
                 hops: None,
             },
@@ -289,9 +287,9 @@ mod tests {
     }
 
     #[test]
-    fn all_six_schedulers_explain_themselves() {
+    fn all_schedulers_explain_themselves() {
         let simulation = example!("all-schedulers.yaml");
-        assert_eq!(simulation.runs.len(), 6);
+        assert_eq!(simulation.runs.len(), Algorithm::ALL.len());
         insta::assert_snapshot!(simulation);
     }
 

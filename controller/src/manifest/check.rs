@@ -233,6 +233,12 @@ fn scheduler(desk: &mut Desk<'_>, spec: &ChainSpec) {
         (Algorithm::LoadPathAware, Some(_)) | (_, None) => {}
         (_, Some(_)) => desk.wrong(&l_th, format!("{algorithm} has no lTh")),
     }
+    let weighted = scheduler.hop_weight.is_some() && algorithm != Algorithm::Optimal;
+    desk.refuse_if(
+        weighted,
+        &["spec", "scheduler", "hopWeight"],
+        format!("{algorithm} has no hopWeight"),
+    );
     let seeded = scheduler.seed.is_some() && algorithm != Algorithm::Random;
     desk.refuse_if(
         seeded,

@@ -54,9 +54,10 @@ pub(super) fn progress(draft: &mut Draft<'_>) {
 
 /// Finds paths for chains that need one. Sets nothing free.
 pub(super) fn begin(draft: &mut Draft<'_>) {
+    let mut topology = None;
     for (name, spec) in wanted(draft) {
         let mut chain = draft.state.chains.remove(&name).unwrap_or_default();
-        choose(draft, &name, &mut chain, &spec);
+        choose(draft, &mut topology, &name, &mut chain, &spec);
         draft.state.chains.insert(name, chain);
     }
 }

@@ -5,7 +5,7 @@
 use super::chains::id;
 use super::draft::Draft;
 use super::places::unsettled;
-use super::survey::{Kept, fault, gone, topology};
+use super::survey::{Kept, fault, full, gone, topology};
 use super::{
     ChainRecord, ChainStatus, InstanceHealth, PathInstance, PathRecord, Phase, PlanEventKind, Step,
 };
@@ -70,9 +70,11 @@ fn leaving(draft: &Draft<'_>, name: &str) -> Option<String> {
     ))
 }
 
-/// Chooses a path where one is needed, and says how the chain is.
+/// Chooses a path where one is needed, and says how the chain is. The topology is built for the
+/// first chain that needs it, and holds for all of one plan.
 pub(super) fn choose(
     draft: &mut Draft<'_>,
+    known: &mut Option<Topology>,
     name: &Name,
     chain: &mut ChainRecord,
     spec: &ChainSpec,
@@ -88,7 +90,10 @@ pub(super) fn choose(
         };
         let chosen = match early {
             Some(reason) => Err(reason),
-            None => schedule(draft, name, chain, spec, occasion),
+            None => {
+                let topology = known.get_or_insert_with(|| topology(draft));
+                schedule(draft, topology, name, chain, spec, occasion)
+            }
         };
         match chosen {
             Ok(path) => install(draft, name, chain, path, occasion),
@@ -180,6 +185,7 @@ fn report(draft: &mut Draft<'_>, name: &Name, before: &ChainStatus, after: &Chai
 
 fn schedule(
     draft: &Draft<'_>,
+    topology: &Topology,
     name: &Name,
     chain: &ChainRecord,
     spec: &ChainSpec,
@@ -191,25 +197,27 @@ fn schedule(
         }
     }
     let kept = kept(draft, chain, spec, occasion);
+    let without = full(draft, name, &spec.functions);
     let attempt = |kept: &Kept| {
-        let topology = topology(draft, name, kept);
         let request = Request {
-            topology: &topology,
+            topology,
             functions: &spec.functions,
             ingress: Some(spec.from.node.as_str()),
             egress: Some(spec.to.node.as_str()),
             rotation: &draft.state.rotation,
             draws: chain.draws,
+            kept,
+            without: &without,
         };
         let choice = from_spec(&spec.scheduler).schedule(&request);
         choice
             .map_err(|error| no_path(draft, &error))
             .and_then(|choice| {
-                let route = route(&topology, spec, &choice)?;
-                Ok((choice, route, topology))
+                let route = route(topology, spec, &choice)?;
+                Ok((choice, route))
             })
     };
-    let (choice, route, topology) = match attempt(&kept) {
+    let (choice, route) = match attempt(&kept) {
         Err(_) if !kept.is_empty() => attempt(&Kept::new())?,
         other => other?,
     };

@@ -6,30 +6,25 @@ use super::instances::chains_through;
 use super::places::unsettled;
 use super::{Instance, InstanceHealth, NodeRecord, PathRecord};
 use crate::resource::Name;
-use crate::topology::{ServiceFunction, Topology};
+use crate::topology::{Mesh, ServiceFunction, Sff, Topology};
 use kc_agent_api::NodeName;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// Instances that stay where they are: every other of their type is barred.
 pub(super) type Kept = BTreeMap<Name, String>;
 
-/// Builds the topology for `chain`.
-pub(super) fn topology(draft: &Draft<'_>, chain: &Name, kept: &Kept) -> Topology {
+/// Builds the topology that all chains of one plan are scheduled on.
+pub(super) fn topology(draft: &Draft<'_>) -> Topology {
     let wanted = draft
         .state
         .instances
         .iter()
         .filter(|(_, instance)| !instance.retiring);
+    let max_age_ms = draft.state.settings.load_max_age_ms;
     let functions = wanted.filter_map(|(name, instance)| {
         let function = draft.state.function_type(&instance.owner)?;
         let node = instance.node.as_ref()?;
-        let settings = &draft.state.settings;
-        let max_age_ms = settings.load_max_age_ms;
-        let stays = kept.get(function).filter(|stays| *stays != name);
-        let barred = match stays {
-            Some(stays) => Some(format!("is not needed, {stays} is healthy and stays")),
-            None => barred(draft, chain, name, instance, node),
-        };
         Some(ServiceFunction {
             name: name.clone(),
             function: function.clone(),
@@ -37,27 +32,14 @@ pub(super) fn topology(draft: &Draft<'_>, chain: &Name, kept: &Kept) -> Topology
             load: draft
                 .observed
                 .container_load(node, name, max_age_ms, draft.now_ms),
-            barred,
+            barred: barred(draft, instance, node),
         })
     });
-    let links = links(draft);
-    let links = links
-        .iter()
-        .map(|(a, b, hops)| (a.as_str(), b.as_str(), *hops));
-    Topology::new(
-        draft.state.nodes.keys().map(NodeName::as_str),
-        links,
-        functions,
-    )
+    let (sffs, links) = links(draft);
+    Topology::new(sffs, links, functions)
 }
 
-fn barred(
-    draft: &Draft<'_>,
-    chain: &Name,
-    name: &str,
-    instance: &Instance,
-    node: &NodeName,
-) -> Option<String> {
+fn barred(draft: &Draft<'_>, instance: &Instance, node: &NodeName) -> Option<String> {
     let record = draft.state.nodes.get(node)?;
     if !record.ready {
         let reason = record.reason.as_deref().unwrap_or("is not ready");
@@ -75,20 +57,37 @@ fn barred(
     {
         return Some(format!("is on {node}, which is cordoned"));
     }
-    if let Some(reason) = unsettled(draft, instance) {
-        return Some(format!("has to move: {reason}"));
-    }
-    let limit = draft
-        .state
-        .functions()
-        .find(|f| f.metadata.name == instance.owner.name);
-    let limit = limit.and_then(|function| function.spec.max_chains)?;
-    let through = chains_through(draft, name, chain);
-    (through >= limit).then(|| format!("already carries {through} chains, all it may"))
+    unsettled(draft, instance).map(|reason| format!("has to move: {reason}"))
 }
 
-/// Links between boxes that are counted on: those users gave, and full mesh for boxes without.
-fn links(draft: &Draft<'_>) -> Vec<(NodeName, NodeName, u32)> {
+/// Instances that `chain` may not take because they carry as many others as they may.
+pub(super) fn full(
+    draft: &Draft<'_>,
+    chain: &Name,
+    functions: &[Name],
+) -> BTreeMap<String, String> {
+    let limits: BTreeMap<&Name, u32> = draft
+        .state
+        .functions()
+        .filter(|object| functions.contains(object.spec.type_name(&object.metadata.name)))
+        .filter_map(|object| Some((&object.metadata.name, object.spec.max_chains?)))
+        .collect();
+    if limits.is_empty() {
+        return BTreeMap::new();
+    }
+    let instances = draft.state.instances.iter();
+    let full = instances.filter_map(|(name, instance)| {
+        let limit = *limits.get(&instance.owner.name)?;
+        let through = chains_through(draft, name, chain);
+        let reason = format!("already carries {through} chains, all it may");
+        (through >= limit).then(|| (name.clone(), reason))
+    });
+    full.collect()
+}
+
+/// Boxes with the mesh they are in, and the links users spelled out, as far as both ends are
+/// counted on. Boxes without links of their own are linked to all, the others to those only.
+fn links<'a>(draft: &'a Draft<'_>) -> (Vec<Sff<'a>>, Vec<(&'a str, &'a str, u32)>) {
     let nodes = &draft.state.nodes;
     let spoken: Vec<_> = nodes
         .keys()
@@ -96,20 +95,26 @@ fn links(draft: &Draft<'_>) -> Vec<(NodeName, NodeName, u32)> {
         .flat_map(|(node, links)| links.iter().map(move |link| (node, &link.to, link.hops)))
         .collect();
     let linked: BTreeSet<_> = spoken.iter().flat_map(|(a, b, _)| [*a, *b]).collect();
-    let meshed = nodes
-        .keys()
-        .flat_map(|a| nodes.keys().map(move |b| (a, b, 1)));
-    let meshed = meshed.filter(|(a, b, _)| a < b && !(linked.contains(a) && linked.contains(b)));
-    spoken
-        .iter()
-        .copied()
-        .chain(meshed)
-        .filter(|(a, b, _)| match (nodes.get(*a), nodes.get(*b)) {
-            (Some(a), Some(b)) => a.ready && b.ready && can_tunnel(a, b),
-            _ => false,
-        })
-        .map(|(a, b, hops)| (a.clone(), b.clone(), hops))
-        .collect()
+    let mut vteps: BTreeMap<IpAddr, u32> = BTreeMap::new();
+    for vtep in nodes.values().filter_map(|node| node.vtep) {
+        *vteps.entry(vtep).or_default() += 1;
+    }
+    let sffs = nodes.iter().map(|(name, node)| {
+        // Of two boxes that claim one address, nobody knows which it is.
+        let own = node.vtep.filter(|vtep| vteps.get(vtep) == Some(&1));
+        let mesh = own.filter(|_| node.ready).map(|vtep| Mesh {
+            class: if vtep.is_ipv4() { 4 } else { 6 },
+            spoken: linked.contains(name),
+        });
+        let name = name.as_str();
+        Sff { name, mesh }
+    });
+    let links = spoken.iter().filter(|(a, b, _)| {
+        let ends = nodes.get(*a).zip(nodes.get(*b));
+        ends.is_some_and(|(a, b)| a.ready && b.ready && can_tunnel(a, b))
+    });
+    let links = links.map(|(a, b, hops)| (a.as_str(), b.as_str(), *hops));
+    (sffs.collect(), links.collect())
 }
 
 /// Whether two boxes' forwarders can reach each other.

@@ -89,6 +89,9 @@ pub struct SchedulerSpec {
     /// Hop threshold L_TH; load-path-aware only, and there required.
     #[serde(rename = "lTh", default, skip_serializing_if = "Option::is_none")]
     pub l_th: Option<u32>,
+    /// Points of CPU that a hop counts as; optimal only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hop_weight: Option<u32>,
     /// Start of the random sequence; random only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -111,17 +114,20 @@ pub enum Algorithm {
     /// The same with a threshold found for each step.
     #[default]
     Adaptive,
+    /// The least of worst load and length together, of all paths there are.
+    Optimal,
 }
 
 impl Algorithm {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Random,
         Self::RoundRobin,
         Self::LoadBalance,
         Self::ShortestPath,
         Self::LoadPathAware,
         Self::Adaptive,
+        Self::Optimal,
     ];
 
     /// As written in manifests.
@@ -133,6 +139,7 @@ impl Algorithm {
             Self::ShortestPath => "shortest-path",
             Self::LoadPathAware => "load-path-aware",
             Self::Adaptive => "adaptive",
+            Self::Optimal => "optimal",
         }
     }
 }
@@ -148,6 +155,9 @@ impl fmt::Display for SchedulerSpec {
         write!(f, "{}", self.algorithm)?;
         if let Some(l_th) = self.l_th {
             write!(f, " lTh={l_th}")?;
+        }
+        if let Some(hop_weight) = self.hop_weight {
+            write!(f, " hopWeight={hop_weight}")?;
         }
         if let Some(seed) = self.seed {
             write!(f, " seed={seed}")?;

@@ -10,9 +10,9 @@
 //! Where the ingress SFF is known, the first function is found the same way from there.
 //! Deterministic: distances are tried in rising order, ties go as in load/path-aware.
 
-use super::load_balance::least;
 use super::survey::{Seen, Survey, step_by_step};
 use super::{Choice, NoPath, Request, Scheduler, load_path_aware};
+use std::collections::BTreeMap;
 
 /// See the module.
 #[derive(Debug, Clone, Copy, Default)]
@@ -23,24 +23,24 @@ pub fn worth(load: f32) -> f32 {
     10.0 - (load.clamp(50.0, 90.0) - 50.0) * 0.2
 }
 
-/// The threshold for one step.
+/// The threshold for one step. Of the instances at one distance only the least loaded counts.
 fn threshold(survey: &Survey<'_>) -> u32 {
-    let (_, nearest) = least(&survey.usable, Seen::by_distance);
-    let Some(mut hand) = nearest else {
+    let mut rings: BTreeMap<u32, Seen<'_>> = BTreeMap::new();
+    for seen in &survey.usable {
+        let best = rings.entry(seen.distance()).or_insert(*seen);
+        if seen.by_load(best).is_lt() {
+            *best = *seen;
+        }
+    }
+    let mut rings = rings.into_values();
+    let Some(mut hand) = rings.next() else {
         return 0;
     };
-    let mut distances: Vec<_> = survey.usable.iter().map(Seen::distance).collect();
-    distances.sort_unstable();
-    distances.dedup();
-    for distance in distances {
-        let extra = distance.saturating_sub(hand.distance());
-        let reach = survey.usable.iter().filter(|s| s.distance() <= distance);
-        let reach: Vec<_> = reach.cloned().collect();
-        let (_, best) = least(&reach, Seen::by_load);
-        let Some(best) = best else { continue };
+    for farther in rings {
+        let extra = farther.distance() - hand.distance();
         let hops = f32::from(u16::try_from(extra).unwrap_or(u16::MAX));
-        if extra > 0 && hand.load() - best.load() >= worth(hand.load()) * hops {
-            hand = best;
+        if hand.load() - farther.load() >= worth(hand.load()) * hops {
+            hand = farther;
         }
     }
     hand.distance()
@@ -54,11 +54,11 @@ impl Scheduler for Adaptive {
     fn schedule(&self, request: &Request<'_>) -> Result<Choice, NoPath> {
         step_by_step(request, self.name(), |_, from, function, survey| {
             let l_th = threshold(&survey);
-            let (taken, mut position) = load_path_aware::within(survey, function, from, l_th);
+            let (taken, mut position) = load_path_aware::within(survey, function, from, l_th)?;
             if from.is_some() {
                 position.rule = format!("lTh {l_th} found for this step: {}", position.rule);
             }
-            (taken, position)
+            Some((taken, position))
         })
     }
 }

@@ -24,8 +24,16 @@ pub struct Position {
     pub function: Name,
     /// What was chosen by, in words.
     pub rule: String,
-    /// All instances of the type in name order.
+    /// Instances of the type in name order; of very many only the best.
     pub candidates: Vec<Candidate>,
+    /// How many more there are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+const fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// One instance that was looked at.
@@ -57,6 +65,9 @@ impl fmt::Display for Explanation {
             writeln!(f, "{}: {}", position.function, position.rule)?;
             for candidate in &position.candidates {
                 writeln!(f, "  {candidate}")?;
+            }
+            if position.more > 0 {
+                writeln!(f, "    and {} more", position.more)?;
             }
         }
         Ok(())

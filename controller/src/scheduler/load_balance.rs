@@ -14,26 +14,14 @@ impl Scheduler for LoadBalance {
 
     fn schedule(&self, request: &Request<'_>) -> Result<Choice, NoPath> {
         step_by_step(request, self.name(), |_, _, function, survey| {
-            let (taken, best) = least(&survey.usable, Seen::by_load);
+            let best = survey.first(Seen::by_load)?;
             let rule = "the least loaded".to_owned();
-            let position = survey.position(function, rule, taken, |seen, taken| {
-                if taken {
-                    "least loaded".to_owned()
-                } else {
-                    best.as_ref()
-                        .map_or_else(String::new, |best| why_more_loaded(seen, best))
-                }
-            });
-            (taken, position)
+            let why = |seen: &Seen<'_>, taken| match taken {
+                true => "least loaded".to_owned(),
+                false => why_more_loaded(seen, &best),
+            };
+            let position = survey.position(function, rule, best, Seen::by_load, why);
+            Some((best, position))
         })
     }
-}
-
-/// The first by `order`, and its index.
-pub(super) fn least<'a>(
-    seen: &[Seen<'a>],
-    order: impl Fn(&Seen<'a>, &Seen<'a>) -> std::cmp::Ordering,
-) -> (usize, Option<Seen<'a>>) {
-    let first = seen.iter().enumerate().min_by(|(_, a), (_, b)| order(a, b));
-    first.map_or((0, None), |(index, seen)| (index, Some(seen.clone())))
 }

@@ -5,7 +5,6 @@
 //! Ties of load go to the nearer instance, then to the first by name.
 
 use super::explanation::counted;
-use super::load_balance::least;
 use super::survey::{Seen, Survey, step_by_step, why_more_loaded};
 use super::{Choice, NoPath, Position, Request, Scheduler};
 use crate::resource::Name;
@@ -31,43 +30,37 @@ impl Scheduler for LoadPathAware {
 }
 
 /// The rule for one step; `from` is the instance chosen before, if any.
-pub(super) fn within(
-    survey: Survey<'_>,
+pub(super) fn within<'a>(
+    survey: Survey<'a>,
     function: &Name,
     from: Option<&str>,
     l_th: u32,
-) -> (usize, Position) {
+) -> Option<(Seen<'a>, Position)> {
     let near = |seen: &Seen<'_>| from.is_none() || seen.distance() <= l_th;
-    let (taken, best, rule) = if survey.usable.iter().any(near) {
-        let order = |a: &Seen<'_>, b: &Seen<'_>| near(b).cmp(&near(a)).then_with(|| a.by_load(b));
-        let (taken, best) = least(&survey.usable, order);
-        let rule = match from {
-            Some(from) => format!("the least loaded at most {} from {from}", counted(l_th)),
-            None => "the least loaded, as the first of the chain".to_owned(),
-        };
-        (taken, best, rule)
-    } else {
-        let (taken, best) = least(&survey.usable, Seen::by_distance);
-        let from = from.unwrap_or_default();
-        let l_th = counted(l_th);
-        let rule = format!("none is at most {l_th} from {from}, so the nearest");
-        (taken, best, rule)
+    let reached = survey.usable.iter().any(near);
+    let order = |a: &Seen<'_>, b: &Seen<'_>| match reached {
+        true => near(b).cmp(&near(a)).then_with(|| a.by_load(b)),
+        false => a.by_distance(b),
     };
-    let position = survey.position(function, rule, taken, |seen, taken| {
-        let Some(best) = best.as_ref() else {
-            return String::new();
-        };
-        let fell_back = !near(best);
-        match (taken, fell_back, near(seen)) {
-            (true, false, _) => "least loaded within reach".to_owned(),
-            (true, true, _) => "nearest".to_owned(),
-            (false, false, false) => format!("more than {} away", counted(l_th)),
-            (false, false, true) => why_more_loaded(seen, best),
-            (false, true, _) if seen.distance() > best.distance() => {
-                format!("farther than {}", best.sf.name)
-            }
-            (false, true, _) => why_more_loaded(seen, best),
+    let best = survey.first(order)?;
+    let rule = match from {
+        None => "the least loaded, as the first of the chain".to_owned(),
+        Some(from) if reached => format!("the least loaded at most {} from {from}", counted(l_th)),
+        Some(from) => {
+            let l_th = counted(l_th);
+            format!("none is at most {l_th} from {from}, so the nearest")
         }
-    });
-    (taken, position)
+    };
+    let why = |seen: &Seen<'_>, taken| match (taken, reached, near(seen)) {
+        (true, true, _) => "least loaded within reach".to_owned(),
+        (true, false, _) => "nearest".to_owned(),
+        (false, true, false) => format!("more than {} away", counted(l_th)),
+        (false, true, true) => why_more_loaded(seen, &best),
+        (false, false, _) if seen.distance() > best.distance() => {
+            format!("farther than {}", best.sf.name)
+        }
+        (false, false, _) => why_more_loaded(seen, &best),
+    };
+    let position = survey.position(function, rule, best, order, why);
+    Some((best, position))
 }

@@ -1,10 +1,12 @@
-//! Choosing one instance per function type for a chain: six schedulers behind one trait over
-//! one topology. Each returns, beside the path, why every candidate was taken or left.
+//! Choosing one instance per function type for a chain: schedulers behind one trait over one
+//! topology. Six choose as their names say; *optimal* is the yardstick. Each returns, beside the path, why every candidate was taken or left.
 
 mod adaptive;
 mod explanation;
+mod layers;
 mod load_balance;
 mod load_path_aware;
+mod optimal;
 mod random;
 mod round_robin;
 mod shortest_path;
@@ -17,6 +19,7 @@ pub use explanation::{Candidate, Explanation, Position};
 
 pub use load_balance::LoadBalance;
 pub use load_path_aware::LoadPathAware;
+pub use optimal::{Optimal, cost};
 pub use random::Random;
 pub use round_robin::RoundRobin;
 pub use shortest_path::ShortestPath;
@@ -40,6 +43,28 @@ pub struct Request<'a> {
     pub rotation: &'a BTreeMap<Name, String>,
     /// How often this chain was scheduled before.
     pub draws: u64,
+    /// By type: the instance that is healthy and stays.
+    pub kept: &'a BTreeMap<Name, String>,
+    /// By instance: why this chain may not take it, though others may.
+    pub without: &'a BTreeMap<String, String>,
+}
+
+impl<'a> Request<'a> {
+    /// A request for `functions` that binds nothing else.
+    pub fn new(topology: &'a Topology, functions: &'a [Name]) -> Self {
+        const NO_NAMES: &BTreeMap<Name, String> = &BTreeMap::new();
+        const NO_REASONS: &BTreeMap<String, String> = &BTreeMap::new();
+        Self {
+            topology,
+            functions,
+            ingress: None,
+            egress: None,
+            rotation: NO_NAMES,
+            draws: 0,
+            kept: NO_NAMES,
+            without: NO_REASONS,
+        }
+    }
 }
 
 /// A path, and why.
@@ -57,11 +82,21 @@ pub struct Choice {
 pub struct NoPath {
     /// The first function type without a usable instance.
     pub function: Name,
-    /// Why each of its instances was left.
+    /// Why each of its instances was left; of very many only the first.
     pub left: Vec<Candidate>,
+    /// How many more there are.
+    pub more: usize,
 }
 
 impl NoPath {
+    fn nobody(function: &Name) -> Self {
+        Self {
+            function: function.clone(),
+            left: Vec::new(),
+            more: 0,
+        }
+    }
+
     fn reasons(&self) -> String {
         if self.left.is_empty() {
             return "there is none".to_owned();
@@ -70,7 +105,8 @@ impl NoPath {
             .left
             .iter()
             .map(|c| format!("{} {}", c.instance, c.why));
-        each.collect::<Vec<_>>().join("; ")
+        let more = (self.more > 0).then(|| format!("and {} more", self.more));
+        each.chain(more).collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -86,6 +122,9 @@ pub trait Scheduler {
 /// L_TH of a load/path-aware scheduler that names none; manifests must name one.
 const DEFAULT_L_TH: u32 = 4;
 
+/// Points of CPU that a hop counts as, where a manifest does not say.
+pub const DEFAULT_HOP_WEIGHT: u32 = 5;
+
 /// The scheduler a chain asks for.
 pub fn from_spec(spec: &SchedulerSpec) -> Box<dyn Scheduler> {
     match spec.algorithm {
@@ -99,5 +138,8 @@ pub fn from_spec(spec: &SchedulerSpec) -> Box<dyn Scheduler> {
             l_th: spec.l_th.unwrap_or(DEFAULT_L_TH),
         }),
         Algorithm::Adaptive => Box::new(Adaptive),
+        Algorithm::Optimal => Box::new(Optimal {
+            hop_weight: spec.hop_weight.unwrap_or(DEFAULT_HOP_WEIGHT),
+        }),
     }
 }

@@ -1,7 +1,7 @@
 //! Random: any usable instance, from a sequence that a seed starts. The same chain, seed and
 //! number of draws give the same path again, on every platform.
 
-use super::survey::step_by_step;
+use super::survey::{Seen, step_by_step};
 use super::{Choice, NoPath, Request, Scheduler};
 
 /// See the module.
@@ -29,12 +29,13 @@ impl Scheduler for Random {
         step_by_step(request, self.name(), |place, _, function, survey| {
             let count = survey.usable.len();
             let number = split_mix(start.wrapping_add(place as u64));
-            let taken = usize::try_from(number % count.max(1) as u64).unwrap_or(0);
+            let drawn = usize::try_from(number % count.max(1) as u64).unwrap_or(0);
+            let taken = *survey.usable.get(drawn)?;
             let rule = format!("drawn from {count}");
-            let position = survey.position(function, rule, taken, |_, taken| {
+            let position = survey.position(function, rule, taken, Seen::by_name, |_, taken| {
                 if taken { "drawn" } else { "not drawn" }.to_owned()
             });
-            (taken, position)
+            Some((taken, position))
         })
     }
 }

@@ -1,16 +1,24 @@
 //! What every scheduler starts from: the instances of one type, their loads, their distances
-//! from where the path stands, and which of them may not be taken.
+//! from where the path stands, and which of them may not be taken. What is told of them is
+//! bounded, so that a type with ten thousand instances costs a look at each and no more.
 
 use super::{Candidate, Choice, Explanation, NoPath, Position, Request};
 use crate::resource::Name;
-use crate::topology::{ServiceFunction, by_name};
+use crate::topology::{ServiceFunction, UNREACHED, by_name};
 use std::cmp::Ordering;
 
+/// Candidates that an explanation names, of those that could be taken and of those that could not.
+const TOLD: usize = 16;
+
 /// One instance as seen from where the path stands.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Seen<'a> {
     /// The instance.
     pub(super) sf: &'a ServiceFunction,
+    /// Its number; numbers follow names.
+    pub(super) number: usize,
+    /// The number of its SFF.
+    pub(super) place: usize,
     /// Hops from the instance chosen before, or from the ingress SFF.
     pub(super) hops: Option<u32>,
 }
@@ -29,7 +37,7 @@ impl Seen<'_> {
     pub(super) fn by_load(&self, other: &Self) -> Ordering {
         let load = self.load().total_cmp(&other.load());
         load.then(self.distance().cmp(&other.distance()))
-            .then_with(|| by_name(&self.sf.name, &other.sf.name))
+            .then(self.by_name(other))
     }
 
     /// Fewer hops first, then less load, then the name.
@@ -37,7 +45,20 @@ impl Seen<'_> {
         let distance = self.distance().cmp(&other.distance());
         distance
             .then(self.load().total_cmp(&other.load()))
-            .then_with(|| by_name(&self.sf.name, &other.sf.name))
+            .then(self.by_name(other))
+    }
+
+    /// Told as one that nobody before it reaches.
+    pub(super) fn cut_off(&self) -> Candidate {
+        Candidate {
+            why: "cannot be reached from those before it".to_owned(),
+            ..candidate(self)
+        }
+    }
+
+    /// In name order.
+    pub(super) fn by_name(&self, other: &Self) -> Ordering {
+        self.number.cmp(&other.number)
     }
 }
 
@@ -63,31 +84,60 @@ pub(super) fn why_more_loaded(other: &Seen<'_>, best: &Seen<'_>) -> String {
 pub(super) struct Survey<'a> {
     /// May be taken, in name order.
     pub(super) usable: Vec<Seen<'a>>,
-    /// May not.
-    pub(super) barred: Vec<Candidate>,
+    /// May not: the first of them.
+    barred: Vec<Candidate>,
+    /// May not, beyond those.
+    more_barred: usize,
 }
 
 impl<'a> Survey<'a> {
     /// Looks around from `from`: an instance or SFF, or nowhere in particular.
     pub(super) fn new(request: &Request<'a>, function: &Name, from: Option<&str>) -> Self {
         let topology = request.topology;
+        let row = |name: &str| {
+            let (sff, own) = topology.locate(name)?;
+            Some((topology.from_sff(sff), own))
+        };
+        let (start, end) = (from.and_then(row), request.egress.and_then(row));
+        let kept = request.kept.get(function);
         let mut survey = Self {
             usable: Vec::new(),
             barred: Vec::new(),
+            more_barred: 0,
         };
-        for sf in topology.functions_of(function) {
-            let hops = from.and_then(|from| topology.hops(from, &sf.name));
+        for &number in topology.numbers_of(function) {
+            let (Some(sf), Some(place)) = (topology.instance(number), topology.place(number))
+            else {
+                continue;
+            };
+            let reached = |row: &[u32]| row.get(place).copied().filter(|hops| *hops != UNREACHED);
+            let hops = start.and_then(|(row, own)| Some(reached(row)?.saturating_add(own + 1)));
+            let seen = Seen {
+                sf,
+                number,
+                place,
+                hops,
+            };
             let cut_off = |end: &str| format!("there is no way between it and {end}");
-            let reason = sf.barred.clone().or_else(|| match (from, request.egress) {
-                (Some(from), _) if hops.is_none() => Some(cut_off(from)),
-                (_, Some(end)) if topology.hops(&sf.name, end).is_none() => Some(cut_off(end)),
+            let reason = match (kept, &sf.barred, request.without.get(&sf.name)) {
+                (Some(kept), ..) if *kept != sf.name => {
+                    Some(format!("is not needed, {kept} is healthy and stays"))
+                }
+                (_, Some(barred), _) | (_, None, Some(barred)) => Some(barred.clone()),
+                _ if from.is_some() && hops.is_none() => from.map(cut_off),
+                _ if request.egress.is_some()
+                    && end.and_then(|(row, _)| reached(row)).is_none() =>
+                {
+                    request.egress.map(cut_off)
+                }
                 _ => None,
-            });
+            };
             match reason {
-                None => survey.usable.push(Seen { sf, hops }),
+                None => survey.usable.push(seen),
+                Some(_) if survey.barred.len() >= TOLD => survey.more_barred += 1,
                 Some(why) => survey.barred.push(Candidate {
                     why,
-                    ..candidate(&Seen { sf, hops })
+                    ..candidate(&seen)
                 }),
             }
         }
@@ -97,35 +147,57 @@ impl<'a> Survey<'a> {
     /// The instances, or why there is none.
     pub(super) fn or_no_path(self, function: &Name) -> Result<Self, NoPath> {
         if self.usable.is_empty() {
-            Err(NoPath {
-                function: function.clone(),
-                left: self.barred,
-            })
+            Err(self.into_no_path(function))
         } else {
             Ok(self)
         }
     }
 
-    /// Writes down a choice: `why` is asked about every usable instance.
+    fn into_no_path(self, function: &Name) -> NoPath {
+        NoPath {
+            function: function.clone(),
+            left: self.barred,
+            more: self.more_barred,
+        }
+    }
+
+    /// The first usable instance by `order`.
+    pub(super) fn first(
+        &self,
+        order: impl Fn(&Seen<'a>, &Seen<'a>) -> Ordering,
+    ) -> Option<Seen<'a>> {
+        self.usable.iter().copied().min_by(order)
+    }
+
+    /// Writes down a choice: of the usable instances the one taken and the first by `order` are
+    /// told, and `why` is asked about each of them.
     pub(super) fn position(
         self,
         function: &Name,
         rule: String,
-        taken: usize,
+        taken: Seen<'a>,
+        order: impl Fn(&Seen<'a>, &Seen<'a>) -> Ordering,
         why: impl Fn(&Seen<'a>, bool) -> String,
     ) -> Position {
-        let mut candidates = self.barred;
-        for (index, seen) in self.usable.iter().enumerate() {
-            candidates.push(Candidate {
-                taken: index == taken,
-                why: why(seen, index == taken),
-                ..candidate(seen)
-            });
+        let all = self.usable.len() + self.barred.len() + self.more_barred;
+        let others = self.usable.into_iter();
+        let mut told: Vec<_> = others.filter(|seen| seen.number != taken.number).collect();
+        if told.len() >= TOLD {
+            told.select_nth_unstable_by(TOLD - 1, &order);
+            told.truncate(TOLD - 1);
         }
+        told.push(taken);
+        let told = told.iter().map(|seen| Candidate {
+            taken: seen.number == taken.number,
+            why: why(seen, seen.number == taken.number),
+            ..candidate(seen)
+        });
+        let mut candidates: Vec<_> = self.barred.into_iter().chain(told).collect();
         candidates.sort_by(|a, b| by_name(&a.instance, &b.instance));
         Position {
             function: function.clone(),
             rule,
+            more: all - candidates.len(),
             candidates,
         }
     }
@@ -143,22 +215,23 @@ fn candidate(seen: &Seen<'_>) -> Candidate {
 }
 
 /// Walks the chain type by type: `choose` gets the place in the chain, where the path stands
-/// and what there is, and answers with an index into `usable` and the position as explained.
+/// and what there is, and answers with one of them and the position as explained.
 pub(super) fn step_by_step<'a>(
     request: &Request<'a>,
     scheduler: String,
-    mut choose: impl FnMut(usize, Option<&str>, &Name, Survey<'a>) -> (usize, Position),
+    mut choose: impl FnMut(usize, Option<&str>, &Name, Survey<'a>) -> Option<(Seen<'a>, Position)>,
 ) -> Result<Choice, NoPath> {
-    let mut path: Vec<String> = Vec::new();
+    let mut path: Vec<&'a str> = Vec::new();
     let mut positions = Vec::new();
     for (place, function) in request.functions.iter().enumerate() {
-        let from = path.last().map(String::as_str).or(request.ingress);
+        let from = path.last().copied().or(request.ingress);
         let survey = Survey::new(request, function, from).or_no_path(function)?;
-        let names: Vec<_> = survey.usable.iter().map(|s| s.sf.name.clone()).collect();
-        let (taken, position) = choose(place, from, function, survey);
-        path.extend(names.into_iter().nth(taken));
+        let chosen = choose(place, from, function, survey);
+        let (taken, position) = chosen.ok_or_else(|| NoPath::nobody(function))?;
+        path.push(taken.sf.name.as_str());
         positions.push(position);
     }
+    let path: Vec<String> = path.into_iter().map(str::to_owned).collect();
     Ok(Choice {
         explanation: Explanation {
             scheduler,

@@ -1,0 +1,293 @@
+//! SFFs, the service functions behind them and the links between them, as one graph. Counts
+//! hops node to node, service functions included: with SFF1 - SFF2 - SFF3 in a line, FW1 to
+//! DPI3 is FW1, SFF1, SFF2, SFF3, DPI3: four hops.
+//!
+//! Service functions are leaves, so only SFFs are in the graph: ten thousand boxes with a hundred
+//! thousand functions are a graph of ten thousand. A full mesh costs two vertices, not fifty
+//! million edges. Distances are found when they are asked for, and kept.
+
+mod distance;
+
+use crate::resource::Name;
+use distance::Network;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashMap};
+
+/// One instance of a service function.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceFunction {
+    /// Instance name.
+    pub name: String,
+    /// Its type.
+    pub function: Name,
+    /// The SFF it is attached to.
+    pub sff: String,
+    /// CPU load in percent, when it is known.
+    pub load: Option<f32>,
+    /// Why it may not be chosen; `None` when it may.
+    pub barred: Option<String>,
+}
+
+/// What an unknown load counts as: neither a reason to go there nor one to stay away.
+pub const UNKNOWN_LOAD: f32 = 50.0;
+
+impl ServiceFunction {
+    /// The load it is compared by.
+    pub fn effective_load(&self) -> f32 {
+        self.load.unwrap_or(UNKNOWN_LOAD)
+    }
+}
+
+/// A service function forwarder.
+#[derive(Debug, Clone, Copy)]
+pub struct Sff<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it is linked to without anybody saying so.
+    pub mesh: Option<Mesh>,
+}
+
+/// One hop to every other SFF of the class, except between two whose links are spelled out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mesh {
+    /// Those of one class reach each other.
+    pub class: u8,
+    /// Whether its links are spelled out.
+    pub spoken: bool,
+}
+
+impl<'a> From<&'a str> for Sff<'a> {
+    fn from(name: &'a str) -> Self {
+        Self { name, mesh: None }
+    }
+}
+
+/// The graph.
+#[derive(Debug, Clone)]
+pub struct Topology {
+    /// SFFs in name order: a place here is an SFF's number.
+    sffs: Vec<String>,
+    sff_numbers: HashMap<String, usize>,
+    network: Network,
+    /// Instances in natural name order: a place here is an instance's number.
+    instances: Vec<ServiceFunction>,
+    /// By an instance's number: its SFF.
+    places: Vec<usize>,
+    instance_numbers: HashMap<String, usize>,
+    types: BTreeMap<Name, Vec<usize>>,
+}
+
+impl Topology {
+    /// Builds the graph. A link with an end that is no SFF, and a function behind none, are
+    /// left out of it: the former links nothing, the latter is nowhere. Of links between the
+    /// same two SFFs the last one counts.
+    pub fn new<'a, S: Into<Sff<'a>>>(
+        sffs: impl IntoIterator<Item = S>,
+        links: impl IntoIterator<Item = (&'a str, &'a str, u32)>,
+        functions: impl IntoIterator<Item = ServiceFunction>,
+    ) -> Self {
+        let mut sffs: Vec<Sff<'a>> = sffs.into_iter().map(Into::into).collect();
+        sffs.sort_by_key(|sff| sff.name);
+        sffs.dedup_by_key(|sff| sff.name);
+        let names = sffs.iter().map(|sff| sff.name.to_owned());
+        let sff_numbers: HashMap<_, _> = names.clone().zip(0..).collect();
+        let known = |name: &str| sff_numbers.get(name).copied();
+        let links = links
+            .into_iter()
+            .filter_map(|(a, b, hops)| Some((known(a)?, known(b)?, hops)));
+        let meshes: Vec<_> = sffs.iter().map(|sff| sff.mesh).collect();
+        let network = Network::new(&meshes, links);
+        let mut instances: Vec<_> = functions
+            .into_iter()
+            .filter(|instance| known(&instance.sff).is_some())
+            .collect();
+        instances.sort_by(|a, b| by_name(&a.name, &b.name));
+        instances.dedup_by(|a, b| a.name == b.name);
+        let mut types: BTreeMap<Name, Vec<usize>> = BTreeMap::new();
+        for (number, instance) in instances.iter().enumerate() {
+            types
+                .entry(instance.function.clone())
+                .or_default()
+                .push(number);
+        }
+        let instance_numbers = instances.iter().map(|i| i.name.clone()).zip(0..).collect();
+        let places = instances.iter().filter_map(|i| known(&i.sff)).collect();
+        Self {
+            sffs: names.collect(),
+            network,
+            instances,
+            places,
+            instance_numbers,
+            types,
+            sff_numbers,
+        }
+    }
+
+    /// How many SFFs there are.
+    pub fn sff_count(&self) -> usize {
+        self.sffs.len()
+    }
+
+    /// Whether `name` is an SFF of this topology.
+    pub fn has_sff(&self, name: &str) -> bool {
+        self.sff_numbers.contains_key(name)
+    }
+
+    /// One instance.
+    pub fn function(&self, name: &str) -> Option<&ServiceFunction> {
+        self.instances.get(*self.instance_numbers.get(name)?)
+    }
+
+    /// Numbers of all instances of a type, in natural name order.
+    pub(crate) fn numbers_of(&self, function: &Name) -> &[usize] {
+        self.types.get(function).map_or(&[], Vec::as_slice)
+    }
+
+    /// The instance of a number.
+    pub(crate) fn instance(&self, number: usize) -> Option<&ServiceFunction> {
+        self.instances.get(number)
+    }
+
+    /// The number of the SFF that an instance is behind.
+    pub(crate) fn place(&self, number: usize) -> Option<usize> {
+        self.places.get(number).copied()
+    }
+
+    /// Where `name`, an SF or an SFF, is: its SFF, and its own hops to that.
+    pub(crate) fn locate(&self, name: &str) -> Option<(usize, u32)> {
+        match self.instance_numbers.get(name) {
+            Some(&number) => Some((self.place(number)?, 1)),
+            None => Some((*self.sff_numbers.get(name)?, 0)),
+        }
+    }
+
+    /// Hops from the SFF of a number to every other, by their numbers.
+    pub(crate) fn from_sff(&self, number: usize) -> &[u32] {
+        self.network.from(number)
+    }
+
+    /// See [`Network::spread`].
+    pub(crate) fn spread(&self, costs: &mut [u64]) {
+        self.network.spread(costs);
+    }
+
+    /// Hops between two nodes, SFs or SFFs; `None` when there is no way.
+    pub fn hops(&self, from: &str, to: &str) -> Option<u32> {
+        let ((a, from_leaf), (b, to_leaf)) = (self.locate(from)?, self.locate(to)?);
+        if from == to {
+            return Some(0);
+        }
+        let between = *self.from_sff(a).get(b)?;
+        (between != UNREACHED).then(|| between.saturating_add(from_leaf + to_leaf))
+    }
+
+    /// The SFF to hand a packet to on the shortest way from one SFF to another; the first by
+    /// name where several are as short. `None` when there is no way, or none is needed.
+    pub fn next_sff(&self, from: &str, to: &str) -> Option<&str> {
+        let here = *self.sff_numbers.get(from)?;
+        let there = *self.sff_numbers.get(to)?;
+        if here == there {
+            return None;
+        }
+        // Links are the same both ways.
+        let ahead = self.from_sff(there);
+        let all = *ahead.get(here).filter(|all| **all != UNREACHED)?;
+        let next = (0..self.sffs.len()).find(|&next| {
+            let first = self.network.link(here, next);
+            first
+                .zip(ahead.get(next))
+                .is_some_and(|(first, rest)| next != here && first.checked_add(*rest) == Some(all))
+        })?;
+        self.sffs.get(next).map(String::as_str)
+    }
+}
+
+/// What distances say where there is no way.
+pub(crate) const UNREACHED: u32 = u32::MAX;
+
+/// Orders `fw-2` before `fw-10`.
+pub fn by_name(a: &str, b: &str) -> Ordering {
+    fn split(name: &str) -> (&str, Option<u64>) {
+        let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+        (stem, name[stem.len()..].parse().ok())
+    }
+    split(a).cmp(&split(b)).then_with(|| a.cmp(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line() -> Topology {
+        let function = |name: &str, function: &str, sff: &str| ServiceFunction {
+            name: name.into(),
+            function: Name::new(function).unwrap(),
+            sff: sff.into(),
+            load: None,
+            barred: None,
+        };
+        Topology::new(
+            ["sff1", "sff2", "sff3", "island"],
+            [("sff1", "sff2", 1), ("sff2", "sff3", 1)],
+            [
+                function("fw1", "fw", "sff1"),
+                function("dpi1", "dpi", "sff1"),
+                function("dpi3", "dpi", "sff3"),
+                function("lost", "dpi", "island"),
+            ],
+        )
+    }
+
+    #[test]
+    fn hops_are_counted_node_to_node_with_functions_included() {
+        let line = line();
+        assert_eq!(line.hops("fw1", "dpi3"), Some(4));
+        assert_eq!(line.hops("fw1", "dpi1"), Some(2));
+        assert_eq!(line.hops("sff1", "fw1"), Some(1));
+        assert_eq!(line.hops("fw1", "fw1"), Some(0));
+        assert_eq!(line.hops("fw1", "lost"), None);
+        assert_eq!(line.hops("fw1", "nowhere"), None);
+    }
+
+    #[test]
+    fn packets_are_handed_along_the_line() {
+        let line = line();
+        assert_eq!(line.next_sff("sff1", "sff3"), Some("sff2"));
+        assert_eq!(line.next_sff("sff2", "sff3"), Some("sff3"));
+        assert_eq!(line.next_sff("sff1", "sff1"), None);
+        assert_eq!(line.next_sff("sff1", "island"), None);
+    }
+
+    #[test]
+    fn a_mesh_links_all_but_those_whose_links_are_spelled_out() {
+        let sff = |name, class, spoken| Sff {
+            name,
+            mesh: Some(Mesh { class, spoken }),
+        };
+        let sffs = [
+            sff("a", 4, true),
+            sff("b", 4, true),
+            sff("c", 4, true),
+            sff("free", 4, false),
+            sff("six", 6, false),
+        ];
+        let none: [ServiceFunction; 0] = [];
+        let mesh = Topology::new(sffs, [("a", "b", 1)], none);
+        assert_eq!(mesh.hops("a", "b"), Some(1));
+        assert_eq!(mesh.hops("a", "free"), Some(1));
+        assert_eq!(
+            mesh.hops("b", "c"),
+            Some(2),
+            "both are spelled out: over free"
+        );
+        assert_eq!(mesh.next_sff("b", "c"), Some("free"));
+        assert_eq!(mesh.hops("free", "six"), None, "of another class");
+    }
+
+    #[test]
+    fn ten_comes_after_two() {
+        let mut names = ["fw-10", "fw-2", "fw", "dpi-3"];
+        names.sort_by(|a, b| by_name(a, b));
+        assert_eq!(names, ["dpi-3", "fw", "fw-2", "fw-10"]);
+    }
+}
