@@ -1,30 +1,40 @@
 //! Adaptive L_TH: load/path-aware with a threshold found anew for every step.
 //!
-//! The threshold starts at the distance of the nearest instance. It is raised to the distance
-//! of a farther, less loaded one as long as every extra hop buys enough load: at least
-//! [`worth`] points of CPU a hop. What a hop has to buy depends on how loaded the instance in
-//! hand is: at 50 % or less a hop costs 10 points, because nobody waits yet; at 90 % and more it costs 2,
-//! because almost anything is better; in between it falls in a line. So paths stay short
-//! while there is room and spread out under load, without anybody choosing a number.
+//! A threshold is as good as the instance it leads to, the least loaded within it. Each distance
+//! is tried as one, and the price of what it leads to is what [`cost`] makes of it: its load,
+//! and [`DEFAULT_HOP_WEIGHT`] points of CPU for every hop to it and on to the egress SFF, where that is
+//! known. Load below that of the most loaded instance of the path counts as nothing: nobody
+//! waits less for it. How loaded that one is at least is known before the first step, because of each
+//! type one instance has to be taken. So paths stay short while there is room, go far for
+//! relief under load, and nobody chooses a number.
 //!
 //! Where the ingress SFF is known, the first function is found the same way from there.
 //! Deterministic: distances are tried in rising order, ties go as in load/path-aware.
 
 use super::survey::{Seen, Survey, step_by_step};
-use super::{Choice, NoPath, Request, Scheduler, load_path_aware};
+use super::{Choice, DEFAULT_HOP_WEIGHT, NoPath, Request, Scheduler, cost, load_path_aware};
+use crate::topology::UNREACHED;
 use std::collections::BTreeMap;
 
 /// See the module.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Adaptive;
 
-/// Points of CPU that one more hop must buy, when the instance in hand has this load.
-pub fn worth(load: f32) -> f32 {
-    10.0 - (load.clamp(50.0, 90.0) - 50.0) * 0.2
+/// The load that the most loaded instance of any path has at least.
+fn floor(request: &Request<'_>) -> f32 {
+    let least = |function| {
+        let survey = Survey::new(request, function, request.ingress);
+        let loads = survey.usable.iter().map(Seen::load);
+        loads.min_by(f32::total_cmp)
+    };
+    let floors = request.functions.iter().filter_map(least);
+    floors.fold(0.0, f32::max)
 }
 
-/// The threshold for one step. Of the instances at one distance only the least loaded counts.
-fn threshold(survey: &Survey<'_>) -> u32 {
+/// The threshold for one step, on a path whose most loaded instance has `worst` at least. `ahead`
+/// holds hops from each SFF to the end.
+fn threshold(survey: &Survey<'_>, worst: f32, ahead: Option<&[u32]>) -> u32 {
+    // Of the instances at one distance only the least loaded can be led to.
     let mut rings: BTreeMap<u32, Seen<'_>> = BTreeMap::new();
     for seen in &survey.usable {
         let best = rings.entry(seen.distance()).or_insert(*seen);
@@ -32,18 +42,24 @@ fn threshold(survey: &Survey<'_>) -> u32 {
             *best = *seen;
         }
     }
-    let mut rings = rings.into_values();
-    let Some(mut hand) = rings.next() else {
-        return 0;
+    let price = |seen: &Seen<'_>| {
+        let rest = ahead.and_then(|ahead| ahead.get(seen.place)).copied();
+        let rest = rest.filter(|rest| *rest != UNREACHED).unwrap_or(0);
+        let hops = seen.distance().saturating_add(rest);
+        cost(seen.load().max(worst), hops, DEFAULT_HOP_WEIGHT)
     };
-    for farther in rings {
-        let extra = farther.distance() - hand.distance();
-        let hops = f32::from(u16::try_from(extra).unwrap_or(u16::MAX));
-        if hand.load() - farther.load() >= worth(hand.load()) * hops {
-            hand = farther;
+    let mut least: Option<Seen<'_>> = None;
+    let mut best: Option<(f64, u32)> = None;
+    for (distance, seen) in rings {
+        if least.is_none_or(|least| seen.by_load(&least).is_lt()) {
+            least = Some(seen);
+        }
+        let price = least.as_ref().map_or(f64::INFINITY, price);
+        if best.is_none_or(|(known, _)| price < known) {
+            best = Some((price, distance));
         }
     }
-    hand.distance()
+    best.map_or(0, |(_, distance)| distance)
 }
 
 impl Scheduler for Adaptive {
@@ -52,9 +68,13 @@ impl Scheduler for Adaptive {
     }
 
     fn schedule(&self, request: &Request<'_>) -> Result<Choice, NoPath> {
+        let mut worst = floor(request);
+        let end = request.egress.and_then(|end| request.topology.locate(end));
+        let ahead = end.map(|(sff, _)| request.topology.from_sff(sff));
         step_by_step(request, self.name(), |_, from, function, survey| {
-            let l_th = threshold(&survey);
+            let l_th = threshold(&survey, worst, ahead);
             let (taken, mut position) = load_path_aware::within(survey, function, from, l_th)?;
+            worst = worst.max(taken.load());
             if from.is_some() {
                 position.rule = format!("lTh {l_th} found for this step: {}", position.rule);
             }

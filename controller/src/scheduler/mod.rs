@@ -14,7 +14,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
-pub use adaptive::{Adaptive, worth};
+pub use adaptive::Adaptive;
 pub use explanation::{Candidate, Explanation, Position};
 
 pub use load_balance::LoadBalance;

@@ -130,8 +130,9 @@ fn the_same_seed_draws_the_same_path() {
 
 #[test]
 fn adaptive_goes_far_only_under_load() {
+    // NAT2 has 80 % and has to be taken: DPI2 with as much costs nothing, DPI3 a hop.
     let busy = run(&Adaptive, &published(), None);
-    assert_eq!(busy.path, ["FW1", "DPI3", "NAT2"]);
+    assert_eq!(busy.path, ["FW1", "DPI2", "NAT2"]);
     let mut idle = Vec::new();
     for i in 1..=3u8 {
         for function in chain() {
