@@ -70,7 +70,7 @@ impl Scheduler for Adaptive {
     fn schedule(&self, request: &Request<'_>) -> Result<Choice, NoPath> {
         let mut worst = floor(request);
         let end = request.egress.and_then(|end| request.topology.locate(end));
-        let ahead = end.map(|(sff, _)| request.topology.from_sff(sff));
+        let ahead = end.map(|(sff, _)| request.topology.hops_from(sff));
         step_by_step(request, self.name(), |_, from, function, survey| {
             let l_th = threshold(&survey, worst, ahead);
             let (taken, mut position) = load_path_aware::within(survey, function, from, l_th)?;

@@ -89,7 +89,7 @@ impl<'a> Layers<'a> {
         match end.and_then(|end| topology.locate(end)) {
             None => vec![0; topology.sff_count()],
             Some((sff, _)) => topology
-                .from_sff(sff)
+                .hops_from(sff)
                 .iter()
                 .map(|&hops| {
                     if hops == UNREACHED {

@@ -96,7 +96,7 @@ impl<'a> Survey<'a> {
         let topology = request.topology;
         let row = |name: &str| {
             let (sff, own) = topology.locate(name)?;
-            Some((topology.from_sff(sff), own))
+            Some((topology.hops_from(sff), own))
         };
         let (start, end) = (from.and_then(row), request.egress.and_then(row));
         let kept = request.kept.get(function);

@@ -76,7 +76,7 @@ impl Network {
     }
 
     /// Hops from one SFF to every other.
-    pub(super) fn from(&self, sff: usize) -> &[u32] {
+    pub(super) fn row(&self, sff: usize) -> &[u32] {
         let row = self.rows.get(sff);
         row.map_or(&[], |row| row.get_or_init(|| self.measure(sff)))
     }
@@ -175,7 +175,7 @@ mod tests {
                         }
                     }
                 }
-                prop_assert_eq!(network.from(from), &plain[..]);
+                prop_assert_eq!(network.row(from), &plain[..]);
                 let mut costs = vec![u64::MAX; count];
                 costs[from] = 7;
                 network.spread(&mut costs);

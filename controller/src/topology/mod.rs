@@ -162,8 +162,8 @@ impl Topology {
     }
 
     /// Hops from the SFF of a number to every other, by their numbers.
-    pub(crate) fn from_sff(&self, number: usize) -> &[u32] {
-        self.network.from(number)
+    pub(crate) fn hops_from(&self, number: usize) -> &[u32] {
+        self.network.row(number)
     }
 
     /// See [`Network::spread`].
@@ -177,7 +177,7 @@ impl Topology {
         if from == to {
             return Some(0);
         }
-        let between = *self.from_sff(a).get(b)?;
+        let between = *self.hops_from(a).get(b)?;
         (between != UNREACHED).then(|| between.saturating_add(from_leaf + to_leaf))
     }
 
@@ -190,7 +190,7 @@ impl Topology {
             return None;
         }
         // Links are the same both ways.
-        let ahead = self.from_sff(there);
+        let ahead = self.hops_from(there);
         let all = *ahead.get(here).filter(|all| **all != UNREACHED)?;
         let next = (0..self.sffs.len()).find(|&next| {
             let first = self.network.link(here, next);
