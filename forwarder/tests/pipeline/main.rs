@@ -13,4 +13,5 @@ mod proxy;
 mod random;
 mod refusals;
 mod tables;
+mod taint;
 mod world;

@@ -1,8 +1,10 @@
 //! Whatever the tables and whatever the frames: no panic, no frame lost or counted twice,
-//! nothing longer than its link, and an end.
+//! nothing longer than its link, no octet of another frame, and an end after a bounded number of
+//! steps.
 
 use crate::any_tables::{any_tables, vtep};
 use crate::frames::{Flow, WEB, arp_reply, arp_request, gpe, nsh, vxlan};
+use crate::taint::Taint;
 use crate::world::mac_of;
 use fastrand::Rng;
 use kc_forwarder::frame::{Checksum, Frame, Gso, GsoKind, Offload};
@@ -24,15 +26,15 @@ fn is_v6(tables: &Tables) -> bool {
 }
 
 /// Frames that make sense, to start from.
-fn inner(rng: &mut Rng) -> Vec<u8> {
+fn inner(rng: &mut Rng, taint: &Taint) -> Vec<u8> {
     let flow = *rng.choice(&[WEB, WEB.back(), V6, V6.back()]).unwrap();
     let octets = *rng.choice(&[0, 1, 100, 500, 1400, 3_000, 20_000]).unwrap();
     let mut frame = match rng.u8(0..6) {
         0 => arp_request(),
         1 => arp_reply(),
         2 => flow.tcp(0x02, &[2, 4, 5, 0xb4], &[]),
-        3 => flow.tcp(0x98, &[], &vec![7; octets]),
-        _ => flow.udp(&vec![7; octets]),
+        3 => flow.tcp(0x98, &[], &taint.payload(octets)),
+        _ => flow.udp(&taint.payload(octets)),
     };
     if rng.u8(0..3) == 0 && frame[12] == 8 {
         frame[20] &= !0x40;
@@ -90,6 +92,9 @@ struct Subject {
     out: Outputs,
     batch: Vec<Frame>,
     mtus: Vec<u16>,
+    taint: Taint,
+    /// Frames that left with marks of whom they are.
+    marked: u64,
 }
 
 impl Subject {
@@ -104,6 +109,8 @@ impl Subject {
             out,
             batch,
             mtus,
+            taint: Taint::default(),
+            marked: 0,
         };
         subject.ports_up(rng);
         subject
@@ -136,7 +143,7 @@ impl Subject {
     fn step(&mut self, now_ms: u64, rng: &mut Rng) {
         let v6 = is_v6(&self.tables);
         let ports = u16::try_from(self.tables.ports.len()).unwrap();
-        let mut bytes = inner(rng);
+        let mut bytes = inner(rng, &self.taint);
         if rng.bool() {
             mutate(rng, &mut bytes);
         }
@@ -158,13 +165,25 @@ impl Subject {
         if rng.bool() {
             mutate(rng, &mut bytes);
         }
-        let mut frame = Frame::copy_of(&bytes);
+        // In a buffer that another frame was in, as it is in a forwarder that has run for long.
+        let mut frame = self.out.pool.take();
+        frame.fill(&bytes);
+        self.taint.enters(&bytes);
         if matches!(ingress, Ingress::Port(_)) && rng.bool() {
             frame.offload = offload(rng);
         }
         self.batch.push(frame);
         self.pipeline
             .process(now_ms, ingress, &mut self.batch, &mut self.out);
+        // A frame is cut once, into pieces of 8 octets at least, and each of these is sent to
+        // every member of a segment once; besides, its sender may be told.
+        let members = self.tables.ports.len() + 8;
+        let most = (bytes.len() / 8 + 1) * members + 1;
+        assert!(
+            self.out.frames.len() <= most,
+            "{} of one",
+            self.out.frames.len()
+        );
         self.judge();
     }
 
@@ -197,13 +216,14 @@ impl Subject {
                 }
             }
             assert_eq!((frame.offload.gso, frame.offload.vlan), (None, None));
+            self.marked += u64::from(self.taint.leaves(frame.bytes()));
             self.out.pool.give(frame);
         }
     }
 }
 
 /// Frames through tables that change now and then.
-fn run(seed: u64, frames: u64, per_table: u64) -> Pipeline {
+fn run(seed: u64, frames: u64, per_table: u64) -> (Pipeline, u64) {
     let rng = &mut Rng::with_seed(seed);
     let mut subject = Subject::new(seed, rng);
     for number in 1..=frames {
@@ -218,14 +238,15 @@ fn run(seed: u64, frames: u64, per_table: u64) -> Pipeline {
         }
         subject.step(now_ms, rng);
     }
-    subject.pipeline
+    (subject.pipeline, subject.marked)
 }
 
 #[test]
 fn a_million_mutated_frames_end_well() {
     let threads = (0..2).map(|seed| std::thread::spawn(move || run(seed, 500_000, 500)));
     for thread in threads.collect::<Vec<_>>() {
-        let pipeline = thread.join().unwrap();
+        let (pipeline, marked) = thread.join().unwrap();
+        assert!(marked > 50_000, "{marked} frames to be told apart");
         let balance = pipeline.balance();
         assert_eq!(balance.received, 500_000);
         assert!(
@@ -259,6 +280,7 @@ proptest! {
         let ports = u16::try_from(subject.tables.ports.len()).unwrap();
         let ports = (0..ports).map(|port| Ingress::Port(PortIndex(port)));
         for ingress in ports.chain([Ingress::Gpe { remote }, Ingress::Vxlan { remote }]) {
+            subject.taint.enters(&noise);
             subject.batch.push(Frame::copy_of(&noise));
             subject.pipeline.process(1, ingress, &mut subject.batch, &mut subject.out);
             subject.judge();
@@ -273,7 +295,9 @@ fn what_the_kernel_refuses_counts_as_dropped() {
     for number in 0..2_000 {
         let before = subject.pipeline.balance();
         let ingress = Ingress::Port(PortIndex(rng.u16(0..3)));
-        subject.batch.push(Frame::copy_of(&inner(rng)));
+        subject
+            .batch
+            .push(Frame::copy_of(&inner(rng, &subject.taint)));
         subject
             .pipeline
             .process(number, ingress, &mut subject.batch, &mut subject.out);
