@@ -2,7 +2,8 @@
 
 use kc_tests::lab::Namespace;
 
-fn load(namespace: &Namespace, ruleset: &str) {
+/// Loads a ruleset.
+pub(crate) fn load(namespace: &Namespace, ruleset: &str) {
     let output = namespace.command("nft").arg(ruleset).output().unwrap();
     assert!(
         output.status.success(),
@@ -62,26 +63,37 @@ pub(crate) fn bridge_firewall(namespace: &Namespace) {
     );
 }
 
-/// A router 10.1.0.254 - 10.2.0.254 that shows everything from inside under its own address, and
-/// lets nothing in from outside that does not belong to it.
-pub(crate) fn masquerading_router(namespace: &Namespace) {
-    namespace.address("i0", "10.1.0.254/24");
-    namespace.address("o0", "10.2.0.254/24");
+/// A router 10.1.0.254 - 10.2.0.254 by these interfaces, which may be the same.
+pub(crate) fn router(namespace: &Namespace, [inside, outside]: [&str; 2]) {
+    namespace.address(inside, "10.1.0.254/24");
+    namespace.address(outside, "10.2.0.254/24");
     namespace.run("sysctl -q -w net.ipv4.ip_forward=1");
+    // On one leg, hosts would be told to do without the router.
+    for scope in ["all", inside] {
+        namespace.run(&format!(
+            "sysctl -q -w net.ipv4.conf.{scope}.send_redirects=0"
+        ));
+    }
+}
+
+/// Such a router that shows everything from inside under its own address, and lets nothing in from
+/// outside that does not belong to it.
+pub(crate) fn masquerading_router(namespace: &Namespace, legs: [&str; 2]) {
+    router(namespace, legs);
     load(
         namespace,
         r#"
         table ip nat {
             chain after {
                 type nat hook postrouting priority srcnat;
-                oifname "o0" counter masquerade
+                ip saddr 10.1.0.0/24 counter masquerade
             }
         }
         table ip filter {
             chain forward {
                 type filter hook forward priority filter; policy drop;
                 ct state established,related counter accept
-                iifname "i0" ct state new counter accept
+                ip saddr 10.1.0.0/24 ct state new counter accept
             }
         }
         "#,

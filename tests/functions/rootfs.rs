@@ -43,6 +43,8 @@ fn cache() -> PathBuf {
 fn bootstrap(root: &Path) {
     let mut command = Command::new("mmdebstrap");
     command.args(["--quiet", "--variant=minbase", "--include=suricata", SUITE]);
+    // What signs it, where this machine's apt does not trust it yet.
+    command.arg("--keyring=/usr/share/keyrings");
     command.arg(root).arg(mirror());
     let output = command.output().unwrap();
     assert!(

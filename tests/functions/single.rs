@@ -26,12 +26,26 @@ fn nftables_as_masquerading_router_shows_its_own_address() {
         return;
     };
     let router = site.two_leg(1, "nat");
-    nft::masquerading_router(&router.namespace);
+    nft::masquerading_router(&router.namespace, ["i0", "o0"]);
     let ends = site.chain(&[&router]);
     ends.behind_a_router();
     site.start();
     ends.ping("10.2.0.2");
     everything_passes(&site, &ends, "nftables router", "10.2.0.2", "10.2.0.2");
+}
+
+#[test]
+fn nftables_as_masquerading_router_needs_one_leg_only() {
+    let Some(mut site) = Site::build(&[1500, 1500]) else {
+        return;
+    };
+    let router = site.one_leg(0, "nat");
+    nft::masquerading_router(&router.namespace, ["e0", "e0"]);
+    let ends = site.chain(&[&router]);
+    ends.behind_a_router();
+    site.start();
+    ends.ping("10.2.0.2");
+    everything_passes(&site, &ends, "router on one leg", "10.2.0.2", "10.2.0.2");
 }
 
 /// Echoes on two ports, in both families.
@@ -102,6 +116,21 @@ fn haproxy_on_one_leg_ends_connections_and_opens_its_own() {
     site.start();
     ends.ping("10.0.0.100");
     everything_passes(&site, &ends, "haproxy", "10.0.0.100", "10.0.0.2");
+}
+
+#[test]
+fn haproxy_that_nobody_sees_ends_connections_all_the_same() {
+    let Some(mut site) = Site::build(&[1500, 1500]) else {
+        return;
+    };
+    let proxy = site.two_leg(0, "proxy");
+    let _proxy = haproxy::transparent_proxy(&site.lab, &proxy.namespace);
+    let ends = site.chain(&[&proxy]);
+    ends.behind_a_router();
+    ends.server.run("ip route add default via 10.2.0.254");
+    site.start();
+    ends.ping("10.2.0.2");
+    everything_passes(&site, &ends, "transparent haproxy", "10.2.0.2", "10.2.0.2");
 }
 
 #[test]

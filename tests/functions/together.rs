@@ -27,7 +27,7 @@ impl Chain {
         let ips = site.two_leg(1, "ips");
         let suricata = Suricata::start(&site.lab, &ips.namespace);
         let router = site.two_leg(2, "nat");
-        nft::masquerading_router(&router.namespace);
+        nft::masquerading_router(&router.namespace, ["i0", "o0"]);
         let ends = site.chain(&[&firewall, &ips, &router]);
         ends.behind_a_router();
         site.start();
