@@ -9,7 +9,7 @@
     reason = "a benchmark that finds something amiss should end"
 )]
 
-use kc_controller::resource::{Algorithm, Name, SchedulerSpec};
+use kc_controller::resource::{Algorithm, MissingLoad, Name, SchedulerSpec};
 use kc_controller::scheduler::{DEFAULT_HOP_WEIGHT, Request, cost, from_spec};
 use kc_controller::topology::{Mesh, ServiceFunction, Sff, Topology};
 use std::fmt::Write as _;
@@ -59,6 +59,7 @@ fn cluster(seed: u64) -> Cluster {
                 function: function.clone(),
                 sff: names[random.usize(0..boxes)].clone(),
                 load: Some(5.0 + 90.0 * random.f32()),
+                stale: false,
                 barred: None,
             });
         }
@@ -137,7 +138,7 @@ fn main() {
                 .iter()
                 .map(|name| cluster.topology.function(name).unwrap());
             let worst = loads
-                .map(ServiceFunction::effective_load)
+                .map(|sf| sf.effective_load(MissingLoad::Average))
                 .fold(0.0, f32::max);
             let hops = choice.explanation.hops.unwrap();
             let cost = cost(worst, hops, DEFAULT_HOP_WEIGHT);

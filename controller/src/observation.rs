@@ -198,23 +198,20 @@ impl Observations {
         state.containers.iter().find(|c| c.name == name)
     }
 
-    /// CPU load of a container in percent of its limit; `None` when unknown or older than `max_age_ms`.
+    /// CPU load of a container in percent of its limit, and whether the sample is older than
+    /// `max_age_ms`; `None` when there never was one.
     pub fn container_load(
         &self,
         node: &NodeName,
         name: &str,
         max_age_ms: u64,
         now_ms: u64,
-    ) -> Option<f32> {
+    ) -> Option<(f32, bool)> {
         let load = self.nodes.get(node)?.load.as_ref()?;
-        if now_ms.saturating_sub(load.at_ms) > max_age_ms {
-            return None;
-        }
         let container = load.report.containers.iter().find(|c| c.name == name)?;
-        container
-            .cpu_percent
-            .is_finite()
-            .then_some(container.cpu_percent)
+        let stale = now_ms.saturating_sub(load.at_ms) > max_age_ms;
+        let percent = container.cpu_percent;
+        percent.is_finite().then_some((percent, stale))
     }
 
     /// Generation of the tables that `node`'s forwarder has in force.

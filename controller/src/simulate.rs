@@ -6,6 +6,7 @@
 //! instances:
 //!   - {name: FW1, type: fw, sff: SFF1, load: 70}  # load in percent; unknown when left out
 //!   - {name: FW2, type: fw, sff: SFF2, barred: is down}
+//!   - {name: FW3, type: fw, sff: SFF2, load: 20, stale: true}   # the scheduler's missingLoad decides
 //! chain: [fw]
 //! ingress: SFF1                                   # optional, like egress
 //! schedulers: [{algorithm: load-path-aware, lTh: 4}]   # or scheduler: {...}; all when left out
@@ -104,6 +105,8 @@ struct WrittenInstance {
     #[serde(default)]
     load: Option<f32>,
     #[serde(default)]
+    stale: bool,
+    #[serde(default)]
     barred: Option<String>,
 }
 
@@ -129,6 +132,7 @@ pub fn simulate(file: &str, text: &str) -> Result<Simulation, Vec<ManifestError>
         function: instance.function.clone(),
         sff: instance.sff.clone(),
         load: instance.load,
+        stale: instance.stale,
         barred: instance.barred.clone(),
     });
     let topology = Topology::new(written.sffs.iter().map(String::as_str), links, functions);
@@ -159,6 +163,7 @@ fn run(written: &Written, topology: &Topology, spec: &SchedulerSpec) -> Run {
     let request = Request {
         ingress: written.ingress.as_deref(),
         egress: written.egress.as_deref(),
+        missing: spec.missing_load,
         ..Request::new(topology, &written.chain)
     };
     let scheduler = from_spec(spec);

@@ -208,6 +208,7 @@ fn schedule(
             draws: chain.draws,
             kept,
             without: &without,
+            missing: spec.scheduler.missing_load,
         };
         let choice = from_spec(&spec.scheduler).schedule(&request);
         choice

@@ -25,13 +25,15 @@ pub(super) fn topology(draft: &Draft<'_>) -> Topology {
     let functions = wanted.filter_map(|(name, instance)| {
         let function = draft.state.function_type(&instance.owner)?;
         let node = instance.node.as_ref()?;
+        let load = draft
+            .observed
+            .container_load(node, name, max_age_ms, draft.now_ms);
         Some(ServiceFunction {
             name: name.clone(),
             function: function.clone(),
             sff: node.to_string(),
-            load: draft
-                .observed
-                .container_load(node, name, max_age_ms, draft.now_ms),
+            load: load.map(|(percent, _)| percent),
+            stale: load.is_some_and(|(_, stale)| stale),
             barred: barred(draft, instance, node),
         })
     });

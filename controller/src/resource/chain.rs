@@ -92,9 +92,32 @@ pub struct SchedulerSpec {
     /// Points of CPU that a hop counts as; optimal only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hop_weight: Option<u32>,
+    /// What a load counts as that is unknown or too old.
+    #[serde(default, skip_serializing_if = "MissingLoad::is_average")]
+    pub missing_load: MissingLoad,
     /// Start of the random sequence; random only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+}
+
+/// What a load counts as that is unknown or too old. Whichever it is, the scan goes on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MissingLoad {
+    /// 50 %: neither a reason to go there nor one to stay away.
+    #[default]
+    Average,
+    /// The last one known, however old; 50 % where none ever was.
+    LastKnown,
+    /// 100 %, or the last one known if that was more: only where there is nothing else.
+    Pessimistic,
+}
+
+impl MissingLoad {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+    const fn is_average(&self) -> bool {
+        matches!(self, Self::Average)
+    }
 }
 
 /// Schedulers.

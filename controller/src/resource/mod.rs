@@ -9,7 +9,7 @@ mod node;
 mod quantity;
 mod service;
 
-pub use chain::{Algorithm, ChainSpec, End, ReturnPath, SchedulerSpec, TrafficMatch};
+pub use chain::{Algorithm, ChainSpec, End, MissingLoad, ReturnPath, SchedulerSpec, TrafficMatch};
 pub use function::{FileSpec, FunctionSpec, MountSpec, Wiring, WorkloadSpec};
 pub use name::{Kind, KindError, Name, NameError, ResourceId, ResourceIdError};
 pub use node::{LinkSpec, NodeResourceSpec};

@@ -44,8 +44,11 @@ pub struct Candidate {
     pub instance: String,
     /// Its SFF.
     pub sff: String,
-    /// CPU load in percent; unknown loads count as 50.
+    /// CPU load in percent, as last known.
     pub load: Option<f32>,
+    /// Whether that is too old to be believed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
     /// Hops from the instance chosen before, or from the ingress SFF.
     pub hops: Option<u32>,
     /// Whether it was chosen.
@@ -79,6 +82,7 @@ impl fmt::Display for Candidate {
         let mark = if self.taken { '*' } else { ' ' };
         write!(f, "{mark} {} on {}", self.instance, self.sff)?;
         match self.load {
+            Some(load) if self.stale => write!(f, ", load {load:.0}% long ago")?,
             Some(load) => write!(f, ", load {load:.0}%")?,
             None => write!(f, ", load unknown")?,
         }

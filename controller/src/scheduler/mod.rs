@@ -3,6 +3,8 @@
 
 mod adaptive;
 mod explanation;
+#[cfg(test)]
+mod golden;
 mod layers;
 mod load_balance;
 mod load_path_aware;
@@ -24,7 +26,7 @@ pub use random::Random;
 pub use round_robin::RoundRobin;
 pub use shortest_path::ShortestPath;
 
-use crate::resource::{Algorithm, Name, SchedulerSpec};
+use crate::resource::{Algorithm, MissingLoad, Name, SchedulerSpec};
 use crate::topology::Topology;
 use std::collections::BTreeMap;
 
@@ -47,6 +49,8 @@ pub struct Request<'a> {
     pub kept: &'a BTreeMap<Name, String>,
     /// By instance: why this chain may not take it, though others may.
     pub without: &'a BTreeMap<String, String>,
+    /// What a load counts as that is unknown or too old.
+    pub missing: MissingLoad,
 }
 
 impl<'a> Request<'a> {
@@ -63,6 +67,7 @@ impl<'a> Request<'a> {
             draws: 0,
             kept: NO_NAMES,
             without: NO_REASONS,
+            missing: MissingLoad::default(),
         }
     }
 }

@@ -21,11 +21,13 @@ pub(super) struct Seen<'a> {
     pub(super) place: usize,
     /// Hops from the instance chosen before, or from the ingress SFF.
     pub(super) hops: Option<u32>,
+    /// The load it is compared by.
+    pub(super) load: f32,
 }
 
 impl Seen<'_> {
-    pub(super) fn load(&self) -> f32 {
-        self.sf.effective_load()
+    pub(super) const fn load(&self) -> f32 {
+        self.load
     }
 
     /// Hops for comparison: 0 while nothing is known about where the path comes from.
@@ -117,6 +119,7 @@ impl<'a> Survey<'a> {
                 number,
                 place,
                 hops,
+                load: sf.effective_load(request.missing),
             };
             let cut_off = |end: &str| format!("there is no way between it and {end}");
             let reason = match (kept, &sf.barred, request.without.get(&sf.name)) {
@@ -208,6 +211,7 @@ fn candidate(seen: &Seen<'_>) -> Candidate {
         instance: seen.sf.name.clone(),
         sff: seen.sf.sff.clone(),
         load: seen.sf.load,
+        stale: seen.sf.stale,
         hops: seen.hops,
         taken: false,
         why: String::new(),

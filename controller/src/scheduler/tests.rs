@@ -17,6 +17,7 @@ fn published() -> Topology {
             function: Name::new(*function).unwrap(),
             sff: format!("SFF{}", i + 1),
             load: Some(load),
+            stale: false,
             barred: None,
         })
     });
@@ -141,6 +142,7 @@ fn adaptive_goes_far_only_under_load() {
                 function,
                 sff: format!("SFF{i}"),
                 load: Some(30.0 - 4.0 * f32::from(i)),
+                stale: false,
                 barred: None,
             });
         }
@@ -163,6 +165,7 @@ fn no_usable_instance_is_an_answer_with_reasons() {
             function: Name::new("fw").unwrap(),
             sff: "a".into(),
             load: None,
+            stale: false,
             barred: Some("is cordoned".into()),
         }],
     );
@@ -199,6 +202,7 @@ fn any_topology() -> impl Strategy<Value = Topology> {
                         function: types[function].clone(),
                         sff: sffs[sff].into(),
                         load,
+                        stale: false,
                         barred: (!up).then(|| "is down".to_owned()),
                     });
             let links = links
@@ -231,7 +235,7 @@ fn every_path(request: &Request<'_>) -> Vec<(f32, u32)> {
             .iter()
             .map(|name| request.topology.function(name).unwrap());
         let worst = loads
-            .map(ServiceFunction::effective_load)
+            .map(|sf| sf.effective_load(MissingLoad::Average))
             .fold(0.0, f32::max);
         Some((worst, survey::total_hops(request, path)?))
     });
@@ -292,7 +296,7 @@ proptest! {
                 "optimal hopWeight=5" => {
                     let best = every.iter().map(|(worst, hops)| cost(*worst, *hops, 5));
                     let worst = choice.path.iter().map(|name| topology.function(name).unwrap());
-                    let worst = worst.map(ServiceFunction::effective_load).fold(0.0, f32::max);
+                    let worst = worst.map(|sf| sf.effective_load(MissingLoad::Average)).fold(0.0, f32::max);
                     let own = cost(worst, choice.explanation.hops.unwrap(), 5);
                     prop_assert_eq!(Some(own), best.min_by(f64::total_cmp));
                 }
@@ -305,4 +309,37 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_an_old_load_counts_as_is_the_chains_to_say() {
+    let instance = |name: &str, load, stale| ServiceFunction {
+        name: name.into(),
+        function: Name::new("fw").unwrap(),
+        sff: "a".into(),
+        load,
+        stale,
+        barred: None,
+    };
+    let instances = [
+        instance("fw-1", Some(60.0), false),
+        instance("fw-2", Some(10.0), true),
+        instance("fw-3", None, false),
+    ];
+    let topology = Topology::new(["a"], [], instances);
+    let chain = [Name::new("fw").unwrap()];
+    let taken = |missing| {
+        let request = Request {
+            missing,
+            ..Request::new(&topology, &chain)
+        };
+        LoadBalance.schedule(&request).unwrap().path.remove(0)
+    };
+    assert_eq!(taken(MissingLoad::LastKnown), "fw-2");
+    assert_eq!(
+        taken(MissingLoad::Average),
+        "fw-2",
+        "half loaded, and first by name"
+    );
+    assert_eq!(taken(MissingLoad::Pessimistic), "fw-1");
 }

@@ -8,7 +8,7 @@
 
 mod distance;
 
-use crate::resource::Name;
+use crate::resource::{MissingLoad, Name};
 use distance::Network;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
@@ -24,17 +24,21 @@ pub struct ServiceFunction {
     pub sff: String,
     /// CPU load in percent, when it is known.
     pub load: Option<f32>,
+    /// Whether the load is the last one known and too old to be believed as it stands.
+    pub stale: bool,
     /// Why it may not be chosen; `None` when it may.
     pub barred: Option<String>,
 }
 
-/// What an unknown load counts as: neither a reason to go there nor one to stay away.
-pub const UNKNOWN_LOAD: f32 = 50.0;
-
 impl ServiceFunction {
-    /// The load it is compared by.
-    pub fn effective_load(&self) -> f32 {
-        self.load.unwrap_or(UNKNOWN_LOAD)
+    /// The load it is compared by, where `missing` says what one that is old or unknown counts as.
+    pub fn effective_load(&self, missing: MissingLoad) -> f32 {
+        match (self.load, missing) {
+            (Some(load), _) if !self.stale => load,
+            (Some(load), MissingLoad::LastKnown) => load,
+            (None, MissingLoad::LastKnown) | (_, MissingLoad::Average) => 50.0,
+            (load, MissingLoad::Pessimistic) => load.unwrap_or(100.0).max(100.0),
+        }
     }
 }
 
@@ -224,6 +228,7 @@ mod tests {
             function: Name::new(function).unwrap(),
             sff: sff.into(),
             load: None,
+            stale: false,
             barred: None,
         };
         Topology::new(
