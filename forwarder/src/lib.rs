@@ -5,6 +5,7 @@ pub mod config;
 pub mod control;
 pub mod frame;
 mod limits;
+mod neighbour;
 mod overlay;
 pub mod pipeline;
 pub mod port;

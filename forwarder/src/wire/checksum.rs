@@ -227,6 +227,9 @@ mod tests {
         fn damage_is_never_repaired(payload in proptest::collection::vec(any::<u8>(), 4..200), bit in 0usize..16) {
             let mut ip = datagram(&payload);
             fill(&mut ip);
+            // A sum that happens to be the pseudo-header's looks the same open and finished.
+            let pseudo = fold(covered(&ip).unwrap().pseudo);
+            prop_assume!(ip[26..28] != pseudo.to_be_bytes());
             ip[28 + bit / 8] ^= 1 << (bit % 8);
             prop_assert_eq!(state(&ip), State::Wrong);
             prop_assert!(!finish(&mut ip));

@@ -16,6 +16,7 @@ pub mod flow;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
+pub mod ndp;
 pub mod nsh;
 pub mod summary;
 pub mod tcp;
