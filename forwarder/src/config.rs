@@ -156,7 +156,9 @@ fn entry(error: &TableError) -> Option<Entry> {
         TableError::Unknown { entry, .. }
         | TableError::NoSuchHop { entry, .. }
         | TableError::FunctionAtZero(entry)
-        | TableError::Transport(entry)
+        | TableError::NextHop { entry, .. }
+        | TableError::NoAddress { entry, .. }
+        | TableError::TagHidden { entry, .. }
         | TableError::NoUnderlay(entry)
         | TableError::Family { entry, .. }
         | TableError::Address { entry, .. }
@@ -168,7 +170,9 @@ fn entry(error: &TableError) -> Option<Entry> {
         | TableError::TooManyIn { entry, .. }
         | TableError::NotAMember { entry, .. } => entry.clone(),
         TableError::SharedInterface { second, .. } => Entry::Port(second.clone()),
-        TableError::PortRole { port, .. } => Entry::Port(port.clone()),
+        TableError::PortRole { port, .. } | TableError::PortAddress { port, .. } => {
+            Entry::Port(port.clone())
+        }
         TableError::DuplicateHop { spi, si } => Entry::Hop(*spi, *si),
         TableError::Duplicate { .. } | TableError::TooMany { .. } => return None,
     })

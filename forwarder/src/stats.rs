@@ -64,7 +64,7 @@ impl Drops {
 }
 
 /// The pipeline's own bookkeeping. It holds at every moment between two calls:
-/// `received + replicated + segmented + generated == sent + consumed + dropped`.
+/// `received + replicated + segmented + generated == sent + consumed + dropped + held`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Balance {
     /// Frames handed in.
@@ -81,12 +81,14 @@ pub struct Balance {
     pub consumed: u64,
     /// Frames dropped, under any reason.
     pub dropped: u64,
+    /// Frames that wait for a neighbour at this moment.
+    pub held: u64,
 }
 
 impl Balance {
     /// Whether no frame was lost or counted twice.
     pub const fn holds(&self) -> bool {
         self.received + self.replicated + self.segmented + self.generated
-            == self.sent + self.consumed + self.dropped
+            == self.sent + self.consumed + self.dropped + self.held
     }
 }

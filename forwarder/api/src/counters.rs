@@ -59,7 +59,7 @@ drop_reasons! {
     GpeNextProtocol = "gpe-next-protocol",
     /// A VNI that is not ours.
     UnknownVni = "unknown-vni",
-    /// A frame from a VTEP that is no peer of the segment.
+    /// A frame from a VTEP that is no peer of the segment, or NSH from one that no tunnel leads to.
     UnknownVtep = "unknown-vtep",
     /// A frame from a function that belongs to no path.
     NoReturn = "no-return",
@@ -91,6 +91,8 @@ drop_reasons! {
     BumLimited = "bum-limited",
     /// A group address that no bridge forwards (IEEE 802.1Q, 01:80:c2:00:00:00 to 0f).
     ReservedGroup = "reserved-group",
+    /// The next hop on a LAN did not tell its MAC address, or not in time for this frame.
+    NoNeighbour = "no-neighbour",
 }
 
 impl fmt::Display for DropReason {

@@ -47,6 +47,8 @@ fuzz_target!(|data: &[u8]| {
         };
         now_ms += 1;
         pipeline.process(now_ms, ingress, &mut vec![Frame::copy_of(frame)], &mut out);
+        now_ms += u64::from(*high);
+        pipeline.tick(now_ms, &mut out);
         assert!(pipeline.balance().holds());
         for (_, frame) in out.frames.drain(..) {
             out.pool.give(frame);

@@ -271,7 +271,10 @@ mod tests {
         assert_eq!(entry.deadline(), None);
         assert_eq!(entry.way(3_999), (Way::Silent, None));
         assert_eq!(entry.way(4_000), (Way::Wait, Some(Question::Everybody)));
-        assert!(entry.hear(4_001, answer(B)), "one that returns is found again");
+        assert!(
+            entry.hear(4_001, answer(B)),
+            "one that returns is found again"
+        );
         assert_eq!(entry.way(4_002), (Way::To(B), None));
     }
 

@@ -321,7 +321,12 @@ mod tests {
 
     #[test]
     fn the_nearest_own_address_asks() {
-        let own = [ip("10.0.0.1"), ip("192.168.7.1"), ip("fd00::1"), ip("fe80::1")];
+        let own = [
+            ip("10.0.0.1"),
+            ip("192.168.7.1"),
+            ip("fd00::1"),
+            ip("fe80::1"),
+        ];
         assert_eq!(nearest(&own, ip("192.168.7.9")), Some(own[1]));
         assert_eq!(nearest(&own, ip("fe80::9")), Some(own[3]));
         assert_eq!(nearest(&own[..2], ip("fe80::9")), None);

@@ -9,6 +9,6 @@ mod entry;
 mod message;
 mod table;
 
-pub(crate) use entry::{Heard, Question, Way};
+pub(crate) use entry::{Question, Way};
 pub(crate) use message::{Said, Station, answer, ask, nearest};
 pub(crate) use table::{Neighbours, Overdue};

@@ -42,7 +42,7 @@ impl Run<'_> {
 
     fn way(&self, frame: &Frame, packet: &Packet, ip: &Ip, origin: Origin) -> Cut {
         let received = match origin {
-            Origin::Port(port) => self.port_mtu(port),
+            Origin::Port(port) | Origin::Lan(port) => self.port_mtu(port),
             // Carried by one outer packet: what is longer came through a UDP tunnel offload of the
             // sender's kernel, over a link that never put it on a wire.
             Origin::Tunnel => self.tables.underlay_mtu(),

@@ -15,6 +15,7 @@ impl State {
         self.adopt_segments(old, new);
         self.adopt_paths(old, new);
         self.adopt_rules(old, new);
+        self.adopt_lans(old, new);
         self.expect_tunnels(new);
         let names = |tables: &'_ Compiled| {
             let ports = tables.ports().iter();

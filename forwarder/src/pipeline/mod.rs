@@ -12,6 +12,7 @@ mod bridge;
 mod fit;
 mod guest;
 mod install;
+mod lan;
 mod packet;
 mod recent;
 mod report;

@@ -2,13 +2,14 @@
 
 use super::Pipeline;
 use kc_forwarder_api::{
-    Counters, Neighbour, PathCounters, PortCounters, RuleCounters, TunnelCounters,
-    UnderlayCounters, Vni,
+    Counters, Encapsulation, Neighbour, PathCounters, PortCounters, RuleCounters, Transport,
+    TunnelCounters, UnderlayCounters, Vni,
 };
 
 impl Pipeline {
-    /// All counters at this moment. Ports, paths and rules come in table order, tunnels by
-    /// address. What the kernel dropped is for the shell to add.
+    /// All counters at this moment. Ports, paths and rules come in table order, tunnels over UDP by
+    /// address and then those over Ethernet in table order. What the kernel dropped is for the
+    /// shell to add.
     pub fn counters(&self) -> Counters {
         let (tables, state) = (&*self.tables, &self.state);
         let ports = tables
@@ -61,6 +62,28 @@ impl Pipeline {
                 packets: count.packets,
                 bytes: count.bytes,
             });
+        let lan = tables.tables().tunnels.iter().zip(&state.lan.traffic);
+        let tunnels = tunnels.chain(lan.filter_map(|(tunnel, traffic)| {
+            let Transport::Ethernet {
+                port,
+                next_hop,
+                vlan,
+            } = &tunnel.transport
+            else {
+                return None;
+            };
+            Some(TunnelCounters {
+                remote: *next_hop,
+                vni: None,
+                encapsulation: Encapsulation::Ethernet,
+                port: Some(port.clone()),
+                vlan: *vlan,
+                rx_packets: traffic.rx.packets,
+                rx_bytes: traffic.rx.bytes,
+                tx_packets: traffic.tx.packets,
+                tx_bytes: traffic.tx.bytes,
+            })
+        }));
         Counters {
             generation: tables.generation(),
             ports: ports.collect(),

@@ -15,6 +15,8 @@ pub(super) enum Origin {
     Port(PortIndex),
     /// A tunnel.
     Tunnel,
+    /// Another SFF on the LAN of a port.
+    Lan(PortIndex),
 }
 
 /// One batch on its way.
@@ -28,7 +30,9 @@ pub(super) struct Run<'a> {
 impl Run<'_> {
     /// A batch from a port.
     pub(super) fn port(&mut self, port: PortIndex, batch: &mut Vec<Frame>) {
-        let role = self.tables.ports.get(port.at()).map(|port| port.role);
+        let known = self.tables.ports.get(port.at());
+        let role = known.map(|port| port.role);
+        let lan = known.is_some_and(|port| port.lan);
         if let Some(state) = self.state.ports.get_mut(port.at()) {
             batch
                 .iter()
@@ -36,6 +40,7 @@ impl Run<'_> {
         }
         for frame in batch.drain(..) {
             match role {
+                Some(Role::Access) if lan => self.lan(port, frame),
                 Some(Role::Access) => self.access(port, frame),
                 Some(Role::Leg(function, leg)) => self.leg(port, function, leg, frame),
                 // The shell and the tables disagree for a moment during a change.
@@ -51,7 +56,6 @@ impl Run<'_> {
     }
 
     /// The end of a frame that was for the forwarder itself.
-    #[expect(dead_code, reason = "neighbour discovery follows")]
     pub(super) fn consume(&mut self, frame: Frame) {
         self.state.balance.consumed += 1;
         self.out.pool.give(frame);

@@ -2,6 +2,7 @@
 //! tables by name.
 
 use super::guest::Guest;
+use super::lan::LanState;
 use super::{Balance, Egress, PortInfo};
 use crate::classifier::FlowCache;
 use crate::frame::Frame;
@@ -16,9 +17,6 @@ use std::net::IpAddr;
 
 /// ICMP messages a second, and at once.
 const ICMP_RATE: (u64, u64) = (100, 50);
-
-/// Remote VTEPs that are counted without being in the tables.
-const STRANGERS: usize = 1024;
 
 /// A port's traffic and what the shell told about its interface.
 #[derive(Debug, Clone, Copy, Default)]
@@ -82,23 +80,13 @@ impl Tunnels {
         Some(place)
     }
 
-    /// Counts on for those that are `expected`, and for some others that `may_come`.
-    pub(super) fn keep(
-        &mut self,
-        expected: &FxHashSet<TunnelId>,
-        may_come: impl Fn(&TunnelId) -> bool,
-    ) {
-        let mut strangers = 0;
-        self.slots.retain(|(id, _)| {
-            expected.contains(id)
-                || may_come(id) && {
-                    strangers += 1;
-                    strangers <= STRANGERS
-                }
-        });
+    /// Counts on for those that are `expected`, and for others that are `possible`.
+    pub(super) fn keep(&mut self, expected: &FxHashSet<TunnelId>, possible: &FxHashSet<TunnelId>) {
+        self.slots
+            .retain(|(id, _)| expected.contains(id) || possible.contains(id));
         let places = self.slots.iter().enumerate();
         self.places = places.map(|(place, (id, _))| (*id, place)).collect();
-        self.limit = expected.len() + STRANGERS;
+        self.limit = expected.len() + possible.len();
         // So that they show before the first packet.
         for id in expected {
             self.at(*id);
@@ -108,20 +96,24 @@ impl Tunnels {
 
 /// The tunnels of `tables`.
 fn expected(tables: &Compiled) -> FxHashSet<TunnelId> {
-    let gpe = tables.tunnels.iter().map(|tunnel| TunnelId {
-        remote: tunnel.remote.ip(),
-        vni: tunnel.vni.get(),
+    let gpe = tables.gpe_remotes.iter().map(|&(remote, vni)| TunnelId {
+        remote,
+        vni,
         gpe: true,
     });
-    let peers = tables.segments.iter().flat_map(|segment| {
+    gpe.chain(peers(tables, false)).collect()
+}
+
+/// The peers of all segments, who may send Ethernet in VXLAN-GPE too.
+fn peers(tables: &Compiled, gpe: bool) -> impl Iterator<Item = TunnelId> {
+    tables.segments.iter().flat_map(move |segment| {
         let vni = segment.vni.get();
         segment.peers.iter().map(move |peer| TunnelId {
             remote: peer.ip(),
             vni,
-            gpe: false,
+            gpe,
         })
-    });
-    gpe.chain(peers).collect()
+    })
 }
 
 /// Everything that changes with packets.
@@ -134,6 +126,7 @@ pub(super) struct State {
     pub(super) paths: Vec<Count>,
     pub(super) rules: Vec<Count>,
     pub(super) tunnels: Tunnels,
+    pub(super) lan: LanState,
     pub(super) drops: Drops,
     pub(super) balance: Balance,
     pub(super) icmp: Bucket,
@@ -159,6 +152,7 @@ impl State {
             paths: vec![Count::default(); tables.steering.len()],
             rules: vec![Count::default(); tables.rules.len()],
             tunnels: Tunnels::default(),
+            lan: LanState::new(tables),
             drops: Drops::default(),
             balance: Balance::default(),
             icmp: Bucket::new(rate, burst),
@@ -171,10 +165,8 @@ impl State {
 
     /// Makes counters for the tunnels of `tables`, which are about to be in force.
     pub(super) fn expect_tunnels(&mut self, tables: &Compiled) {
-        self.tunnels.keep(&expected(tables), |id| {
-            let vnis = (&tables.gpe_vnis, &tables.segment_vnis);
-            vnis.1.contains_key(&id.vni) || id.gpe && vnis.0.contains(&id.vni)
-        });
+        let possible = peers(tables, true).collect();
+        self.tunnels.keep(&expected(tables), &possible);
     }
 
     /// Takes back the account of frames that were handed out and never left.

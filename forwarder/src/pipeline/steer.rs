@@ -1,13 +1,13 @@
 //! The SFF: from (SPI, SI) to the next hop. RFC 7665 section 4.3, RFC 8300 section 2.
 
 use super::packet::Packet;
-use super::run::{Origin, Run};
+use super::run::{Origin, Run, room};
 use super::{Egress, PortIndex};
 use crate::classifier::FlowId;
 use crate::frame::Frame;
 use crate::proxy::Side;
 use crate::tables::steering::Hop;
-use crate::tables::{Target, Wiring};
+use crate::tables::{CompiledTunnel, Target, Wiring};
 use crate::wire::{ethernet, vxlan_gpe};
 use kc_forwarder_api::{Direction, DropReason};
 
@@ -53,7 +53,9 @@ impl Run<'_> {
         let headers = self.state.nsh.len() + packet.l2_len;
         match hop.target {
             Target::Tunnel(number) => match self.tables.tunnels.get(usize::from(number)) {
-                Some(tunnel) => self.tunnel_mtu(tunnel.remote.ip(), headers),
+                Some(CompiledTunnel::Gpe { remote, .. }) => self.tunnel_mtu(remote.ip(), headers),
+                // A tag is no part of it: IEEE 802.3 has a tagged frame be longer.
+                Some(CompiledTunnel::Lan(hop)) => room(self.port_mtu(hop.port), headers),
                 None => u16::MAX,
             },
             Target::Egress(port) => self.port_mtu(port),
@@ -118,25 +120,27 @@ impl Run<'_> {
     }
 
     fn send_to_tunnel(&mut self, mut frame: Frame, packet: &Packet, number: u16) {
-        let Some(tunnel) = self.tables.tunnels.get(usize::from(number)) else {
-            return self.drop(frame, DropReason::NoPath);
+        let (remote, vni) = match self.tables.tunnels.get(usize::from(number)) {
+            Some(CompiledTunnel::Gpe { remote, vni }) => (*remote, *vni),
+            Some(CompiledTunnel::Lan(hop)) => return self.send_to_lan(frame, number, hop),
+            None => return self.drop(frame, DropReason::NoPath),
         };
         let nsh = self.state.nsh.octets();
         let outer = frame.push(vxlan_gpe::HEADER_LEN + nsh.len());
         let (header, inner) = outer.split_at_mut(vxlan_gpe::HEADER_LEN);
         let next = vxlan_gpe::NextProtocol::Nsh;
         vxlan_gpe::Repr {
-            vni: tunnel.vni,
+            vni,
             next,
             oam: false,
         }
         .emit(header);
         inner.copy_from_slice(nsh);
         let egress = Egress::Gpe {
-            remote: tunnel.remote,
+            remote,
             entropy: packet.entropy(),
         };
-        self.emit_tunnel(egress, tunnel.vni.get(), frame);
+        self.emit_tunnel(egress, vni.get(), frame);
     }
 
     /// Ethernet with NSH's EtherType, 0x894F (RFC 8300 section 9.1).

@@ -10,7 +10,7 @@ impl Pipeline {
     /// [`process`](Self::process); `None` while nothing waits for a time. Cheap: to be asked
     /// before every wait.
     pub fn next_deadline(&self) -> Option<u64> {
-        let parts: [Option<u64>; 0] = [];
+        let parts = [self.state.lan.neighbours.next_deadline()];
         parts.into_iter().flatten().min()
     }
 
@@ -18,11 +18,12 @@ impl Pipeline {
     /// early or late does no harm.
     pub fn tick(&mut self, now_ms: u64, out: &mut Outputs) {
         let Self { tables, state } = self;
-        let _run = Run {
+        let mut run = Run {
             tables,
             state,
             now_ms,
             out,
         };
+        run.tick_neighbours();
     }
 }

@@ -21,10 +21,15 @@ impl Run<'_> {
         let vni = header.vni.get();
         match header.next {
             NextProtocol::Nsh => {
-                // Any SFF may hand us a packet of a path we serve: who sends to us need not be
-                // among those we send to.
-                if !self.tables.gpe_vnis.contains(&vni) {
-                    return self.drop(frame, DropReason::UnknownVni);
+                if !self.tables.gpe_remotes.contains(&(remote, vni)) {
+                    // Only an SFF that we have a tunnel to may hand us packets of our paths:
+                    // what an NSH says is believed.
+                    let reason = if self.tables.gpe_vnis.contains(&vni) {
+                        DropReason::UnknownVtep
+                    } else {
+                        DropReason::UnknownVni
+                    };
+                    return self.drop(frame, reason);
                 }
                 self.count_received(remote, vni, true, frame.len());
                 frame.pull(HEADER_LEN);

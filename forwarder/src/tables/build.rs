@@ -6,6 +6,7 @@ use super::compiled::{
     PortIndex, Role, Wiring,
 };
 use super::error::{Entry, Kind, PortRole, TableError};
+use super::lan::Lans;
 use super::names::Names;
 use super::relations;
 use super::rules;
@@ -82,12 +83,17 @@ pub(super) fn build(tables: Tables) -> Result<Compiled, TableError> {
         check::underlay(underlay)?;
     }
     let mut ports = ports(&tables)?;
-    let tunnels = tunnels(&tables)?;
     let mut functions = functions(&tables, &mut scope, &mut ports)?;
+    let (tunnels, lans) = tunnels(&tables, &mut scope, &mut ports)?;
     let segments = segments(&tables, &mut scope, &mut ports)?;
     let steering = steering(&tables, &mut scope, &mut functions)?;
     let (rules, classifier) = rules::build(&tables, &mut scope, &steering)?;
-    let gpe_vnis: FxHashSet<u32> = tunnels.iter().map(|tunnel| tunnel.vni.get()).collect();
+    let gpe = tunnels.iter().filter_map(|tunnel| match tunnel {
+        CompiledTunnel::Gpe { remote, vni } => Some((remote.ip(), vni.get())),
+        CompiledTunnel::Lan(_) => None,
+    });
+    let gpe_remotes: FxHashSet<_> = gpe.collect();
+    let gpe_vnis = gpe_remotes.iter().map(|&(_, vni)| vni).collect();
     let segment_vnis: FxHashMap<u32, u16> = (0..)
         .zip(&segments)
         .map(|(number, segment)| (segment.vni.get(), number))
@@ -105,6 +111,8 @@ pub(super) fn build(tables: Tables) -> Result<Compiled, TableError> {
         classifier,
         steering,
         gpe_vnis,
+        gpe_remotes,
+        lans,
         segment_vnis,
     })
 }
@@ -126,29 +134,41 @@ fn ports(tables: &Tables) -> Result<Vec<CompiledPort>, TableError> {
             role: Role::Access,
             mtu: port.mtu,
             segment: None,
+            lan: false,
         });
     }
     Ok(ports)
 }
 
-fn tunnels(tables: &Tables) -> Result<Vec<CompiledTunnel>, TableError> {
-    let default_port = tables
-        .underlay
-        .as_ref()
-        .map_or(0, |underlay| underlay.gpe_port);
-    let compile = |tunnel: &kc_forwarder_api::Tunnel| {
+fn tunnels(
+    tables: &Tables,
+    scope: &mut Scope,
+    ports: &mut [CompiledPort],
+) -> Result<(Vec<CompiledTunnel>, Lans), TableError> {
+    let underlay = tables.underlay.as_ref();
+    let default_port = underlay.map_or(0, |underlay| underlay.gpe_port);
+    let mut lans = Lans::addresses(tables)?;
+    let mut tunnels = Vec::with_capacity(tables.tunnels.len());
+    for (number, tunnel) in (0..).zip(&tables.tunnels) {
         let entry = || Entry::Tunnel(tunnel.name.to_string());
-        match tunnel.transport {
+        tunnels.push(match &tunnel.transport {
             Transport::VxlanGpe { remote, vni, port } => {
-                check::vtep(tables, remote, entry)?;
-                let port = port.unwrap_or(default_port);
-                let remote = SocketAddr::new(remote, port);
-                Ok(CompiledTunnel { remote, vni })
+                check::vtep(tables, *remote, entry)?;
+                let remote = SocketAddr::new(*remote, port.unwrap_or(default_port));
+                CompiledTunnel::Gpe { remote, vni: *vni }
             }
-            Transport::Ethernet { .. } => Err(TableError::Transport(entry())),
-        }
-    };
-    tables.tunnels.iter().map(compile).collect()
+            Transport::Ethernet {
+                port,
+                next_hop,
+                vlan,
+            } => lans.tunnel(tables, scope, (number, tunnel), (port, *next_hop, *vlan))?,
+        });
+    }
+    lans.complete(tables, scope)?;
+    for (number, port) in (0..).zip(ports) {
+        port.lan = lans.touches(PortIndex(number));
+    }
+    Ok((tunnels, lans))
 }
 
 fn functions(

@@ -91,7 +91,8 @@ pub(super) fn underlay(underlay: &Underlay) -> Result<(), TableError> {
     Ok(())
 }
 
-fn unicast(address: IpAddr) -> bool {
+/// Whether an address can be one station's own.
+pub(super) fn unicast(address: IpAddr) -> bool {
     let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
     !(address.is_unspecified() || address.is_multicast() || broadcast)
 }

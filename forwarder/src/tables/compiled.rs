@@ -2,12 +2,13 @@
 
 use super::build;
 use super::error::TableError;
+use super::lan::Lans;
 use super::names::Names;
 use super::steering::{Hop, Steering};
 use crate::classifier::Classifier;
 use kc_forwarder_api::{Direction, Port, PortName, SfName, Tables, Vni};
 use rustc_hash::{FxHashMap, FxHashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// A port's place in [`Tables::ports`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,15 +52,42 @@ pub(crate) struct CompiledPort {
     pub(crate) mtu: Option<u16>,
     /// The segment it is a member of.
     pub(crate) segment: Option<u16>,
+    /// Whether other SFFs, or neighbours that look for us, are behind it.
+    pub(crate) lan: bool,
 }
 
 /// A tunnel to another SFF.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct CompiledTunnel {
-    /// Remote VTEP and UDP port.
-    pub(crate) remote: SocketAddr,
-    /// VNI on the wire.
-    pub(crate) vni: Vni,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CompiledTunnel {
+    /// NSH in VXLAN-GPE.
+    Gpe {
+        /// Remote VTEP and UDP port.
+        remote: SocketAddr,
+        /// VNI on the wire.
+        vni: Vni,
+    },
+    /// NSH in Ethernet.
+    Lan(LanHop),
+}
+
+/// A next hop on a LAN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LanHop {
+    /// The port on the LAN.
+    pub(crate) port: PortIndex,
+    /// The LAN's tag, 0 for none.
+    pub(crate) vlan: u16,
+    /// Who it is.
+    pub(crate) to: Station,
+}
+
+/// A station on a LAN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Station {
+    /// By its MAC address.
+    Mac([u8; 6]),
+    /// By its place in [`Lans::neighbours`].
+    Neighbour(u16),
 }
 
 /// How a function is wired.
@@ -209,6 +237,10 @@ pub struct Compiled {
     pub(crate) answers: Vec<Option<u32>>,
     /// VNIs that NSH may arrive with.
     pub(crate) gpe_vnis: FxHashSet<u32>,
+    /// Who may send NSH with which VNI: those that we have tunnels to.
+    pub(crate) gpe_remotes: FxHashSet<(IpAddr, u32)>,
+    /// LANs of other SFFs.
+    pub(crate) lans: Lans,
     /// VNI to segment.
     pub(crate) segment_vnis: FxHashMap<u32, u16>,
 }

@@ -1,7 +1,7 @@
 //! What can be wrong with tables. Every message names the entry that is wrong and what would be
 //! right, because a person wrote it or wrote the program that did.
 
-use kc_forwarder_api::{MacAddr, PortName, SfName, Si, Spi, Vni};
+use kc_forwarder_api::{MacAddr, Neighbour, PortName, SfName, Si, Spi, Vni};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -194,9 +194,45 @@ pub enum TableError {
         /// Its remote VTEP.
         remote: IpAddr,
     },
-    /// A transport that this forwarder does not speak.
-    #[error("{0} asks for a transport that this forwarder does not speak; use vxlan-gpe")]
-    Transport(Entry),
+    /// A next hop on a LAN that is nobody, or ourselves.
+    #[error("{entry} has next hop {next_hop}, which must be another station's unicast address")]
+    NextHop {
+        /// The tunnel.
+        entry: Entry,
+        /// As given.
+        next_hop: Neighbour,
+    },
+    /// A next hop that nobody can ask for.
+    #[error(
+        "{entry} has to find {address} by port {port}, where the forwarder has no {} address to ask with; add one to the port's addresses, or give the next hop's MAC address",
+        if address.is_ipv4() { "IPv4" } else { "IPv6" }
+    )]
+    NoAddress {
+        /// The tunnel.
+        entry: Entry,
+        /// The port on the LAN.
+        port: PortName,
+        /// The next hop.
+        address: IpAddr,
+    },
+    /// An own address that is none, or twice.
+    #[error("port {port} has address {address}, which must be a unicast address and there once")]
+    PortAddress {
+        /// The port.
+        port: PortName,
+        /// The address.
+        address: IpAddr,
+    },
+    /// Tags by a backend that never sees them.
+    #[error(
+        "{entry} has a VLAN tag, which backend pnet of port {port} never sees; use packet or auto"
+    )]
+    TagHidden {
+        /// The tunnel.
+        entry: Entry,
+        /// The port on the LAN.
+        port: PortName,
+    },
     /// A VTEP address no frame can be sent to.
     #[error("{entry} has VTEP address {address}, which must be another box's unicast address")]
     Address {
@@ -282,6 +318,8 @@ pub enum PortRole {
     Egress(Entry),
     /// Where a rule expects frames from.
     Ingress(Entry),
+    /// On a LAN of other SFFs.
+    Lan(Entry),
 }
 
 impl fmt::Display for PortRole {
@@ -291,6 +329,7 @@ impl fmt::Display for PortRole {
             Self::Member(vni) => write!(f, "a member of segment {vni}"),
             Self::Egress(entry) => write!(f, "the egress of {entry}"),
             Self::Ingress(entry) => write!(f, "the ingress port of {entry}"),
+            Self::Lan(entry) => write!(f, "on the LAN of {entry}"),
         }
     }
 }

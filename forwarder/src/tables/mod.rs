@@ -6,13 +6,15 @@ mod build;
 mod check;
 mod compiled;
 mod error;
+mod lan;
 mod names;
 mod relations;
 mod rules;
 pub(crate) mod steering;
 
 pub(crate) use compiled::{
-    Binding, CompiledFunction, CompiledRule, CompiledSegment, Leg, Location, Role, Verdict, Wiring,
+    Binding, CompiledFunction, CompiledRule, CompiledSegment, CompiledTunnel, LanHop, Leg,
+    Location, Role, Station, Verdict, Wiring,
 };
 pub use compiled::{Compiled, PortIndex};
 pub use error::{Conflict, Entry, Kind, PortRole, Suggestion, TableError};

@@ -96,8 +96,14 @@ impl Repr {
         require("neighbour discovery", message, FIXED_LEN)?;
         // "ICMP Checksum is valid", "ICMP Code is 0".
         let (source, destination) = (packet.source(), packet.destination());
-        if checksum::fold(pseudo(source, destination, message.len()) + checksum::sum(message)) != 0xffff {
-            return Err(illegal("neighbour discovery", "checksum", u16_at(message, 2).into()));
+        if checksum::fold(pseudo(source, destination, message.len()) + checksum::sum(message))
+            != 0xffff
+        {
+            return Err(illegal(
+                "neighbour discovery",
+                "checksum",
+                u16_at(message, 2).into(),
+            ));
         }
         if message[1] != 0 {
             return Err(wrong("code", message[1]));
@@ -145,14 +151,23 @@ impl Repr {
 
     const fn option(&self) -> Option<(u8, [u8; 6])> {
         match self.message {
-            Message::Solicitation { source_mac: Some(mac) } => Some((SOURCE_ADDRESS, mac)),
-            Message::Advertisement { target_mac: Some(mac), .. } => Some((TARGET_ADDRESS, mac)),
+            Message::Solicitation {
+                source_mac: Some(mac),
+            } => Some((SOURCE_ADDRESS, mac)),
+            Message::Advertisement {
+                target_mac: Some(mac),
+                ..
+            } => Some((TARGET_ADDRESS, mac)),
             _ => None,
         }
     }
 
     const fn message_len(&self) -> usize {
-        if self.option().is_some() { FIXED_LEN + OPTION_LEN } else { FIXED_LEN }
+        if self.option().is_some() {
+            FIXED_LEN + OPTION_LEN
+        } else {
+            FIXED_LEN
+        }
     }
 
     /// Octets that `emit` writes.
@@ -177,7 +192,12 @@ impl Repr {
         message.fill(0);
         match self.message {
             Message::Solicitation { .. } => message[0] = SOLICITATION,
-            Message::Advertisement { router, solicited, overrides, .. } => {
+            Message::Advertisement {
+                router,
+                solicited,
+                overrides,
+                ..
+            } => {
                 message[0] = ADVERTISEMENT;
                 let set = |on: bool, flag: u8| if on { flag } else { 0 };
                 message[4] = set(router, flag::ROUTER)
@@ -310,6 +330,9 @@ mod tests {
         assert!(option(&[1, 0, 0, 0, 0, 0, 0, 0], SOURCE_ADDRESS).is_err());
         assert!(option(&[1, 2, 0, 0, 0, 0, 0, 0], SOURCE_ADDRESS).is_err());
         let behind = [14, 1, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7];
-        assert_eq!(option(&behind, SOURCE_ADDRESS), Ok(Some([2, 3, 4, 5, 6, 7])));
+        assert_eq!(
+            option(&behind, SOURCE_ADDRESS),
+            Ok(Some([2, 3, 4, 5, 6, 7]))
+        );
     }
 }

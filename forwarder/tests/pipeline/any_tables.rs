@@ -2,9 +2,9 @@
 
 use fastrand::Rng;
 use kc_forwarder_api::{
-    Action, Attachment, Backend, Direction, Function, Hop, MacAddr, Match, Metadata, NextHop, Path,
-    Port, PortName, PortRange, Protocol, Rule, Segment, SfName, Si, Spi, StaticEntry, Tables,
-    Transport, Tunnel, TunnelName, Underlay, Vni,
+    Action, Attachment, Backend, Direction, Function, Hop, MacAddr, Match, Metadata, Neighbour,
+    NextHop, Path, Port, PortName, PortRange, Protocol, Rule, Segment, SfName, Si, Spi,
+    StaticEntry, Tables, Transport, Tunnel, TunnelName, Underlay, Vid, Vni,
 };
 use std::net::IpAddr;
 
@@ -31,6 +31,11 @@ fn spi(number: u32) -> Spi {
 
 fn vni(number: u32) -> Vni {
     Vni::new(number).unwrap()
+}
+
+/// A station on a LAN.
+pub(crate) fn lan_address(number: u16) -> IpAddr {
+    IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, number])
 }
 
 /// Numbers of what the tables hold, so that everything refers to something.
@@ -72,15 +77,32 @@ pub(crate) fn any_tables(seed: u64) -> Tables {
             interface,
             backend,
             mtu,
-            addresses: Vec::new(),
+            addresses: if number < shape.access && rng.bool() {
+                vec![[10, 0, 0, 1].into(), lan_address(1)]
+            } else {
+                Vec::new()
+            },
         });
     }
     for number in 0..shape.tunnels {
         let name = TunnelName::new(format!("t{number}")).unwrap();
-        let remote = vtep(rng.u8(2..5), shape.v6);
+        let port = &tables.ports[rng.usize(0..shape.access)];
+        let transport = match rng.u8(0..4) {
+            0 if !port.addresses.is_empty() => Transport::Ethernet {
+                port: port.name.clone(),
+                next_hop: Neighbour::Ip(lan_address(rng.u16(2..4))),
+                vlan: rng.bool().then(|| Vid::new(7).unwrap()),
+            },
+            1 => Transport::Ethernet {
+                port: port.name.clone(),
+                next_hop: Neighbour::Mac(MacAddr([2, 0, 0, 0, 9, 8])),
+                vlan: rng.bool().then(|| Vid::new(7).unwrap()),
+            },
+            _ => Transport::gpe(vtep(rng.u8(2..5), shape.v6), vni(rng.u32(1..4))),
+        };
         tables.tunnels.push(Tunnel {
             name,
-            transport: Transport::gpe(remote, vni(rng.u32(1..4))),
+            transport,
             liveness: None,
         });
     }

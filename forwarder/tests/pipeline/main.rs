@@ -5,6 +5,7 @@
 mod affinity;
 mod any_tables;
 mod frames;
+mod lan;
 mod limits;
 mod offload;
 mod overlay;
@@ -14,4 +15,5 @@ mod random;
 mod refusals;
 mod tables;
 mod taint;
+mod transports;
 mod world;

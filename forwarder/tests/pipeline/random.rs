@@ -2,16 +2,19 @@
 //! nothing longer than its link, no octet of another frame, and an end after a bounded number of
 //! steps.
 
-use crate::any_tables::{any_tables, vtep};
-use crate::frames::{Flow, WEB, arp_reply, arp_request, gpe, nsh, vxlan};
+use crate::any_tables::{any_tables, lan_address, vtep};
+use crate::frames::{Flow, WEB, arp_reply, arp_request, ethernet, gpe, nsh, vxlan};
 use crate::taint::Taint;
 use crate::world::mac_of;
 use fastrand::Rng;
 use kc_forwarder::frame::{Checksum, Frame, Gso, GsoKind, Offload};
 use kc_forwarder::pipeline::{Compiled, Egress, Ingress, Outputs, Pipeline, PortIndex, PortInfo};
+use kc_forwarder::wire::ethernet::ethertype;
+use kc_forwarder::wire::ndp;
 use kc_forwarder::wire::summary::Summary;
 use kc_forwarder_api::{DropReason, Tables};
 use proptest::prelude::*;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 const V6: Flow = Flow {
@@ -29,7 +32,8 @@ fn is_v6(tables: &Tables) -> bool {
 fn inner(rng: &mut Rng, taint: &Taint) -> Vec<u8> {
     let flow = *rng.choice(&[WEB, WEB.back(), V6, V6.back()]).unwrap();
     let octets = *rng.choice(&[0, 1, 100, 500, 1400, 3_000, 20_000]).unwrap();
-    let mut frame = match rng.u8(0..6) {
+    let mut frame = match rng.u8(0..7) {
+        6 => advertisement(rng),
         0 => arp_request(),
         1 => arp_reply(),
         2 => flow.tcp(0x02, &[2, 4, 5, 0xb4], &[]),
@@ -43,6 +47,34 @@ fn inner(rng: &mut Rng, taint: &Taint) -> Vec<u8> {
         frame.splice(12..12, [0x81, 0, 0, 7]);
     }
     frame
+}
+
+/// A station on a LAN says where it is, to us or to all.
+fn advertisement(rng: &mut Rng) -> Vec<u8> {
+    let address = |number| match lan_address(number) {
+        IpAddr::V6(address) => address,
+        IpAddr::V4(_) => unreachable!(),
+    };
+    let target = address(rng.u16(1..4));
+    let destination = if rng.bool() {
+        address(1)
+    } else {
+        ndp::ALL_NODES
+    };
+    let repr = ndp::Repr {
+        source: target,
+        destination,
+        target,
+        message: ndp::Message::Advertisement {
+            router: false,
+            solicited: !destination.is_multicast(),
+            overrides: rng.bool(),
+            target_mac: Some([2, 0, 0, 0, 0, rng.u8(..)]),
+        },
+    };
+    let mut octets = vec![0; repr.buffer_len()];
+    repr.emit(&mut octets);
+    ethernet([2; 6], [4; 6], ethertype::IPV6, &octets)
 }
 
 /// Damages a frame, or not.
@@ -156,9 +188,13 @@ impl Subject {
             }
             1 => (Ingress::Vxlan { remote }, vxlan(rng.u32(1..4), &bytes)),
             2 => {
-                let mut aware = vec![2, 0xff, 0, 0, 0, 0, 2, 0, 0, 0, 9, 9, 0x89, 0x4f];
-                aware.extend(nsh(rng.u32(0..5), 255 - rng.u8(0..5), 63, [3; 16], &bytes));
-                (Ingress::Port(PortIndex(rng.u16(0..=ports))), aware)
+                let port = PortIndex(rng.u16(0..=ports));
+                let packet = nsh(rng.u32(0..5), 255 - rng.u8(0..5), 63, [3; 16], &bytes);
+                let mut aware = ethernet(mac_of(port), [2, 0, 0, 0, 9, 9], ethertype::NSH, &packet);
+                if rng.u8(0..3) == 0 {
+                    aware.splice(12..12, [0x81, 0, 0, 7]);
+                }
+                (Ingress::Port(port), aware)
             }
             _ => (Ingress::Port(PortIndex(rng.u16(0..=ports))), bytes),
         };
@@ -176,9 +212,10 @@ impl Subject {
         self.pipeline
             .process(now_ms, ingress, &mut self.batch, &mut self.out);
         // A frame is cut once, into pieces of 8 octets at least, and each of these is sent to
-        // every member of a segment once; besides, its sender may be told.
+        // every member of a segment once; besides, its sender may be told, or the few that waited
+        // for its sender go.
         let members = self.tables.ports.len() + 8;
-        let most = (bytes.len() / 8 + 1) * members + 1;
+        let most = (bytes.len() / 8 + 1) * members + 10;
         assert!(
             self.out.frames.len() <= most,
             "{} of one",
@@ -237,6 +274,10 @@ fn run(seed: u64, frames: u64, per_table: u64) -> (Pipeline, u64) {
             let _ = subject.pipeline.counters();
         }
         subject.step(now_ms, rng);
+        if number % 13 == 0 {
+            subject.pipeline.tick(now_ms, &mut subject.out);
+            subject.judge();
+        }
     }
     (subject.pipeline, subject.marked)
 }
@@ -254,7 +295,7 @@ fn a_million_mutated_frames_end_well() {
             "{balance:?}"
         );
         assert!(
-            balance.segmented > 1_000 && balance.generated > 100,
+            balance.segmented > 1_000 && balance.generated > 100 && balance.consumed > 100,
             "{balance:?}"
         );
         assert!(balance.replicated > 1_000, "{balance:?}");

@@ -221,7 +221,7 @@ fn every_list_has_a_bound_that_the_error_names() {
     );
     refused(
         &many(
-            "[[tunnels]]\nname = \"t\"\nremote = \"192.0.2.2\"\nvni = 1\n",
+            "[[tunnels]]\nname = \"t\"\ntransport = { vxlan-gpe = { remote = \"192.0.2.2\", vni = 1 } }\n",
             bounds::TUNNELS + 1,
         ),
         "16385 entries of kind tunnel; at most 16384 are possible",
@@ -266,5 +266,56 @@ fn every_list_has_a_bound_that_the_error_names() {
             many(entry, bounds::ENTRIES + 1)
         ),
         "segment 1 has 65537 entries of kind static entry; at most 65536 are possible",
+    );
+}
+
+#[test]
+fn a_next_hop_on_a_lan_is_somebody_who_can_be_found() {
+    let with = |port: &str, transport: &str| {
+        format!(
+            "ports = [{{ name = \"lan\", {port} }}]\ntunnels = [{{ name = \"t\", transport = {{ ethernet = {{ port = \"lan\", {transport} }} }} }}]"
+        )
+    };
+    let own = "addresses = [\"10.0.0.1\"]";
+    refused(
+        &with(own, "next-hop = \"fe80::2\""),
+        "tunnel t has to find fe80::2 by port lan, where the forwarder has no IPv6 address to ask with; add one to the port's addresses, or give the next hop's MAC address",
+    );
+    for nobody in [
+        "10.0.0.1",
+        "224.0.0.5",
+        "03:00:00:00:00:01",
+        "00:00:00:00:00:00",
+    ] {
+        refused(
+            &with(own, &format!("next-hop = \"{nobody}\"")),
+            &format!(
+                "tunnel t has next hop {nobody}, which must be another station's unicast address"
+            ),
+        );
+    }
+    refused(
+        &with(
+            "backend = \"pnet\"",
+            "next-hop = \"02:00:00:00:00:01\", vlan = 7",
+        ),
+        "tunnel t has a VLAN tag, which backend pnet of port lan never sees; use packet or auto",
+    );
+    refused(
+        &with(
+            "addresses = [\"10.0.0.1\", \"10.0.0.1\"]",
+            "next-hop = \"10.0.0.2\"",
+        ),
+        "port lan has address 10.0.0.1, which must be a unicast address and there once",
+    );
+    changed(
+        "vxlan-gpe = { remote = \"192.168.50.2\", vni = 100 }",
+        "ethernet = { port = \"fw-a\", next-hop = \"02:00:00:00:00:01\" }",
+        "port fw-a is already a leg of function fw and cannot also be on the LAN of tunnel box2",
+    );
+    changed(
+        "name = \"fw-a\"",
+        "name = \"fw-a\"\naddresses = [\"10.0.0.1\"]",
+        "port fw-a is already a leg of function fw and cannot also be on the LAN of port fw-a",
     );
 }

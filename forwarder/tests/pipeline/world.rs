@@ -111,11 +111,28 @@ impl World {
         self.process(Ingress::Vxlan { remote }, Frame::copy_of(payload))
     }
 
+    /// What happens by itself until `now_ms`.
+    pub(crate) fn until(&mut self, now_ms: u64) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        while let Some(due) = self.pipeline.next_deadline().filter(|&due| due <= now_ms) {
+            self.now_ms = due.max(self.now_ms);
+            self.pipeline.tick(self.now_ms, &mut self.out);
+            sent.extend(self.sent());
+        }
+        self.now_ms = now_ms;
+        sent
+    }
+
     fn process(&mut self, ingress: Ingress, frame: Frame) -> Vec<Sent> {
         let mut batch = vec![frame];
         self.pipeline
             .process(self.now_ms, ingress, &mut batch, &mut self.out);
         assert!(batch.is_empty());
+        self.sent()
+    }
+
+    /// Takes what came out.
+    fn sent(&mut self) -> Vec<Sent> {
         assert!(
             self.pipeline.balance().holds(),
             "{:?}",
