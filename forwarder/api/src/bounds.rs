@@ -5,6 +5,9 @@
 /// [`Tables::ports`](crate::Tables::ports): each holds sockets and their buffers.
 pub const PORTS: usize = 4096;
 
+/// [`Port::addresses`](crate::Port::addresses).
+pub const ADDRESSES: usize = 64;
+
 /// [`Tables::tunnels`](crate::Tables::tunnels).
 pub const TUNNELS: usize = 16_384;
 

@@ -75,7 +75,7 @@ impl Pipeline {
             Some(TunnelCounters {
                 remote: *next_hop,
                 vni: None,
-                encapsulation: Encapsulation::Ethernet,
+                encapsulation: Encapsulation::Ethernet.into(),
                 port: Some(port.clone()),
                 vlan: *vlan,
                 rx_packets: traffic.rx.packets,

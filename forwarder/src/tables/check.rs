@@ -28,6 +28,15 @@ pub(super) fn bounds(tables: &Tables) -> Result<(), TableError> {
             return Err(TableError::TooMany { kind, count, max });
         }
     }
+    for port in &tables.ports {
+        let entry = || Entry::Port(port.name.clone());
+        within(
+            entry,
+            Kind::Address,
+            port.addresses.len(),
+            bounds::ADDRESSES,
+        )?;
+    }
     for path in &tables.paths {
         let entry = || Entry::Path(path.spi);
         within(entry, Kind::Hop, path.hops.len(), bounds::HOPS)?;

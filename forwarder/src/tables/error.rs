@@ -64,6 +64,8 @@ pub enum Kind {
     Peer,
     /// A static entry of a segment.
     StaticEntry,
+    /// An address of a port.
+    Address,
 }
 
 impl fmt::Display for Kind {
@@ -79,6 +81,7 @@ impl fmt::Display for Kind {
             Self::Member => "member port",
             Self::Peer => "peer",
             Self::StaticEntry => "static entry",
+            Self::Address => "address",
         })
     }
 }

@@ -228,7 +228,7 @@ fn a_transit_sff_changes_the_ttl_and_nothing_else() {
     assert!(
         world
             .gpe(
-                "192.168.50.9",
+                "192.168.50.2",
                 &gpe(100, &nsh(10, 200, 1, [7; 16], &[0; 60]))
             )
             .is_empty()

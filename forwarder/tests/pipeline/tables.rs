@@ -237,6 +237,13 @@ fn every_list_has_a_bound_that_the_error_names() {
         &many("[[segments]]\nvni = 1\n", bounds::SEGMENTS + 1),
         "1025 entries of kind segment; at most 1024 are possible",
     );
+    refused(
+        &format!(
+            "[[ports]]\nname = \"p\"\naddresses = [{}]",
+            many("\"10.0.0.1\",", bounds::ADDRESSES + 1)
+        ),
+        "port p has 65 entries of kind address; at most 64 are possible",
+    );
     let hop = "{ si = 1, to = { egress = { port = \"p\" } } },";
     refused(
         &format!(
