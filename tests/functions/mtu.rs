@@ -152,6 +152,30 @@ fn a_limit_behind_the_first_function_is_told_through_it() {
 }
 
 #[test]
+fn a_limit_behind_a_nat_is_told_in_terms_of_the_connection_before_it() {
+    let Some(mut site) = Site::build(&[1500; 2]) else {
+        return;
+    };
+    site.keep_mtu_untold();
+    let router = site.two_leg(0, "nat");
+    nft::masquerading_router(&router.namespace, ["i0", "o0"]);
+    let ends = site.chain(&[&router]);
+    ends.behind_a_router();
+    site.start();
+    ends.ping("10.2.0.2");
+    let output = ends
+        .client
+        .output("ping -n -c 1 -W 5 -M do -s 1399 10.2.0.2");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        text.contains("Frag needed and DF set (mtu = 1426)"),
+        "{text}"
+    );
+    let _server = Tcp::serve(&ends.server, "10.2.0.2");
+    println!("{}", Tcp::exchange(&ends.client, "10.2.0.2", 8 << 20));
+}
+
+#[test]
 fn hosts_with_1500_fit_whole_into_an_underlay_with_9000() {
     let Some(row) = Row::build(&[9000; 3], 1500, 1, true) else {
         return;

@@ -1,7 +1,7 @@
 //! Boxes on one underlay, each with a forwarder: what the scheduler and the controller would have
 //! told them for the chains of a test.
 
-use kc_forwarder_api::Counters;
+use kc_forwarder_api::{Backend, Counters};
 use kc_tests::lab::{Forwarder, Lab, Namespace};
 use std::fmt::Write;
 
@@ -56,6 +56,7 @@ pub(crate) struct Site {
     mtus: Vec<u16>,
     leg_mtu: u16,
     tells_mtu: bool,
+    backend: Backend,
     functions: Vec<Placed>,
     ends: usize,
     routes: Vec<Route>,
@@ -87,6 +88,7 @@ impl Site {
             mtus: mtus.to_vec(),
             leg_mtu: 1500,
             tells_mtu: true,
+            backend: Backend::Auto,
             functions: Vec::new(),
             ends: 0,
             routes: Vec::new(),
@@ -97,6 +99,11 @@ impl Site {
     /// The MTU of everything that is joined to a box from now on.
     pub(crate) fn leg_mtu(&mut self, mtu: u16) {
         self.leg_mtu = mtu;
+    }
+
+    /// The packet I/O of all ports.
+    pub(crate) fn backend(&mut self, backend: Backend) {
+        self.backend = backend;
     }
 
     /// Tells the forwarders nothing of a path's MTU: each knows its own link only.
@@ -245,7 +252,14 @@ impl Site {
             )
             .unwrap();
         }
-        let mut port = |name: &str| writeln!(text, "[[ports]]\nname = \"{name}\"").unwrap();
+        let backend = self.backend;
+        let mut port = |name: &str| {
+            writeln!(
+                text,
+                "[[ports]]\nname = \"{name}\"\nbackend = \"{backend}\""
+            )
+            .unwrap();
+        };
         let last = self.boxes.len() - 1;
         for number in 0..self.ends {
             for (place, letter) in [(0, 'c'), (last, 's')] {

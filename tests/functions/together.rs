@@ -4,6 +4,7 @@ use crate::nft::{self, count};
 use crate::site::{Ends, Function, Site};
 use crate::suricata::Suricata;
 use crate::traffic::everything_passes;
+use kc_forwarder_api::Backend;
 
 /// client - nftables bridge @1 - Suricata @2 - nftables router with NAT @3 - server.
 pub(crate) struct Chain {
@@ -20,8 +21,9 @@ pub(crate) struct Chain {
 
 impl Chain {
     /// Builds all of it; `None`, with the reason printed, where there is no right to.
-    pub(crate) fn build() -> Option<Self> {
+    pub(crate) fn build(backend: Backend) -> Option<Self> {
         let mut site = Site::build(&[1500, 1500, 1500])?;
+        site.backend(backend);
         let firewall = site.two_leg(0, "fw");
         nft::bridge_firewall(&firewall.namespace);
         let ips = site.two_leg(1, "ips");
@@ -42,18 +44,24 @@ impl Chain {
     }
 }
 
-#[test]
-fn nftables_suricata_and_nat_on_three_boxes_make_one_chain() {
-    let Some(chain) = Chain::build() else { return };
-    everything_passes(
-        &chain.site,
-        &chain.ends,
-        "all three",
-        "10.2.0.2",
-        "10.2.0.2",
-    );
+fn serve_in_one_chain(backend: Backend) {
+    let Some(chain) = Chain::build(backend) else {
+        return;
+    };
+    let what = format!("all three, {backend}");
+    everything_passes(&chain.site, &chain.ends, &what, "10.2.0.2", "10.2.0.2");
     assert_eq!(chain.suricata.alerts(), 0);
     // Connections were opened from inside, answered from outside, and nobody else came.
     let seen = |name| count(&chain.firewall.namespace, "bridge filter", name);
     assert!(seen("out") > 10_000 && seen("back") > 10_000);
+}
+
+#[test]
+fn nftables_suricata_and_nat_on_three_boxes_make_one_chain() {
+    serve_in_one_chain(Backend::Auto);
+}
+
+#[test]
+fn nftables_suricata_and_nat_make_one_chain_on_the_portable_backend() {
+    serve_in_one_chain(Backend::Pnet);
 }

@@ -225,6 +225,16 @@ fn a_proxy_that_opens_its_own_connections_is_served_on_both_sides() {
 }
 
 #[test]
+fn a_connection_of_the_functions_own_is_clamped_to_the_whole_path() {
+    // The next hop takes 1500; the answers come by a path that does not.
+    let mut world =
+        World::new(&ROUTED.replace("spi = 10\n    hops", "spi = 10\n    mtu = 1426\n    hops"));
+    let syn = |mss: u16| WEB.tcp(2, &[&[2, 4][..], &mss.to_be_bytes()].concat(), &[]);
+    assert_eq!(only(world.port("sf", &syn(1460)), "server"), syn(1386));
+    assert_eq!(only(world.port("sf", &syn(536)), "server"), syn(536));
+}
+
+#[test]
 fn memory_of_a_function_outlives_new_tables_and_silence_ends_it() {
     let mut world = World::new(SHARED);
     only(world.port("a", &WEB.udp(b"?")), "in");
