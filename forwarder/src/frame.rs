@@ -17,6 +17,8 @@ pub struct Offload {
     pub checksum: Checksum,
     /// Set on a super-frame that has to be cut before it can leave.
     pub gso: Option<Gso>,
+    /// Traffic class of the outer IP header that the frame came in, or is to go out in.
+    pub outer_class: u8,
 }
 
 /// State of a frame's transport checksum.

@@ -3,6 +3,7 @@
 mod classifier;
 pub mod config;
 pub mod control;
+mod ecn;
 pub mod frame;
 mod limits;
 mod neighbour;

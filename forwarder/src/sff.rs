@@ -7,6 +7,7 @@
 //! SI, which the proxy decrements itself, ends any loop there.
 
 use crate::wire::Error;
+use crate::wire::ethernet::ethertype;
 use crate::wire::nsh::{MetadataRepr, NextProtocol, Packet, Repr};
 use kc_forwarder_api::{DropReason, Ttl};
 
@@ -83,6 +84,18 @@ pub(crate) fn path(nsh: &[u8]) -> Option<u32> {
 pub(crate) fn put_path(nsh: &mut [u8], path: u32) {
     if let Some(word) = nsh.get_mut(4..8) {
         word.copy_from_slice(&path.to_be_bytes());
+    }
+}
+
+/// EtherType of the network packet behind an NSH: `framed`, where an Ethernet frame that carries
+/// it follows; zero where it is none.
+pub(crate) fn network(nsh: &[u8], framed: u16) -> u16 {
+    // RFC 8300 section 2.2 numbers the next protocols.
+    match nsh.get(3) {
+        Some(1) => ethertype::IPV4,
+        Some(2) => ethertype::IPV6,
+        Some(3) => framed,
+        _ => 0,
     }
 }
 

@@ -5,9 +5,10 @@ use super::access::finish_unknown;
 use super::packet::Packet;
 use super::run::{Origin, Run, room};
 use super::{Egress, PortIndex};
+use crate::ecn;
 use crate::frame::Frame;
 use crate::tables::{CompiledSegment, Location};
-use crate::wire::{vlan, vxlan};
+use crate::wire::{ethernet, vlan, vxlan};
 use kc_forwarder_api::DropReason;
 
 impl Run<'_> {
@@ -141,6 +142,11 @@ impl Run<'_> {
         // RFC 7348 section 6.1: "a VTEP SHOULD NOT include an inner VLAN tag on tunnel packets
         // unless configured otherwise".
         while vlan::pull(&mut frame).is_some() {}
+        let inner = frame
+            .bytes()
+            .get(ethernet::HEADER_LEN..)
+            .unwrap_or_default();
+        frame.offload.outer_class = ecn::outer(packet.ethertype, inner);
         vxlan::Repr { vni: segment.vni }.emit(frame.push(vxlan::HEADER_LEN));
         let egress = Egress::Vxlan {
             remote,
@@ -192,7 +198,7 @@ impl Run<'_> {
     }
 
     /// An inner frame from a peer.
-    pub(super) fn receive_from_peer(&mut self, number: u16, peer: u16, mut frame: Frame) {
+    pub(super) fn receive_from_peer(&mut self, number: u16, peer: u16, frame: Frame) {
         let Some(packet) = Packet::parse(frame.bytes()) else {
             return self.drop(frame, DropReason::Truncated);
         };
@@ -201,6 +207,9 @@ impl Run<'_> {
         if packet.l2_len > crate::wire::ethernet::HEADER_LEN {
             return self.drop(frame, DropReason::InnerVlan);
         }
+        let Some(mut frame) = self.arrived(frame, packet.ethertype, packet.l2_len) else {
+            return;
+        };
         finish_unknown(&mut frame, &packet);
         self.bridge(
             number,

@@ -106,6 +106,7 @@ impl Run<'_> {
         // What is finished here is nobody's to finish again.
         frame.offload = Offload {
             checksum: Checksum::Complete,
+            outer_class: frame.offload.outer_class,
             ..Offload::default()
         };
         self.state.balance.sent += 1;

@@ -4,8 +4,10 @@ use super::packet::Packet;
 use super::run::{Origin, Run, room};
 use super::{Egress, PortIndex};
 use crate::classifier::FlowId;
+use crate::ecn;
 use crate::frame::Frame;
 use crate::proxy::Side;
+use crate::sff;
 use crate::tables::steering::Hop;
 use crate::tables::{CompiledTunnel, Target, Wiring};
 use crate::wire::{ethernet, vxlan_gpe};
@@ -126,6 +128,9 @@ impl Run<'_> {
             None => return self.drop(frame, DropReason::NoPath),
         };
         let nsh = self.state.nsh.octets();
+        let network = sff::network(nsh, packet.ethertype);
+        let inner = frame.bytes().get(packet.l2_len..).unwrap_or_default();
+        frame.offload.outer_class = ecn::outer(network, inner);
         let outer = frame.push(vxlan_gpe::HEADER_LEN + nsh.len());
         let (header, inner) = outer.split_at_mut(vxlan_gpe::HEADER_LEN);
         let next = vxlan_gpe::NextProtocol::Nsh;

@@ -4,6 +4,7 @@ use super::access::finish_unknown;
 use super::packet::Packet;
 use super::run::{Origin, Run};
 use super::state::TunnelId;
+use crate::ecn;
 use crate::frame::Frame;
 use crate::sff;
 use crate::tables::steering::Hop;
@@ -81,10 +82,24 @@ impl Run<'_> {
         self.state.nsh.set(nsh);
         sff::put_ttl(self.state.nsh.octets_mut(), arrived.ttl);
         frame.pull(arrived.length);
+        let network = sff::network(self.state.nsh.octets(), packet.ethertype);
+        let mut frame = self.arrived(frame, network, packet.l2_len)?;
         if packet.is_ethernet {
             finish_unknown(&mut frame, &packet);
         }
         Some((frame, packet, hop))
+    }
+
+    /// Takes what the outer header says of congestion into the packet at `l3` of `frame`, which
+    /// is of the kind `network`. `None`, the frame dropped, when its sender would not understand.
+    pub(super) fn arrived(&mut self, mut frame: Frame, network: u16, l3: usize) -> Option<Frame> {
+        let class = std::mem::take(&mut frame.offload.outer_class);
+        let packet = frame.bytes_mut().get_mut(l3..).unwrap_or_default();
+        if class != 0 && ecn::arrive(class, network, packet).is_err() {
+            self.drop(frame, DropReason::EcnNotCapable);
+            return None;
+        }
+        Some(frame)
     }
 
     /// Counts what came from another VTEP.

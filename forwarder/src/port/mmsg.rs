@@ -18,7 +18,7 @@ pub(super) const BATCH: usize = 32;
 /// multiple of a page, so that short frames do not compete for the same cache lines.
 const STRIDE: usize = MAX_FRAME.next_multiple_of(64) + 17 * 64;
 
-/// Octets of control data a frame comes with: one `tpacket_auxdata`.
+/// Octets of control data a frame comes with: one `tpacket_auxdata`, or a traffic class.
 const CONTROL: usize = 64;
 
 /// Length of the largest socket address.
@@ -67,6 +67,8 @@ pub(super) struct Received<'a> {
     pub(super) tag: Option<(u16, u16)>,
     /// The sender, for UDP sockets.
     pub(super) from: Option<IpAddr>,
+    /// Traffic class of the IP header it came in, for UDP sockets.
+    pub(super) class: u8,
 }
 
 /// What a socket puts around its datagrams.
@@ -103,6 +105,8 @@ pub(super) fn receive(
                 iov_len: STRIDE,
             };
             header.msg_iov = vectors[i].as_mut_ptr();
+            header.msg_control = area.control[i].0.as_mut_ptr().cast();
+            header.msg_controllen = CONTROL as _;
             match kind {
                 Kind::Packet => {
                     let base = area.headers[i].as_mut_ptr().cast();
@@ -114,8 +118,6 @@ pub(super) fn receive(
                         data,
                     ];
                     header.msg_iovlen = 2;
-                    header.msg_control = area.control[i].0.as_mut_ptr().cast();
-                    header.msg_controllen = CONTROL as _;
                 }
                 Kind::Udp => {
                     vectors[i][0] = data;
@@ -162,6 +164,11 @@ pub(super) fn receive(
                 } else {
                     None
                 },
+                class: if kind == Kind::Udp {
+                    class(&message.msg_hdr)
+                } else {
+                    0
+                },
             });
         }
         Ok(count)
@@ -190,6 +197,57 @@ fn tag(header: &libc::msghdr) -> Option<(u16, u16)> {
     ))
 }
 
+/// The traffic class in the control data of a received message; zero where there is none.
+fn class(header: &libc::msghdr) -> u8 {
+    // SAFETY: as in `tag`.
+    let Some(message) = (unsafe { libc::CMSG_FIRSTHDR(header).as_ref() }) else {
+        return 0;
+    };
+    match (message.cmsg_level, message.cmsg_type) {
+        // SAFETY: an IP_TOS message holds one octet.
+        (libc::IPPROTO_IP, libc::IP_TOS) => unsafe { *libc::CMSG_DATA(message) },
+        (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+            // SAFETY: an IPV6_TCLASS message holds one int; the read makes no claim of alignment.
+            let class: libc::c_int =
+                unsafe { std::ptr::read_unaligned(libc::CMSG_DATA(message).cast()) };
+            u8::try_from(class).unwrap_or(0)
+        }
+        _ => 0,
+    }
+}
+
+/// Control data that asks for a traffic class: one message with one int, in `cmsghdr`'s layout.
+#[repr(C)]
+struct ClassMessage {
+    header: libc::cmsghdr,
+    class: libc::c_int,
+    /// Up to the alignment of the next message, which there is none.
+    _padding: libc::c_int,
+}
+
+impl ClassMessage {
+    /// For a datagram to `to`.
+    fn new(to: &SocketAddr, class: u8) -> Self {
+        // SAFETY: cmsghdr is plain data for which all zeroes is a valid value.
+        let mut header: libc::cmsghdr = unsafe { zeroed() };
+        // SAFETY: CMSG_LEN only computes.
+        header.cmsg_len = unsafe { libc::CMSG_LEN(INT) } as _;
+        (header.cmsg_level, header.cmsg_type) = match to {
+            SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_TOS),
+            SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
+        };
+        Self {
+            header,
+            class: class.into(),
+            _padding: 0,
+        }
+    }
+}
+
+/// Length of an int.
+#[expect(clippy::cast_possible_truncation, reason = "4")]
+const INT: libc::c_uint = size_of::<libc::c_int>() as libc::c_uint;
+
 /// The sender in a received message's name.
 fn sender(name: &libc::sockaddr_storage) -> Option<IpAddr> {
     match libc::c_int::from(name.ss_family) {
@@ -208,7 +266,8 @@ fn sender(name: &libc::sockaddr_storage) -> Option<IpAddr> {
     }
 }
 
-/// Sends `items` in order, each frame behind `prefix` and to its address where it has one.
+/// Sends `items` in order, each frame behind `prefix` and to its address where it has one, in an
+/// IP header of the traffic class that it asks for.
 /// A frame the kernel refuses is told to `ended` with the reason, and the next one tried; one
 /// that it takes is told without.
 pub(super) fn send<T>(
@@ -224,6 +283,7 @@ pub(super) fn send<T>(
         // SAFETY: as in `receive`.
         let mut messages: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
         let mut names = [const { None::<socket2::SockAddr> }; BATCH];
+        let mut classes = [const { None::<ClassMessage> }; BATCH];
         for (i, item) in items.iter().enumerate() {
             let (frame, to) = view(item);
             let bytes = frame.bytes();
@@ -248,6 +308,13 @@ pub(super) fn send<T>(
                 header.msg_iovlen = 1;
             }
             if let Some(to) = to {
+                if frame.offload.outer_class != 0 {
+                    let class =
+                        classes[i].insert(ClassMessage::new(&to, frame.offload.outer_class));
+                    header.msg_control = std::ptr::from_mut(class).cast();
+                    // SAFETY: CMSG_SPACE only computes.
+                    header.msg_controllen = unsafe { libc::CMSG_SPACE(INT) } as _;
+                }
                 let name = names[i].insert(to.into());
                 header.msg_name = name.as_ptr().cast_mut().cast();
                 header.msg_namelen = name.len();
@@ -256,7 +323,7 @@ pub(super) fn send<T>(
         let mut done = 0;
         let mut retried = false;
         while done < items.len() {
-            // SAFETY: headers `done..` point into `vectors`, `names`, `prefix` and the frames,
+            // SAFETY: headers `done..` point into `vectors`, `names`, `classes`, `prefix` and the frames,
             // all of which stay where they are until after the call; sending only reads them.
             let count = unsafe {
                 libc::syscall(

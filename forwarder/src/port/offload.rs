@@ -54,6 +54,7 @@ pub(super) fn parse(header: &[u8; VNET_HEADER]) -> Offload {
         vlan: None,
         checksum,
         gso: kind.map(|kind| Gso { size, kind }),
+        outer_class: 0,
     }
 }
 

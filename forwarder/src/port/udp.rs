@@ -134,6 +134,7 @@ impl Vtep {
                 if let Some(from) = message.from {
                     let mut frame = pool.take();
                     frame.fill(message.bytes);
+                    frame.offload.outer_class = message.class;
                     batch.push((from, frame));
                 }
             });
@@ -196,11 +197,14 @@ fn bind(address: IpAddr, port: u16) -> io::Result<Socket> {
         Some(Protocol::UDP),
     )?;
     let fd = socket.as_fd();
+    // RFC 6040: what the underlay marked is not to be lost with the outer header.
     if address.is_ipv4() {
         socket.set_freebind_v4(true)?;
+        socket::set_int(fd, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
     } else {
         socket.set_freebind_v6(true)?;
         socket.set_only_v6(true)?;
+        socket::set_int(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
         // A peer may leave the outer checksum out (RFC 6935); NSH and VXLAN are checked anyway.
         socket::set_int(fd, libc::SOL_UDP, libc::UDP_NO_CHECK6_RX, 1)?;
     }
@@ -356,6 +360,40 @@ mod tests {
         );
         let v4_only = v4_only.unwrap();
         assert!(v4_only.shares(&underlay, Inlet::VxlanV4) && v4_only.as_fd(Inlet::GpeV6).is_none());
+    }
+
+    #[test]
+    fn a_traffic_class_goes_out_and_comes_in_over_both_families() {
+        for v6 in [false, true] {
+            let mut wanted = loopback(free_port(), free_port());
+            let mut here = IpAddr::from(Ipv4Addr::LOCALHOST);
+            if v6 {
+                here = Ipv6Addr::LOCALHOST.into();
+                wanted.address = here.into();
+            }
+            let underlay = Underlay::open(&wanted, None).unwrap();
+            let to = SocketAddr::new(here, wanted.gpe_port);
+            let classes = [0_u8, 1, 2, 3, 0xb8, 0xff];
+            let datagrams = classes.map(|class| {
+                let mut frame = Frame::copy_of(b"payload");
+                frame.offload.outer_class = class;
+                (frame, to)
+            });
+            underlay.send(v6, 0, &datagrams, show, |_, loss| panic!("{loss:?}"));
+            let inlet = if v6 { Inlet::GpeV6 } else { Inlet::GpeV4 };
+            let mut batch = Vec::new();
+            while batch.len() < classes.len() {
+                let fd = underlay.as_fd(inlet).unwrap();
+                let fd = nix::poll::PollFd::new(fd, nix::poll::PollFlags::POLLIN);
+                let timeout = nix::poll::PollTimeout::from(2000_u16);
+                assert_eq!(nix::poll::poll(&mut [fd], timeout).unwrap(), 1);
+                underlay
+                    .receive(inlet, &mut Pool::default(), &mut batch, 64)
+                    .unwrap();
+            }
+            let received = batch.iter().map(|(_, frame)| frame.offload.outer_class);
+            assert_eq!(received.collect::<Vec<_>>(), classes);
+        }
     }
 
     #[test]

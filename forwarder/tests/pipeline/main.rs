@@ -4,6 +4,7 @@
 
 mod affinity;
 mod any_tables;
+mod ecn;
 mod frames;
 mod lan;
 mod limits;

@@ -12,7 +12,7 @@ fn gso(kind: GsoKind, size: u16) -> Offload {
     Offload {
         gso: Some(Gso { size, kind }),
         checksum: Checksum::Complete,
-        vlan: None,
+        ..Offload::default()
     }
 }
 
@@ -174,7 +174,7 @@ fn an_open_checksum_is_finished_whoever_says_that_it_is_open() {
         let offload = Offload {
             checksum: Checksum::Partial { start, offset },
             vlan: Some(9),
-            gso: None,
+            ..Offload::default()
         };
         let tagged = only(world.port_with("a", &open, offload), "b");
         assert_eq!(tagged[18..], whole[14..]);

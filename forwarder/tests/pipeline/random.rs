@@ -114,6 +114,7 @@ fn offload(rng: &mut Rng) -> Offload {
             size: rng.u16(0..1500).max(rng.u16(0..100)),
             kind,
         }),
+        outer_class: rng.u8(..),
     }
 }
 

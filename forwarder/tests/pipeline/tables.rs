@@ -206,72 +206,71 @@ fn empty_tables_are_sound() {
 
 #[test]
 fn every_list_has_a_bound_that_the_error_names() {
-    use kc_forwarder_api::bounds;
-    let many = |entry: &str, count: usize| entry.repeat(count);
+    use kc_forwarder_api::{Tables, bounds};
+    let one = r#"
+        ports = [{ name = "p", addresses = ["10.0.0.1"] }]
+        functions = [{ name = "f", attachment = { one-leg = { port = "p", mac = "02:00:00:00:00:01" } } }]
+        tunnels = [{ name = "t", transport = { vxlan-gpe = { remote = "192.0.2.2", vni = 1 } } }]
+        rules = [{ name = "r", action = "drop" }]
+        paths = [{ spi = 1, hops = [{ si = 1, to = { egress = { port = "p" } } }] }]
+        [[segments]]
+        vni = 1
+        ports = ["p"]
+        peers = ["192.0.2.2"]
+        entries = [{ mac = "02:00:00:00:00:01", port = "p" }]
+    "#;
+    fn grow<T: Clone>(list: &mut Vec<T>, bound: usize) {
+        let one = list[0].clone();
+        list.resize(bound + 1, one);
+    }
+    let refused = |change: &dyn Fn(&mut Tables), message: &str| {
+        let mut tables = tables(one);
+        change(&mut tables);
+        let error = Compiled::new(tables).map(|_| ()).unwrap_err();
+        assert_eq!(error.to_string(), message);
+    };
     refused(
-        &many("[[ports]]\nname = \"p\"\n", bounds::PORTS + 1),
+        &|tables| grow(&mut tables.ports, bounds::PORTS),
         "4097 entries of kind port; at most 4096 are possible",
     );
     refused(
-        &many(
-            "[[functions]]\nname = \"f\"\nattachment = { one-leg = { port = \"p\", mac = \"02:00:00:00:00:01\" } }\n",
-            bounds::FUNCTIONS + 1,
-        ),
+        &|tables| grow(&mut tables.functions, bounds::FUNCTIONS),
         "4097 entries of kind function; at most 4096 are possible",
     );
     refused(
-        &many(
-            "[[tunnels]]\nname = \"t\"\ntransport = { vxlan-gpe = { remote = \"192.0.2.2\", vni = 1 } }\n",
-            bounds::TUNNELS + 1,
-        ),
+        &|tables| grow(&mut tables.tunnels, bounds::TUNNELS),
         "16385 entries of kind tunnel; at most 16384 are possible",
     );
     refused(
-        &many(
-            "[[rules]]\nname = \"r\"\naction = \"drop\"\n",
-            bounds::RULES + 1,
-        ),
+        &|tables| grow(&mut tables.rules, bounds::RULES),
         "65537 entries of kind rule; at most 65536 are possible",
     );
     refused(
-        &many("[[segments]]\nvni = 1\n", bounds::SEGMENTS + 1),
+        &|tables| grow(&mut tables.paths, bounds::PATHS),
+        "131073 entries of kind path; at most 131072 are possible",
+    );
+    refused(
+        &|tables| grow(&mut tables.segments, bounds::SEGMENTS),
         "1025 entries of kind segment; at most 1024 are possible",
     );
     refused(
-        &format!(
-            "[[ports]]\nname = \"p\"\naddresses = [{}]",
-            many("\"10.0.0.1\",", bounds::ADDRESSES + 1)
-        ),
+        &|tables| grow(&mut tables.ports[0].addresses, bounds::ADDRESSES),
         "port p has 65 entries of kind address; at most 64 are possible",
     );
-    let hop = "{ si = 1, to = { egress = { port = \"p\" } } },";
     refused(
-        &format!(
-            "[[paths]]\nspi = 1\nhops = [{}]",
-            many(hop, bounds::HOPS + 1)
-        ),
+        &|tables| grow(&mut tables.paths[0].hops, bounds::HOPS),
         "path 1 has 257 entries of kind hop; at most 256 are possible",
     );
     refused(
-        &format!(
-            "[[segments]]\nvni = 1\npeers = [{}]",
-            many("\"192.0.2.2\",", bounds::PEERS + 1)
-        ),
+        &|tables| grow(&mut tables.segments[0].peers, bounds::PEERS),
         "segment 1 has 1025 entries of kind peer; at most 1024 are possible",
     );
     refused(
-        &format!(
-            "[[segments]]\nvni = 1\nports = [{}]",
-            many("\"p\",", bounds::MEMBERS + 1)
-        ),
+        &|tables| grow(&mut tables.segments[0].ports, bounds::MEMBERS),
         "segment 1 has 1025 entries of kind member port; at most 1024 are possible",
     );
-    let entry = "{ mac = \"02:00:00:00:00:01\", port = \"p\" },";
     refused(
-        &format!(
-            "[[segments]]\nvni = 1\nentries = [{}]",
-            many(entry, bounds::ENTRIES + 1)
-        ),
+        &|tables| grow(&mut tables.segments[0].entries, bounds::ENTRIES),
         "segment 1 has 65537 entries of kind static entry; at most 65536 are possible",
     );
 }

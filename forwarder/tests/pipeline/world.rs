@@ -13,6 +13,8 @@ pub(crate) struct Sent {
     pub(crate) via: String,
     /// The frame; for tunnels from the VXLAN header on.
     pub(crate) bytes: Vec<u8>,
+    /// Traffic class of the outer header, for tunnels.
+    pub(crate) class: u8,
 }
 
 /// One forwarder.
@@ -105,6 +107,14 @@ impl World {
         self.process(Ingress::Gpe { remote }, Frame::copy_of(payload))
     }
 
+    /// One UDP payload into the VXLAN-GPE socket, in an outer header of this traffic class.
+    pub(crate) fn gpe_marked(&mut self, remote: &str, payload: &[u8], class: u8) -> Vec<Sent> {
+        let remote: IpAddr = remote.parse().unwrap();
+        let mut frame = Frame::copy_of(payload);
+        frame.offload.outer_class = class;
+        self.process(Ingress::Gpe { remote }, frame)
+    }
+
     /// One UDP payload into the VXLAN socket.
     pub(crate) fn vxlan(&mut self, remote: &str, payload: &[u8]) -> Vec<Sent> {
         let remote: IpAddr = remote.parse().unwrap();
@@ -153,6 +163,7 @@ impl World {
             let sent = Sent {
                 via: name(egress),
                 bytes: frame.bytes().to_vec(),
+                class: frame.offload.outer_class,
             };
             self.out.pool.give(frame);
             sent
