@@ -158,6 +158,7 @@ fn frames_wait_for_the_answer_and_keep_their_order() {
         &Sent {
             via: "lan".into(),
             bytes: question,
+            class: 0,
         },
         BROADCAST,
         [10, 0, 0, 2],
