@@ -15,5 +15,6 @@ mod single;
 mod site;
 mod suricata;
 mod sustained;
+mod tables;
 mod together;
 mod traffic;

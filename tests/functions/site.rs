@@ -3,10 +3,6 @@
 
 use kc_forwarder_api::{Backend, Counters};
 use kc_tests::lab::{Forwarder, Lab, Namespace};
-use std::fmt::Write;
-
-/// Outer IPv4 and UDP, VXLAN-GPE, NSH with MD type 1, inner Ethernet.
-const OVERHEAD: u16 = 20 + 8 + 8 + 24 + 14;
 
 /// A service function in a namespace of its own.
 pub(crate) struct Function {
@@ -25,41 +21,35 @@ pub(crate) struct Ends {
 }
 
 /// What the tables say of a function.
-struct Placed {
-    name: String,
-    at: usize,
-    legs: Vec<String>,
-    attachment: String,
+pub(super) struct Placed {
+    pub(super) name: String,
+    pub(super) at: usize,
+    pub(super) legs: Vec<String>,
+    pub(super) attachment: String,
 }
 
 /// A path and its return path between the ends of this number.
-struct Route {
-    ends: usize,
-    functions: Vec<usize>,
+pub(super) struct Route {
+    pub(super) ends: usize,
+    pub(super) functions: Vec<usize>,
     /// More conditions of the classifier's rules, out and back, each with a comma in front.
-    conditions: [String; 2],
-}
-
-/// Where a hop leads.
-enum Next {
-    Box(usize),
-    Function(usize),
-    Egress,
+    pub(super) conditions: [String; 2],
 }
 
 /// The boxes, in a row: clients are behind the first, servers behind the last.
 pub(crate) struct Site {
     /// The right to make namespaces.
     pub(crate) lab: Lab,
-    boxes: Vec<Namespace>,
+    pub(super) boxes: Vec<Namespace>,
     forwarders: Vec<Forwarder>,
-    mtus: Vec<u16>,
+    pub(super) mtus: Vec<u16>,
     leg_mtu: u16,
-    tells_mtu: bool,
-    backend: Backend,
-    functions: Vec<Placed>,
-    ends: usize,
-    routes: Vec<Route>,
+    pub(super) tells_mtu: bool,
+    pub(super) backend: Backend,
+    pub(super) by_ethernet: Option<[usize; 2]>,
+    pub(super) functions: Vec<Placed>,
+    pub(super) ends: usize,
+    pub(super) routes: Vec<Route>,
     /// Held, not used: its bridge forwards by itself.
     _underlay: Namespace,
 }
@@ -89,6 +79,7 @@ impl Site {
             leg_mtu: 1500,
             tells_mtu: true,
             backend: Backend::Auto,
+            by_ethernet: None,
             functions: Vec::new(),
             ends: 0,
             routes: Vec::new(),
@@ -104,6 +95,19 @@ impl Site {
     /// The packet I/O of all ports.
     pub(crate) fn backend(&mut self, backend: Backend) {
         self.backend = backend;
+    }
+
+    /// Between these two boxes NSH goes in Ethernet over a cable of its own, not in UDP: where
+    /// both share an interface, the LAN's port sees a copy of everything and has no use for it.
+    pub(crate) fn ethernet_between(&mut self, boxes: [usize; 2]) {
+        assert!(self.by_ethernet.is_none(), "one cable only");
+        let [one, other] = boxes.map(|number| &self.boxes[number]);
+        // Their kernels have nothing to say there.
+        for node in [one, other] {
+            node.run("sysctl -q -w net.ipv6.conf.default.disable_ipv6=1");
+        }
+        one.join("l0", other, "l0");
+        self.by_ethernet = Some(boxes);
     }
 
     /// Tells the forwarders nothing of a path's MTU: each knows its own link only.
@@ -234,133 +238,6 @@ impl Site {
     /// All counters of all boxes.
     pub(crate) fn counters(&self) -> Vec<Counters> {
         self.forwarders.iter().map(Forwarder::counters).collect()
-    }
-
-    /// What box `at` is told.
-    fn tables(&self, at: usize) -> String {
-        let mut text = format!(
-            "[underlay]\naddress = \"192.168.50.{}\"\nmtu = {}\n",
-            at + 1,
-            self.mtus[at]
-        );
-        for other in (0..self.boxes.len()).filter(|&other| other != at) {
-            let remote = other + 1;
-            writeln!(
-                text,
-                "[[tunnels]]\nname = \"box{other}\"\n\
-                 transport = {{ vxlan-gpe = {{ remote = \"192.168.50.{remote}\", vni = 100 }} }}"
-            )
-            .unwrap();
-        }
-        let backend = self.backend;
-        let mut port = |name: &str| {
-            writeln!(
-                text,
-                "[[ports]]\nname = \"{name}\"\nbackend = \"{backend}\""
-            )
-            .unwrap();
-        };
-        let last = self.boxes.len() - 1;
-        for number in 0..self.ends {
-            for (place, letter) in [(0, 'c'), (last, 's')] {
-                if place == at {
-                    port(&format!("{letter}{number}"));
-                }
-            }
-        }
-        let here = || self.functions.iter().filter(|placed| placed.at == at);
-        here()
-            .flat_map(|placed| &placed.legs)
-            .for_each(|leg| port(leg));
-        for placed in here() {
-            let Placed {
-                name, attachment, ..
-            } = placed;
-            writeln!(
-                text,
-                "[[functions]]\nname = \"{name}\"\nattachment = {attachment}"
-            )
-            .unwrap();
-        }
-        for (number, route) in self.routes.iter().enumerate() {
-            let spi = Self::spi(number);
-            for (back, place) in [(false, 0), (true, last)] {
-                self.part(&mut text, at, route, spi, back, place);
-            }
-        }
-        text
-    }
-
-    /// Rule and hops of one direction of a route, as far as they concern box `at`; it begins at
-    /// box `from`.
-    fn part(&self, text: &mut String, at: usize, route: &Route, spi: u32, back: bool, from: usize) {
-        let ports = [format!("c{}", route.ends), format!("s{}", route.ends)];
-        let (own, other, direction) = if back {
-            (spi + 1, spi, "reverse")
-        } else {
-            (spi, spi + 1, "forward")
-        };
-        let [enters, leaves] = if back {
-            [&ports[1], &ports[0]]
-        } else {
-            [&ports[0], &ports[1]]
-        };
-        if at == from {
-            let condition = &route.conditions[usize::from(back)];
-            writeln!(
-                text,
-                "[[rules]]\nname = \"{enters}-{own}\"\nmatch = {{ port = \"{enters}\"{condition} }}\n\
-                 action = {{ path = {{ spi = {own}, si = 255 }} }}"
-            )
-            .unwrap();
-        }
-        let hops = self.hops(route, back);
-        writeln!(text, "[[paths]]\nspi = {own}\nreverse = {other}").unwrap();
-        let passed = hops.iter().map(|(place, ..)| self.mtus[*place]);
-        if self.tells_mtu && self.boxes.len() > 1 {
-            let least = passed.min().unwrap() - OVERHEAD;
-            writeln!(text, "mtu = {least}").unwrap();
-        }
-        let own_hops = hops.iter().filter(|(place, ..)| *place == at);
-        let list: Vec<String> = own_hops
-            .map(|(_, si, next)| {
-                let to = match next {
-                    Next::Box(number) => format!("tunnel = {{ name = \"box{number}\" }}"),
-                    Next::Function(number) => format!(
-                        "function = {{ name = \"{}\", direction = \"{direction}\" }}",
-                        self.functions[*number].name
-                    ),
-                    Next::Egress => format!("egress = {{ port = \"{leaves}\" }}"),
-                };
-                format!("{{ si = {si}, to = {{ {to} }} }}")
-            })
-            .collect();
-        writeln!(text, "hops = [{}]", list.join(", ")).unwrap();
-    }
-
-    /// All hops of one direction: at which box, at which index, where to.
-    fn hops(&self, route: &Route, back: bool) -> Vec<(usize, u8, Next)> {
-        let last = self.boxes.len() - 1;
-        let mut functions = route.functions.clone();
-        let (mut place, end) = if back { (last, 0) } else { (0, last) };
-        if back {
-            functions.reverse();
-        }
-        let (mut hops, mut si) = (Vec::new(), 255);
-        for function in functions {
-            let at = self.functions[function].at;
-            if at != place {
-                hops.push((place, si, Next::Box(at)));
-                place = at;
-            }
-            hops.push((place, si, Next::Function(function)));
-            si -= 1;
-        }
-        if place != end {
-            hops.push((place, si, Next::Box(end)));
-        }
-        hops.push((end, si, Next::Egress));
-        hops
     }
 }
 

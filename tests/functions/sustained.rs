@@ -1,7 +1,6 @@
 //! iperf3 for as long as it takes to see a stall, and transfers beside it whose octets are checked.
 
 use crate::together::Chain;
-use kc_forwarder_api::Backend;
 use kc_tests::lab::{Namespace, Process, Tcp};
 use serde_json::Value;
 use std::fs::{self, File};
@@ -58,7 +57,7 @@ impl Flow {
 
 #[test]
 fn iperf3_never_stalls_and_nothing_beside_it_is_corrupted() {
-    let Some(chain) = Chain::build(Backend::Auto) else {
+    let Some(chain) = Chain::build() else {
         return;
     };
     let _iperf = serve(&chain.ends.server);
