@@ -257,13 +257,16 @@ mod tests {
     }
 
     #[test]
-    fn the_example_is_sound() {
+    fn the_examples_are_sound() {
         let text = include_str!("../examples/standalone.toml");
         let tables = parse(Path::new("standalone.toml"), text).unwrap();
         assert_eq!(
             (tables.ports.len(), tables.rules.len(), tables.paths.len()),
             (4, 4, 2)
         );
+        let text = include_str!("../examples/lan.toml");
+        let tables = parse(Path::new("lan.toml"), text).unwrap();
+        assert_eq!((tables.tunnels.len(), tables.paths.len()), (3, 3));
     }
 
     #[test]

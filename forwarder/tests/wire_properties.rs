@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's own data")]
 
 use kc_forwarder::wire::{
-    arp, checksum, ethernet, icmp, ipv4, ipv6, nsh, tcp, udp, vlan, vxlan, vxlan_gpe,
+    arp, checksum, ethernet, icmp, ipv4, ipv6, ndp, nsh, tcp, udp, vlan, vxlan, vxlan_gpe,
 };
 use kc_forwarder_api::{Si, Spi, Ttl, Vni};
 use proptest::prelude::*;
@@ -46,6 +46,29 @@ proptest! {
         let mut octets = vec![0xaa; tag.buffer_len()];
         tag.emit(&mut octets);
         prop_assert_eq!(vlan::Repr::parse(&vlan::Packet::new_checked(&octets).unwrap()), tag);
+    }
+
+    #[test]
+    fn neighbour_discovery(
+        [source, target] in any::<[[u8; 16]; 2]>(), flags: [bool; 3], mac in proptest::option::of(any::<[u8; 6]>()), asks: bool
+    ) {
+        let (source, mut target) = (source, target);
+        (target[0], target[1]) = (0xfe, 0x80);
+        let target = target.into();
+        let [router, solicited, overrides] = flags;
+        let message = if asks {
+            ndp::Message::Solicitation { source_mac: mac }
+        } else {
+            ndp::Message::Advertisement { router, solicited, overrides, target_mac: mac }
+        };
+        let destination = if asks { ndp::solicited_node(target) } else { target };
+        let repr = ndp::Repr { source: source.into(), destination, target, message };
+        let mut octets = vec![0xaa; repr.buffer_len()];
+        repr.emit(&mut octets);
+        prop_assert_eq!(ndp::Repr::parse(&octets), Ok(repr));
+        let damaged = octets.len() - 1;
+        octets[damaged] ^= 1;
+        prop_assert!(ndp::Repr::parse(&octets).is_err());
     }
 
     #[test]

@@ -123,6 +123,7 @@ impl ServiceFunction for Echo {
 mod tests {
     use super::*;
     use crate::testing::{CLIENT, SERVER, assert_sound, echo, tcp, udp};
+    use kc_forwarder::wire::{ipv6, ndp};
     use rstest::rstest;
 
     #[rstest]
@@ -159,15 +160,18 @@ mod tests {
     #[test]
     fn neighbour_solicitations_for_its_address_are_answered() {
         let target = "fd00::9".parse().unwrap();
-        let mut message = vec![135, 0, 0, 0, 0, 0, 0, 0];
-        message.extend("fd00::9".parse::<std::net::Ipv6Addr>().unwrap().octets());
-        let mut frame = crate::testing::ip(
-            "fd00::1".parse().unwrap(),
-            "ff02::1:ff00:9".parse().unwrap(),
-            58,
-            &message,
-        );
+        let question = ndp::Repr {
+            source: "fd00::1".parse().unwrap(),
+            destination: ndp::solicited_node(target),
+            target,
+            message: ndp::Message::Solicitation { source_mac: None },
+        };
+        let mut message = vec![0; question.buffer_len()];
+        question.emit(&mut message);
+        let (source, destination) = (question.source.into(), question.destination.into());
+        let mut frame = crate::testing::ip(source, destination, 58, &message[ipv6::HEADER_LEN..]);
         frame.bytes_mut()[14 + 7] = 255;
+        let target = IpAddr::from(target);
         let mut out = Emissions::default();
         let mut reflector = Echo::new(vec![target]);
         reflector.attach(Legs {

@@ -2,7 +2,7 @@
 
 use kc_forwarder::frame::{Checksum, Frame};
 use kc_forwarder::wire::ethernet::{self, ethertype};
-use kc_forwarder::wire::{arp, checksum, ipv6};
+use kc_forwarder::wire::{arp, ndp};
 use rustc_hash::FxHashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -81,40 +81,18 @@ fn request(mac: [u8; 6], sender: Ipv4Addr, target: Ipv4Addr) -> Option<Frame> {
     Some(frame)
 }
 
-/// RFC 4861 section 4.3, to the solicited-node group of RFC 4291 section 2.7.1.
-fn solicit(mac: [u8; 6], sender: Ipv6Addr, target: Ipv6Addr) -> Option<Frame> {
-    let [.., a, b, c] = target.octets();
-    let group = Ipv6Addr::new(
-        0xff02,
-        0,
-        0,
-        0,
-        0,
-        1,
-        0xff00 | u16::from(a),
-        u16::from_be_bytes([b, c]),
-    );
-    let mut message = vec![135, 0, 0, 0, 0, 0, 0, 0];
-    message.extend(target.octets());
-    message.extend([1, 1]);
-    message.extend(mac);
-    let (from, to) = (sender.octets(), group.octets());
-    let pseudo = checksum::pseudo_header(&from, &to, 58, message.len());
-    let sum = !checksum::fold(pseudo + checksum::sum(&message));
-    message.get_mut(2..4)?.copy_from_slice(&sum.to_be_bytes());
-    let mut frame = link([0x33, 0x33, 0xff, a, b, c], mac, ethertype::IPV6)?;
-    frame.resize(ethernet::HEADER_LEN + ipv6::HEADER_LEN);
-    let header = ipv6::Repr {
-        source: sender,
-        destination: group,
-        next_header: 58,
-        payload_len: u16::try_from(message.len()).ok()?,
-        hop_limit: 255,
-        traffic_class: 0,
-        flow_label: 0,
+fn solicit(mac: [u8; 6], source: Ipv6Addr, target: Ipv6Addr) -> Option<Frame> {
+    let destination = ndp::solicited_node(target);
+    let source_mac = Some(mac);
+    let question = ndp::Repr {
+        source,
+        destination,
+        target,
+        message: ndp::Message::Solicitation { source_mac },
     };
-    header.emit(frame.bytes_mut().get_mut(ethernet::HEADER_LEN..)?);
-    frame.extend(&message);
+    let mut frame = link(ndp::group_mac(destination), mac, ethertype::IPV6)?;
+    frame.resize(ethernet::HEADER_LEN + question.buffer_len());
+    question.emit(frame.bytes_mut().get_mut(ethernet::HEADER_LEN..)?);
     Some(frame)
 }
 

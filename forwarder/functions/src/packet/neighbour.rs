@@ -1,20 +1,9 @@
 //! ARP (RFC 826) and IPv6 neighbour solicitation (RFC 4861) for a function's own addresses.
 
-use super::protocol;
 use super::reading::{Kind, Reading};
 use kc_forwarder::frame::{Checksum, Frame};
-use kc_forwarder::wire::{arp, checksum, ipv6};
+use kc_forwarder::wire::{arp, ndp};
 use std::net::{IpAddr, Ipv6Addr};
-
-/// Neighbour solicitation and advertisement.
-const SOLICITATION: u8 = 135;
-const ADVERTISEMENT: u8 = 136;
-
-/// Solicited and override flags of an advertisement.
-const SOLICITED_OVERRIDE: u8 = 0x60;
-
-/// Source and target link-layer address options.
-const TARGET_ADDRESS: u8 = 2;
 
 /// Who asks for which address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,17 +28,14 @@ pub(crate) fn asked(frame: &[u8], reading: &Reading) -> Option<Asked> {
             })
         }
         Kind::Discovery => {
-            let message = reading.transport(frame);
-            // RFC 4861 section 7.1.1: "The IP Hop Limit field has a value of 255".
-            let hop_limit = *frame.get(reading.summary.l3 + 7)?;
-            if *message.first()? != SOLICITATION || hop_limit != 255 {
+            let question = ndp::Repr::parse(frame.get(reading.summary.l3..)?).ok()?;
+            let ndp::Message::Solicitation { .. } = question.message else {
                 return None;
-            }
-            let target: [u8; 16] = message.get(8..24)?.try_into().ok()?;
+            };
             Some(Asked {
-                by: reading.source(),
+                by: question.source.into(),
                 by_mac: reading.summary.source_mac,
-                target: Ipv6Addr::from(target).into(),
+                target: question.target.into(),
             })
         }
         _ => None,
@@ -97,35 +83,20 @@ fn advertise(answer: &mut Frame, by: Ipv6Addr, target: Ipv6Addr, mac: [u8; 6]) -
     // RFC 4861 section 7.2.4: "If the source of the solicitation is the unspecified address, the
     // node MUST set the Solicited flag to zero and multicast the advertisement to the all-nodes
     // address."
-    let (destination, flags) = if by.is_unspecified() {
-        (Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1), 0x20)
-    } else {
-        (by, SOLICITED_OVERRIDE)
-    };
-    let mut message = vec![ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0];
-    message.extend(target.octets());
-    message.extend([TARGET_ADDRESS, 1]);
-    message.extend(mac);
-    let pseudo = checksum::pseudo_header(
-        &target.octets(),
-        &destination.octets(),
-        protocol::ICMPV6,
-        message.len(),
-    );
-    let sum = !checksum::fold(pseudo + checksum::sum(&message));
-    message.get_mut(2..4)?.copy_from_slice(&sum.to_be_bytes());
-    let at = answer.len();
-    answer.resize(at + ipv6::HEADER_LEN);
-    let header = ipv6::Repr {
+    let alone = !by.is_unspecified();
+    let advertisement = ndp::Repr {
         source: target,
-        destination,
-        next_header: protocol::ICMPV6,
-        payload_len: u16::try_from(message.len()).ok()?,
-        hop_limit: 255,
-        traffic_class: 0,
-        flow_label: 0,
+        destination: if alone { by } else { ndp::ALL_NODES },
+        target,
+        message: ndp::Message::Advertisement {
+            router: false,
+            solicited: alone,
+            overrides: true,
+            target_mac: Some(mac),
+        },
     };
-    header.emit(answer.bytes_mut().get_mut(at..)?);
-    answer.extend(&message);
+    let at = answer.len();
+    answer.resize(at + advertisement.buffer_len());
+    advertisement.emit(answer.bytes_mut().get_mut(at..)?);
     Some(())
 }
