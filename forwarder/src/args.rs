@@ -3,7 +3,7 @@
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use kc_forwarder::control::DEFAULT_SOCKET;
-use kc_forwarder_api::{PortName, ProbeTarget};
+use kc_forwarder_api::{Capture, CapturePoint, PortName, ProbeTarget, SfName, Spi, WHOLE_FRAME};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -73,6 +73,9 @@ pub(crate) enum Verb {
     /// Send real TCP, UDP or ICMP traffic by an access port, as if a host behind it did, and
     /// measure loss, latency and jitter. Exit code 0 only without loss.
     Probe(Probe),
+    /// Show frames and what became of them, as pcapng with comments that name port, path and
+    /// verdict. To be piped into Wireshark, or written to a file.
+    Capture(CaptureArgs),
     /// Send known frames through the data plane in memory; needs no rights.
     SelfTest,
 }
@@ -89,6 +92,58 @@ pub(crate) struct Run {
     /// What to log: error, warn, info, debug, trace.
     #[arg(long, env = "KC_LOG", default_value = "info")]
     pub(crate) log: String,
+}
+
+/// What to capture, and how long. Options of one kind add up; options of different kinds narrow
+/// each other.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CaptureArgs {
+    /// Service path; may be given several times.
+    #[arg(long = "spi", value_name = "SPI", value_parser = spi)]
+    pub(crate) spis: Vec<Spi>,
+    /// Port that a frame comes in or leaves by; may be given several times.
+    #[arg(short, long = "port", value_name = "PORT")]
+    pub(crate) ports: Vec<PortName>,
+    /// Function that a frame goes into or comes out of; may be given several times.
+    #[arg(short, long = "function", value_name = "FUNCTION")]
+    pub(crate) functions: Vec<SfName>,
+    /// Where to look: ingress, function, tunnel, egress or drop; may be given several times.
+    #[arg(long = "at", value_name = "POINT")]
+    pub(crate) points: Vec<CapturePoint>,
+    /// Octets kept of each frame at most.
+    #[arg(long, default_value_t = WHOLE_FRAME, value_name = "OCTETS")]
+    pub(crate) snaplen: u32,
+    /// End after so many packets.
+    #[arg(short = 'c', long = "count", value_name = "PACKETS")]
+    pub(crate) packets: Option<u64>,
+    /// End after so many seconds.
+    #[arg(long)]
+    pub(crate) seconds: Option<u64>,
+    /// File to write; - is standard output, which must not be a terminal.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) write: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) socket: Socket,
+}
+
+impl CaptureArgs {
+    /// What is asked of the forwarder.
+    pub(crate) fn request(&self) -> Capture {
+        Capture {
+            spis: self.spis.clone(),
+            ports: self.ports.clone(),
+            functions: self.functions.clone(),
+            points: self.points.clone(),
+            snaplen: self.snaplen,
+            packets: self.packets,
+            seconds: self.seconds,
+        }
+    }
+}
+
+fn spi(text: &str) -> Result<Spi, String> {
+    let number: u64 = text.parse().map_err(|_| "is no number".to_owned())?;
+    Spi::try_from(number).map_err(|error| error.to_string())
 }
 
 /// What to probe, and how.

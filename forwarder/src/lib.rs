@@ -1,5 +1,6 @@
 //! `kc-forwarder`: classifier, SFF, SFC proxy and plain-VXLAN overlay in user space.
 
+pub mod capture;
 mod classifier;
 pub mod config;
 pub mod control;

@@ -2,6 +2,7 @@
 
 mod args;
 mod daemon;
+mod follow;
 mod show;
 
 use anyhow::Context;
@@ -40,6 +41,10 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             let report = connect(&probe.socket.socket)?.probe(probe.request())?;
             print(probe.output, &report, || format!("{report}\n"))?;
             return Ok(ExitCode::from(u8::from(report.lost > 0)));
+        }
+        Verb::Capture(capture) => {
+            let client = connect(&capture.socket.socket)?;
+            return follow::follow(client, &capture);
         }
         Verb::Run(run) => {
             log_to_stderr(&run.log)?;

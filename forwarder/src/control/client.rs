@@ -1,7 +1,7 @@
 //! The asking end, for the agent, the command line and tests.
 
 use kc_forwarder_api::{
-    ControlError, Counters, Probe, ProbeReport, Request, Response, Status, Tables,
+    Capture, ControlError, Counters, Probe, ProbeReport, Request, Response, Status, Tables,
 };
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -132,6 +132,20 @@ impl Client {
             Response::Probe { report } => Ok(report),
             other => Err(unwanted(other)),
         }
+    }
+
+    /// Begins a capture. What comes out of the stream is pcapng, as [`Capture`] says, without a
+    /// time limit; shutting the writing side down asks for the end of it.
+    ///
+    /// # Errors
+    /// The capture was refused, or the connection failed.
+    pub fn capture(mut self, capture: Capture) -> Result<BufReader<UnixStream>, ClientError> {
+        match self.ask(&Request::Capture { capture })? {
+            Response::Capturing => {}
+            other => return Err(unwanted(other)),
+        }
+        self.stream.get_ref().set_read_timeout(None)?;
+        Ok(self.stream)
     }
 
     /// All counters.

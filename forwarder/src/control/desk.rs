@@ -1,6 +1,7 @@
 //! Answers requests: judges generations, has tables compiled and sockets bound before anything
 //! changes, and hands the result to the packet thread.
 
+use super::capturing::{Captures, Refused};
 use super::stream::Stream;
 use crate::port::explain;
 use crate::port::underlay::Underlay;
@@ -19,6 +20,7 @@ pub struct Desk {
     compiled: Arc<Compiled>,
     underlay: Option<Underlay>,
     bell: Bell,
+    captures: Captures,
 }
 
 /// An answer.
@@ -86,6 +88,7 @@ impl Desk {
             compiled,
             underlay: None,
             bell,
+            captures: Captures::default(),
         }
     }
 
@@ -136,8 +139,12 @@ impl Desk {
                 status: self.packets.status()?,
             },
             Request::Probe { probe } => return self.probe(probe),
-            Request::Capture { capture } => match capture.check() {
-                Ok(()) => refusal(refuse(ErrorCode::Busy, "nothing can be captured yet")),
+            Request::Capture { capture } => match self.captures.begin(&capture, &self.compiled) {
+                Ok((tap, capturing)) => {
+                    self.packets.capture(tap, self.bell.clone())?;
+                    return Ok(Answer::Stream(Box::new(capturing)));
+                }
+                Err(error @ Refused::Busy) => refusal(refuse(ErrorCode::Busy, error)),
                 Err(error) => refusal(refuse(ErrorCode::Invalid, error)),
             },
             Request::Echo { .. } | Request::Watch => {

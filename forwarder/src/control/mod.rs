@@ -2,6 +2,7 @@
 //! requests into commands for the packet thread; never touches a packet, and nothing a client
 //! does or leaves undone delays one.
 
+mod capturing;
 mod client;
 mod connection;
 mod desk;

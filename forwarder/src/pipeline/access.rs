@@ -19,6 +19,9 @@ impl Run<'_> {
         };
         let tables = self.tables;
         let choice = self.classify(port, &frame, &packet);
+        if self.state.taps.on {
+            self.saw_choice(port, &frame, &choice);
+        }
         let Some(rule) = choice.rule.and_then(|rule| tables.rules.get(rule as usize)) else {
             return match tables.ports.get(port.at()).and_then(|port| port.segment) {
                 Some(segment) => self.join(segment, frame, &packet, port),

@@ -5,6 +5,7 @@ use super::access::finish_unknown;
 use super::packet::Packet;
 use super::run::{Origin, Run, room};
 use super::{Egress, PortIndex};
+use crate::capture::Layer;
 use crate::ecn;
 use crate::frame::Frame;
 use crate::tables::{CompiledSegment, Location};
@@ -176,6 +177,9 @@ impl Run<'_> {
 
     /// One frame from the plain VXLAN socket.
     pub(super) fn vxlan(&mut self, remote: std::net::IpAddr, mut frame: Frame) {
+        if self.state.taps.on {
+            self.saw_datagram(remote, &frame, false);
+        }
         let Ok(header) = vxlan::Repr::parse(frame.bytes()) else {
             return self.drop(frame, DropReason::VxlanHeader);
         };
@@ -199,6 +203,9 @@ impl Run<'_> {
 
     /// An inner frame from a peer.
     pub(super) fn receive_from_peer(&mut self, number: u16, peer: u16, frame: Frame) {
+        if self.state.taps.on {
+            self.saw_layer(Layer::Ethernet);
+        }
         let Some(packet) = Packet::parse(frame.bytes()) else {
             return self.drop(frame, DropReason::Truncated);
         };

@@ -132,7 +132,9 @@ impl Run<'_> {
         match icmp::too_big(frame.bytes(), packet, ip, mtu, &mut answer) {
             Some(()) if answer.len() - packet.l2_len <= usize::from(self.port_mtu(port)) => {
                 self.state.balance.generated += 1;
+                let seen = self.state.taps.begin_own();
                 self.emit_port(port, answer);
+                self.state.taps.seen = seen;
             }
             _ => self.out.pool.give(answer),
         }

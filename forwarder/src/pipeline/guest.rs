@@ -3,7 +3,7 @@
 //! towards its MAC address goes to it instead, and groups' frames go to both.
 
 use super::run::Run;
-use super::{Outputs, Pipeline, PortIndex};
+use super::{Egress, Outputs, Pipeline, PortIndex};
 use crate::frame::Frame;
 use crate::tables::Role;
 use kc_forwarder_api::{DropReason, PortName};
@@ -79,6 +79,9 @@ impl Run<'_> {
     pub(super) fn guest_frames(&mut self, batch: &mut Vec<Frame>) {
         let port = self.state.guest.as_ref().and_then(|guest| guest.port);
         for frame in batch.drain(..) {
+            if let Some(port) = port.filter(|_| self.state.taps.on) {
+                self.saw_arrival(port);
+            }
             match port {
                 Some(port) => self.access(port, frame),
                 None => self.drop(frame, DropReason::PortDown),
@@ -100,7 +103,12 @@ impl Run<'_> {
         let has_room = guest.frames.len() < WAITING;
         if destination == guest.mac {
             if has_room {
-                guest.frames.push(frame);
+                if self.state.taps.on {
+                    self.saw_leaving(Egress::Port(port), &frame);
+                }
+                if let Some(guest) = &mut self.state.guest {
+                    guest.frames.push(frame);
+                }
                 self.state.balance.consumed += 1;
             } else {
                 self.drop(frame, DropReason::TxFull);

@@ -168,6 +168,10 @@ impl Run<'_> {
     fn take_lan_nsh(&mut self, port: PortIndex, head: &Head, mut frame: Frame) {
         let source = frame.bytes().get(6..12).and_then(|mac| mac.try_into().ok());
         let key = source.map(|mac| (port.0, head.vlan, mac));
+        if self.state.taps.on {
+            let tunnel = key.and_then(|key| self.state.lan.macs.get(&key)).copied();
+            self.saw_neighbour(port, &frame, tunnel);
+        }
         if let Some(&tunnel) = key.and_then(|key| self.state.lan.macs.get(&key))
             && let Some(traffic) = self.state.lan.traffic.get_mut(usize::from(tunnel))
         {
@@ -225,7 +229,9 @@ impl Run<'_> {
         match written {
             Some(()) if frame.len() <= mtu + ethernet::HEADER_LEN => {
                 self.state.balance.generated += 1;
+                let seen = self.state.taps.begin_own();
                 self.emit_port(port, frame);
+                self.state.taps.seen = seen;
             }
             _ => self.out.pool.give(frame),
         }
@@ -265,7 +271,7 @@ impl Run<'_> {
                 self.state.balance.held += 1;
                 if let Some(oldest) = self.state.lan.neighbours.hold(neighbour, frame) {
                     self.state.balance.held -= 1;
-                    self.drop(oldest, DropReason::NoNeighbour);
+                    self.drop_held(oldest, number);
                 }
             }
             _ => self.drop(frame, DropReason::NoNeighbour),
@@ -282,7 +288,22 @@ impl Run<'_> {
         if let Some(traffic) = self.state.lan.traffic.get_mut(usize::from(tunnel)) {
             traffic.tx.add(frame.len());
         }
+        let seen = self.state.taps.seen;
+        if self.state.taps.on {
+            self.saw_lan(&frame, tunnel);
+        }
         self.emit_port(port, frame);
+        self.state.taps.seen = seen;
+    }
+
+    /// The end of a frame, ready to leave by `tunnel`, that has waited for nothing.
+    fn drop_held(&mut self, frame: Frame, tunnel: u16) {
+        let seen = self.state.taps.seen;
+        if self.state.taps.on {
+            self.saw_lan(&frame, tunnel);
+        }
+        self.drop(frame, DropReason::NoNeighbour);
+        self.state.taps.seen = seen;
     }
 
     /// A neighbour has another MAC address: what comes from there is of its tunnel.
@@ -307,7 +328,7 @@ impl Run<'_> {
             let (way, question) = self.state.lan.neighbours.way(number, self.now_ms);
             match way {
                 Way::To(mac) => self.emit_lan(to.port, mac, to.tunnel, frame),
-                Way::Wait | Way::Silent => self.drop(frame, DropReason::NoNeighbour),
+                Way::Wait | Way::Silent => self.drop_held(frame, to.tunnel),
             }
             if let Some(question) = question {
                 self.ask(number, question);
@@ -323,9 +344,11 @@ impl Run<'_> {
             match what {
                 Overdue::Ask(number, question) => self.ask(number, question),
                 Overdue::GaveUp(number) => {
+                    let to = self.tables.lans.neighbours.get(usize::from(number));
+                    let tunnel = to.map_or(u16::MAX, |to| to.tunnel);
                     for frame in self.state.lan.neighbours.release(number) {
                         self.state.balance.held -= 1;
-                        self.drop(frame, DropReason::NoNeighbour);
+                        self.drop_held(frame, tunnel);
                     }
                 }
             }

@@ -22,6 +22,7 @@ mod state;
 mod steer;
 mod tick;
 mod tunnel;
+mod watch;
 
 use crate::frame::{Frame, Pool};
 use kc_forwarder_api::DropReason;
@@ -117,6 +118,7 @@ impl Pipeline {
     /// the former tables, so that large ones can be freed where no packet waits.
     pub fn install(&mut self, tables: Arc<Compiled>) -> Arc<Compiled> {
         self.state.adopt(&self.tables, &tables);
+        self.state.taps.adopt(&tables);
         let former = std::mem::replace(&mut self.tables, tables);
         self.seat_guest();
         former
@@ -166,6 +168,7 @@ impl Pipeline {
     /// Forgets what has been silent for too long. Cheap, looks at a part of the memories each
     /// time; to be called about once a second.
     pub fn expire(&mut self, now_ms: u64) {
+        self.state.taps.purge();
         self.state.cache.expire(now_ms);
         self.state
             .functions
@@ -183,6 +186,9 @@ impl Pipeline {
         self.state.take_back(egress, frames, bytes);
         self.state.balance.sent = self.state.balance.sent.saturating_sub(frames);
         self.state.dropped(reason, frames);
+        if self.state.taps.on {
+            self.saw_refused(egress, reason, frames);
+        }
     }
 
     /// The pipeline's own bookkeeping, which must hold whatever happens.

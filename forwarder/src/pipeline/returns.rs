@@ -17,6 +17,9 @@ use kc_forwarder_api::{Direction, DropReason};
 impl Run<'_> {
     /// One frame from a function's leg.
     pub(super) fn leg(&mut self, port: PortIndex, function: u16, leg: Leg, frame: Frame) {
+        if self.state.taps.on {
+            self.saw_function(function);
+        }
         match leg {
             Leg::Aware => self.aware(frame, port),
             Leg::Inside => self.unaware(port, function, Side::Inside, frame),
@@ -31,6 +34,9 @@ impl Run<'_> {
         match ethernet.map(|ethernet| ethernet.ethertype()) {
             Ok(ethernet::ethertype::NSH) => {
                 finish_checksum(&mut frame, 0);
+                if self.state.taps.on {
+                    self.saw_aware_return(port, &frame);
+                }
                 frame.pull(ethernet::HEADER_LEN);
                 if let Some((frame, packet, hop)) = self.take_nsh(frame) {
                     self.steer(frame, &packet, &hop, u16::MAX, Origin::Port(port));
@@ -49,6 +55,9 @@ impl Run<'_> {
         let Some(hop) = self.restore(number, side, &packet) else {
             return self.drop(frame, DropReason::NoReturn);
         };
+        if self.state.taps.on {
+            self.saw_return(port, &frame, Some(hop.key));
+        }
         // A connection of the function's own was never clamped by a classifier. What it says
         // binds the answers, so the path's MTU counts, not the next hop's alone.
         if let Some(ip) = &packet.ip

@@ -3,6 +3,7 @@
 
 use super::state::{State, TunnelId};
 use super::{Egress, Outputs, PortIndex};
+use crate::capture::Layer;
 use crate::frame::{Checksum, Frame, Offload};
 use crate::tables::{Compiled, Role};
 use kc_forwarder_api::DropReason;
@@ -39,6 +40,9 @@ impl Run<'_> {
                 .for_each(|frame| state.traffic.rx.add(frame.len()));
         }
         for frame in batch.drain(..) {
+            if self.state.taps.on {
+                self.saw_arrival(port);
+            }
             match role {
                 Some(Role::Access) if lan => self.lan(port, frame),
                 Some(Role::Access) => self.access(port, frame),
@@ -51,6 +55,9 @@ impl Run<'_> {
 
     /// The end of a frame that is not forwarded.
     pub(super) fn drop(&mut self, frame: Frame, reason: DropReason) {
+        if self.state.taps.on {
+            self.saw_drop(&frame, reason);
+        }
         self.state.dropped(reason, 1);
         self.out.pool.give(frame);
     }
@@ -75,6 +82,10 @@ impl Run<'_> {
             .get_mut(port.at())
             .filter(|port| port.is_up())
         else {
+            // As it would have left.
+            if self.state.taps.on {
+                self.saw_layer(Layer::Ethernet);
+            }
             return self.drop(frame, DropReason::PortDown);
         };
         state.traffic.tx.add(frame.len());
@@ -109,6 +120,9 @@ impl Run<'_> {
             outer_class: frame.offload.outer_class,
             ..Offload::default()
         };
+        if self.state.taps.on {
+            self.saw_leaving(egress, &frame);
+        }
         self.state.balance.sent += 1;
         self.out.frames.push((egress, frame));
     }

@@ -4,6 +4,7 @@
 use super::guest::Guest;
 use super::lan::LanState;
 use super::{Balance, Egress, PortInfo};
+use crate::capture::Taps;
 use crate::classifier::FlowCache;
 use crate::frame::Frame;
 use crate::limits::Bucket;
@@ -130,6 +131,8 @@ pub(super) struct State {
     pub(super) drops: Drops,
     pub(super) balance: Balance,
     pub(super) icmp: Bucket,
+    /// Who captures.
+    pub(super) taps: Taps,
     /// Who stands behind an access port; nobody, mostly.
     pub(super) guest: Option<Guest>,
     /// The NSH of the frame at hand.
@@ -156,6 +159,7 @@ impl State {
             drops: Drops::default(),
             balance: Balance::default(),
             icmp: Bucket::new(rate, burst),
+            taps: Taps::default(),
             guest: None,
             nsh: NshBuffer::default(),
             pieces: Vec::new(),

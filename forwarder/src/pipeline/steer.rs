@@ -24,6 +24,9 @@ impl Run<'_> {
         mtu: u16,
         origin: Origin,
     ) {
+        if self.state.taps.on {
+            self.saw_hop(hop);
+        }
         let mtu = self.hop_mtu(hop, packet).min(mtu);
         if Self::fits(&frame, packet, mtu) {
             self.count(hop, frame.len());
@@ -86,6 +89,9 @@ impl Run<'_> {
     }
 
     fn forward(&mut self, frame: Frame, packet: &Packet, hop: &Hop, origin: Origin) {
+        if self.state.taps.on {
+            self.saw_target(hop.target);
+        }
         if let Target::Tunnel(number) = hop.target {
             return self.send_to_tunnel(frame, packet, number);
         }

@@ -18,6 +18,7 @@ impl Pipeline {
     /// early or late does no harm.
     pub fn tick(&mut self, now_ms: u64, out: &mut Outputs) {
         let Self { tables, state } = self;
+        state.taps.begin_own();
         let mut run = Run {
             tables,
             state,

@@ -4,6 +4,7 @@ use super::access::finish_unknown;
 use super::packet::Packet;
 use super::run::{Origin, Run};
 use super::state::TunnelId;
+use crate::capture::Layer;
 use crate::ecn;
 use crate::frame::Frame;
 use crate::sff;
@@ -15,6 +16,9 @@ use std::net::IpAddr;
 impl Run<'_> {
     /// One frame from the VXLAN-GPE socket.
     pub(super) fn gpe(&mut self, remote: IpAddr, mut frame: Frame) {
+        if self.state.taps.on {
+            self.saw_datagram(remote, &frame, true);
+        }
         let header = match Repr::parse(frame.bytes()) {
             Ok(header) if !header.oam => header,
             _ => return self.drop(frame, DropReason::VxlanHeader),
@@ -56,6 +60,9 @@ impl Run<'_> {
     /// Takes an NSH that arrived on a wire off its frame and keeps it in `state.nsh`; finds its
     /// next hop. `None`, the frame dropped, when it must not go on.
     pub(super) fn take_nsh(&mut self, mut frame: Frame) -> Option<(Frame, Packet, Hop)> {
+        if self.state.taps.on {
+            self.saw_layer(Layer::Nsh);
+        }
         let arrived = match sff::arrive(frame.bytes()) {
             Ok(arrived) => arrived,
             Err(reason) => {

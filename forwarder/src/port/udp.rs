@@ -94,6 +94,13 @@ impl Vtep {
         if is_gpe { gpe } else { vxlan }
     }
 
+    /// The ports it sends from, by entropy; 0 for one that the system does not tell.
+    pub(super) fn sources(&self) -> Vec<u16> {
+        let port = |sender: &Socket| sender.local_addr().ok()?.as_socket().map(|own| own.port());
+        let senders = self.senders.iter();
+        senders.map(|sender| port(sender).unwrap_or(0)).collect()
+    }
+
     /// Readable when datagrams of VXLAN-GPE, or of plain VXLAN, wait.
     pub(super) fn as_fd(&self, is_gpe: bool) -> BorrowedFd<'_> {
         self.receiver(is_gpe).as_fd()

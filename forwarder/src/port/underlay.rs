@@ -71,6 +71,11 @@ impl Underlay {
         if v6 { v6_end } else { v4_end }.as_ref()
     }
 
+    /// The UDP ports that datagrams are sent from, over IPv4 and over IPv6, by entropy.
+    pub fn sources(&self) -> [Vec<u16>; 2] {
+        [false, true].map(|v6| self.vtep(v6).map(Vtep::sources).unwrap_or_default())
+    }
+
     /// Readable when datagrams wait at `inlet`; `None` when we have no such socket.
     pub fn as_fd(&self, inlet: Inlet) -> Option<BorrowedFd<'_>> {
         Some(self.vtep(inlet.is_ipv6())?.as_fd(inlet.is_gpe()))

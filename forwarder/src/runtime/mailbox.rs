@@ -1,7 +1,8 @@
 //! How the control thread talks to the packet thread: a queue of commands and an event that
 //! wakes the reader.
 
-use super::later::Promise;
+use super::later::{Bell, Promise};
+use crate::capture::Tap;
 use crate::pipeline::Compiled;
 use crate::port::underlay::Underlay;
 use crate::probe::Session;
@@ -24,6 +25,8 @@ pub(super) enum Command {
     Counters(SyncSender<Counters>),
     /// Describe yourself.
     Status(SyncSender<Status>),
+    /// Capture, and ring when there is something to read.
+    Capture { tap: Box<Tap>, bell: Bell },
     /// Carry out a probe, and promise its report.
     Probe {
         session: Box<Session>,
@@ -114,6 +117,15 @@ impl Packets {
     pub fn probe(&self, session: Session, promise: Promise) -> Result<(), Stopped> {
         let session = Box::new(session);
         self.tell(Command::Probe { session, promise })
+    }
+
+    /// Has frames captured from the next batch on; `bell` rings when there are some.
+    ///
+    /// # Errors
+    /// The packet thread has ended.
+    pub(crate) fn capture(&self, tap: Tap, bell: Bell) -> Result<(), Stopped> {
+        let tap = Box::new(tap);
+        self.tell(Command::Capture { tap, bell })
     }
 
     /// Hangs up when the packet thread ends.

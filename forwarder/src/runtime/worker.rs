@@ -1,7 +1,9 @@
 //! The packet thread's loop. One batch at a time: receive, process, send; the time is read once
 //! for each wake-up; nothing is done while nothing happens.
 
+use super::clock::wall_clock_ns;
 use super::egress::Departures;
+use super::later::Bell;
 use super::mailbox::{Command, Mailbox};
 use super::ports::Ports;
 use super::probing::Probing;
@@ -46,6 +48,8 @@ pub(super) struct Worker {
     departures: Departures,
     pub(super) batch: Vec<Frame>,
     datagrams: Vec<(IpAddr, Frame)>,
+    /// Rung for readers of captures.
+    bell: Option<Bell>,
     /// Only while a probe runs.
     pub(super) probing: Option<Probing>,
 }
@@ -72,6 +76,7 @@ impl Worker {
             departures: Departures::default(),
             batch: Vec::with_capacity(BATCH),
             datagrams: Vec::with_capacity(BATCH),
+            bell: None,
             probing: None,
         };
         worker.install(compiled, None);
@@ -112,6 +117,7 @@ impl Worker {
             if let Some(due) = self.pipeline.next_deadline()
                 && due <= now_ms
             {
+                self.tell_time();
                 self.pipeline.tick(now_ms, &mut self.outputs);
                 self.depart();
             }
@@ -184,6 +190,7 @@ impl Worker {
         if self.batch.is_empty() {
             return;
         }
+        self.tell_time();
         self.pipeline
             .process(now_ms, ingress, &mut self.batch, &mut self.outputs);
         self.depart();
@@ -198,6 +205,25 @@ impl Worker {
             underlay,
             &mut self.pipeline,
         );
+        if self.pipeline.is_captured()
+            && self.pipeline.wakes_reader()
+            && let Some(bell) = &self.bell
+        {
+            bell.ring();
+        }
+    }
+
+    /// Tells the pipeline the time of day, where captures want to know it.
+    fn tell_time(&mut self) {
+        if self.pipeline.is_captured() {
+            self.pipeline.set_capture_time(wall_clock_ns());
+        }
+    }
+
+    /// Tells the pipeline which UDP ports datagrams leave by, which only captures want to know.
+    fn tell_sources(&mut self) {
+        let sources = self.underlay.as_ref().map(Underlay::sources);
+        self.pipeline.set_sources(sources.unwrap_or_default());
     }
 
     /// Tells the pipeline what has become of the ports.
@@ -227,6 +253,12 @@ impl Worker {
                 }
                 Command::Counters(answer) => answer.send(self.counters()).is_ok(),
                 Command::Status(answer) => answer.send(self.status(now)).is_ok(),
+                Command::Capture { tap, bell } => {
+                    self.bell = Some(bell);
+                    self.tell_sources();
+                    self.pipeline.tap(*tap);
+                    true
+                }
                 Command::Probe { session, promise } => {
                     self.begin_probe(*session, promise);
                     true
@@ -266,6 +298,9 @@ impl Worker {
         self.linger = LINGER + 2 * Duration::from_secs(ageing.unwrap_or(0).into());
         self.busy = Instant::now();
         self.pipeline.install(compiled);
+        if self.pipeline.is_captured() {
+            self.tell_sources();
+        }
         self.tell_ports();
     }
 
