@@ -1,10 +1,11 @@
 //! Answers the controller's calls. Each answer is made by a task of its own that waits for the
 //! engine, the forwarder and the link; the agent's loop never does.
 
+mod pass;
 mod tail;
 
 use crate::docker::container_name;
-use crate::forwarder::Forwarder;
+use crate::forwarder::{Forwarder, ForwarderError};
 use crate::reconcile::Part;
 use crate::status::Identity;
 use bollard::Docker;
@@ -12,16 +13,17 @@ use bollard::query_parameters::LogsOptionsBuilder;
 use futures_util::StreamExt;
 use kc_agent_api::{Call, CallBody, Reply, ReplyBody, Topic, decode};
 use kc_mqtt::Link;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tail::Tail;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 /// Answers being made at once; one more is told to come back.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 8;
 /// Calls remembered, because a QoS 1 message may come twice.
 const REMEMBERED: usize = 64;
 /// Bytes of output in one answer: the last ones.
@@ -42,6 +44,36 @@ pub struct Calls {
     answerer: Answerer,
     slots: Arc<Semaphore>,
     recent: VecDeque<u64>,
+    running: Running,
+}
+
+/// Answers being made, by call.
+#[derive(Debug, Clone, Default)]
+struct Running(Arc<Mutex<HashMap<u64, Under>>>);
+
+/// One answer being made.
+#[derive(Debug)]
+struct Under {
+    credit: watch::Sender<u32>,
+    task: Option<AbortHandle>,
+}
+
+impl Running {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Under>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Forgets an answer when it is made, or given up.
+struct Entry {
+    running: Running,
+    id: u64,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.running.lock().remove(&self.id);
+    }
 }
 
 #[derive(Clone)]
@@ -63,6 +95,7 @@ impl Calls {
             answerer,
             slots: Arc::new(Semaphore::new(AT_ONCE)),
             recent: VecDeque::new(),
+            running: Running::default(),
         }
     }
 
@@ -80,13 +113,54 @@ impl Calls {
             Ok(call) => call,
             Err(error) => return answerer.refuse_at_once(id, &error),
         };
+        match call.body {
+            CallBody::Credit { id, parts } => return self.credit(id, parts),
+            CallBody::Cancel { id } => return self.cancel(id),
+            CallBody::Logs { .. } | CallBody::Forwarder { .. } => {}
+        }
         let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
             return answerer.refuse_at_once(id, &CallError::Busy);
         };
-        tokio::spawn(async move {
-            answerer.answer(id, call.body, docker).await;
-            drop(slot);
+        let first = match &call.body {
+            CallBody::Forwarder { credit, .. } => *credit,
+            _ => 0,
+        };
+        let (sender, credit) = watch::channel(first);
+        let under = Under {
+            credit: sender,
+            task: None,
+        };
+        self.running.lock().insert(id, under);
+        let entry = Entry {
+            running: self.running.clone(),
+            id,
+        };
+        let task = tokio::spawn(async move {
+            answerer.answer(id, call.body, docker, credit).await;
+            drop((entry, slot));
         });
+        if let Some(under) = self.running.lock().get_mut(&id) {
+            under.task = Some(task.abort_handle());
+        }
+    }
+
+    /// A caller can take `parts` of its answer altogether. Credit never shrinks.
+    fn credit(&self, id: u64, parts: u32) {
+        if let Some(under) = self.running.lock().get(&id) {
+            under.credit.send_if_modified(|held| {
+                let more = parts > *held;
+                *held = parts.max(*held);
+                more
+            });
+        }
+    }
+
+    /// Nobody waits for an answer any more.
+    fn cancel(&self, id: u64) {
+        let under = self.running.lock().remove(&id);
+        if let Some(task) = under.and_then(|under| under.task) {
+            task.abort();
+        }
     }
 }
 
@@ -95,6 +169,10 @@ impl Calls {
 enum CallError {
     #[error("the agent is busy with {AT_ONCE} other calls")]
     Busy,
+    #[error("calls may ask for status, counters, echoes, probes and captures only")]
+    NotForCalls,
+    #[error(transparent)]
+    Forwarder(#[from] ForwarderError),
     #[error("the Docker engine does not answer")]
     NoEngine,
     #[error("no container can be called {0:?}")]
@@ -110,7 +188,13 @@ enum CallError {
 }
 
 impl Answerer {
-    async fn answer(&self, id: u64, body: CallBody, docker: Option<Docker>) {
+    async fn answer(
+        &self,
+        id: u64,
+        body: CallBody,
+        docker: Option<Docker>,
+        credit: watch::Receiver<u32>,
+    ) {
         match body {
             CallBody::Logs {
                 container,
@@ -120,15 +204,9 @@ impl Answerer {
                 Ok(output) => self.send_output(id, &output).await,
                 Err(error) => self.send(id, refusal(&error)).await,
             },
-            CallBody::Counters => {
-                let body = match self.forwarder.counters().await {
-                    Ok(counters) => ReplyBody::Counters {
-                        counters: Box::new(counters),
-                    },
-                    Err(error) => refusal(&error),
-                };
-                self.send(id, body).await;
-            }
+            CallBody::Forwarder { request, .. } => self.pass(id, *request, credit).await,
+            // These are about other answers.
+            CallBody::Credit { .. } | CallBody::Cancel { .. } => {}
         }
     }
 

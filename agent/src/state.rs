@@ -2,7 +2,7 @@
 
 use crate::reconcile::{Lane, LegState, Observed, Part, Phase, World, leg_state};
 use kc_agent_api::{ContainerPhase, ContainerSpec, ContainerState, Leg, Network, NodeState};
-use kc_forwarder_api::PortStatus;
+use kc_forwarder_api::{HealthState, PortStatus, SfName, TunnelName};
 use std::collections::BTreeMap;
 
 /// What the shell knows beside the [`World`].
@@ -12,6 +12,10 @@ pub struct Facts {
     pub forwarder_generation: u64,
     /// Its ports.
     pub ports: Vec<PortStatus>,
+    /// What it says of its tunnels.
+    pub tunnels: BTreeMap<TunnelName, HealthState>,
+    /// What it says of its functions.
+    pub functions: BTreeMap<SfName, HealthState>,
     /// Last failure of each lane.
     pub failures: BTreeMap<Lane, String>,
     /// Failures that belong to no lane, by what they concern.
@@ -30,13 +34,29 @@ pub fn node_state(world: &World<'_>, facts: &Facts) -> NodeState {
     let troubles = facts.troubles.values().cloned();
     let failures = facts.failures.iter();
     let failures = failures.map(|(lane, error)| format!("{}: {error}", lane.object()));
+    let tables = &world.spec.forwarder;
     NodeState {
         spec_generation: world.spec.generation,
         forwarder_generation: facts.forwarder_generation,
         containers,
         ports: facts.ports.clone(),
+        tunnels: in_tables(&facts.tunnels, &tables.tunnels, |tunnel| &tunnel.name),
+        functions: in_tables(&facts.functions, &tables.functions, |one| &one.name),
         errors: troubles.chain(failures).collect(),
     }
+}
+
+/// The states of what is in the document: of what has left it, the last word is of no interest.
+fn in_tables<K: Ord + Clone, T>(
+    known: &BTreeMap<K, HealthState>,
+    entries: &[T],
+    name: impl Fn(&T) -> &K,
+) -> BTreeMap<K, HealthState> {
+    let states = entries.iter().filter_map(|entry| {
+        let name = name(entry);
+        Some((name.clone(), *known.get(name)?))
+    });
+    states.collect()
 }
 
 fn container_state(want: &ContainerSpec, world: &World<'_>, facts: &Facts) -> ContainerState {

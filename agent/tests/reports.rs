@@ -14,6 +14,7 @@ use kc_agent_api::{
     Call, CallBody, Capacity, Event, EventKind, Limits, NodeName, Reply, ReplyBody, Topic, decode,
     encode,
 };
+use kc_forwarder_api::Request;
 use kc_mqtt::{Config, Incoming, Link, QoS};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -202,7 +203,10 @@ fn output_is_cut_to_its_end_and_load_is_measured_against_the_limit() {
             (
                 6,
                 encode(&Call {
-                    body: CallBody::Counters,
+                    body: CallBody::Forwarder {
+                        request: Box::new(Request::Counters),
+                        credit: 1,
+                    },
                 })
                 .unwrap(),
                 "forwarder",

@@ -2,7 +2,9 @@
 //! in several parts; the last one says so.
 
 use crate::Payload;
-use kc_forwarder_api::Counters;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use kc_forwarder_api::{Request, Response};
 use serde::{Deserialize, Serialize};
 
 /// A request.
@@ -30,8 +32,26 @@ pub enum CallBody {
         /// Only lines younger than this many seconds.
         since_s: Option<u64>,
     },
-    /// The forwarder's counters, now.
-    Counters,
+    /// A request to the forwarder: status, counters, an echo, a probe or a capture. Others are
+    /// refused, because tables come with the document and with nothing else.
+    Forwarder {
+        /// The request.
+        request: Box<Request>,
+        /// Parts the caller can take before it gives more [`CallBody::Credit`].
+        credit: u32,
+    },
+    /// The caller of a long answer can take more of it.
+    Credit {
+        /// Id of the call that is being answered.
+        id: u64,
+        /// Parts it can take altogether, from the first: said twice, it means the same.
+        parts: u32,
+    },
+    /// Nobody waits for an answer any more.
+    Cancel {
+        /// Id of the call.
+        id: u64,
+    },
 }
 
 /// One part of an answer.
@@ -59,14 +79,36 @@ pub enum ReplyBody {
         /// Text, lossily decoded.
         text: String,
     },
-    /// The forwarder's counters.
-    Counters {
-        /// The counters.
-        counters: Box<Counters>,
+    /// The forwarder's answer.
+    Forwarder {
+        /// The answer.
+        response: Box<Response>,
+    },
+    /// Octets that follow the forwarder's answer: a capture's pcapng.
+    Data {
+        /// The octets, in base64 (RFC 4648 section 4).
+        base64: String,
     },
     /// It could not be done.
     Error {
         /// Why, for people.
         message: String,
     },
+}
+
+impl ReplyBody {
+    /// Octets as a part of an answer.
+    pub fn data(octets: &[u8]) -> Self {
+        Self::Data {
+            base64: STANDARD.encode(octets),
+        }
+    }
+}
+
+/// The octets of a [`ReplyBody::Data`].
+///
+/// # Errors
+/// It is no base64.
+pub fn octets(base64: &str) -> Result<Vec<u8>, base64::DecodeError> {
+    STANDARD.decode(base64)
 }

@@ -57,6 +57,14 @@ pub enum EventKind {
     ForwarderDied,
     /// The forwarder refused its tables.
     TablesRefused,
+    /// The other end of a tunnel answers no more.
+    TunnelDead,
+    /// The other end of a tunnel answers again.
+    TunnelAlive,
+    /// A function answers its forwarder no more.
+    FunctionDead,
+    /// A function answers its forwarder again.
+    FunctionAlive,
     /// The Docker engine went away or came back.
     Engine,
     /// Events found no room while the broker was away, and are gone.
@@ -84,6 +92,10 @@ impl EventKind {
             Self::ForwarderStarted => "forwarder-started",
             Self::ForwarderDied => "forwarder-died",
             Self::TablesRefused => "tables-refused",
+            Self::TunnelDead => "tunnel-dead",
+            Self::TunnelAlive => "tunnel-alive",
+            Self::FunctionDead => "function-dead",
+            Self::FunctionAlive => "function-alive",
             Self::Engine => "engine",
             Self::EventsLost => "events-lost",
             Self::Unknown => "unknown",

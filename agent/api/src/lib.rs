@@ -14,7 +14,7 @@ mod state;
 mod status;
 mod topic;
 
-pub use call::{Call, CallBody, Reply, ReplyBody};
+pub use call::{Call, CallBody, Reply, ReplyBody, octets};
 pub use event::{Event, EventKind};
 pub use load::{BoxLoad, ContainerLoad, LoadReport, NetworkLoad, PathLoad, TunnelReport};
 pub use names::{BootId, DomainName, NameError, NodeName};

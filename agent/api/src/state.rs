@@ -1,8 +1,9 @@
 //! What an agent observes on its box, published whenever it changes.
 
 use crate::Payload;
-use kc_forwarder_api::PortStatus;
+use kc_forwarder_api::{HealthState, PortStatus, SfName, TunnelName};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Observed state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +18,12 @@ pub struct NodeState {
     pub containers: Vec<ContainerState>,
     /// Ports of the forwarder.
     pub ports: Vec<PortStatus>,
+    /// Whether the other ends of tunnels answer.
+    #[serde(default)]
+    pub tunnels: BTreeMap<TunnelName, HealthState>,
+    /// Whether functions answer their forwarder.
+    #[serde(default)]
+    pub functions: BTreeMap<SfName, HealthState>,
     /// What keeps the box from matching its document, for people.
     pub errors: Vec<String>,
 }

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An open control connection.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub struct Connection {
     reader: BufReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
     /// Process that listens, by the kernel's word.
@@ -35,11 +35,31 @@ impl Connection {
 
     /// Asks and waits for the answer. After any error but `Refused` the connection is of no use.
     pub(super) async fn ask(&mut self, request: &Request) -> Result<Response, ForwarderError> {
-        let silent = |_| ForwarderError::Silent(PATIENCE.as_secs());
+        self.ask_within(request, PATIENCE).await
+    }
+
+    /// As [`Connection::ask`], for answers that take longer.
+    pub(crate) async fn ask_within(
+        &mut self,
+        request: &Request,
+        patience: Duration,
+    ) -> Result<Response, ForwarderError> {
+        let silent = |_| ForwarderError::Silent(patience.as_secs());
         let exchange = self.exchange(request);
-        tokio::time::timeout(PATIENCE, exchange)
+        tokio::time::timeout(patience, exchange)
             .await
             .map_err(silent)?
+    }
+
+    /// Octets that follow an answer, at most `limit`, appended to `octets`; 0 at their end.
+    /// Nothing is lost when this is dropped before it is done.
+    pub(crate) async fn take(&mut self, limit: usize, octets: &mut Vec<u8>) -> io::Result<usize> {
+        let ready = self.reader.fill_buf().await?;
+        let ready = ready.get(..limit).unwrap_or(ready);
+        octets.extend_from_slice(ready);
+        let count = ready.len();
+        self.reader.consume(count);
+        Ok(count)
     }
 
     async fn exchange(&mut self, request: &Request) -> Result<Response, ForwarderError> {
@@ -49,7 +69,12 @@ impl Connection {
             .write_all(&line)
             .await
             .map_err(ForwarderError::Broken)?;
-        line.clear();
+        self.next().await
+    }
+
+    /// The next answer; after a watch they come unasked.
+    pub(super) async fn next(&mut self) -> Result<Response, ForwarderError> {
+        let mut line = Vec::new();
         let read = self.reader.read_until(b'\n', &mut line).await;
         if read.map_err(ForwarderError::Broken)? == 0 {
             return Err(ForwarderError::Broken(io::ErrorKind::UnexpectedEof.into()));

@@ -6,6 +6,8 @@ mod connection;
 mod error;
 mod process;
 mod supervisor;
+mod watch;
 
+pub use connection::Connection;
 pub use error::ForwarderError;
 pub use supervisor::{Forwarder, Supervision, Word};

@@ -3,9 +3,15 @@
 use super::ForwarderError;
 use super::connection::Connection;
 use super::process::{Place, last_line, start};
+use super::watch::Watch;
 use crate::config::Settings;
 use crate::ledger::store_tables;
-use kc_forwarder_api::{ControlError, Counters, ErrorCode, Request, Response, Status, Tables};
+use kc_forwarder_api::{
+    ControlError, Counters, ErrorCode, HealthEvent, HealthState, Request, Response, SfName, Status,
+    Tables, TunnelName,
+};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot};
@@ -36,6 +42,15 @@ pub enum Word {
         /// Why.
         error: ForwarderError,
     },
+    /// What its health is now; changes follow.
+    Watching {
+        /// Tunnels.
+        tunnels: BTreeMap<TunnelName, HealthState>,
+        /// Functions.
+        functions: BTreeMap<SfName, HealthState>,
+    },
+    /// Health has changed.
+    Health(HealthEvent),
     /// Tables are in force.
     Applied {
         /// Their generation.
@@ -59,6 +74,7 @@ enum Command {
 #[derive(Clone)]
 pub struct Forwarder {
     commands: mpsc::Sender<Command>,
+    socket: PathBuf,
 }
 
 /// A handle and what is heard from it.
@@ -87,7 +103,10 @@ impl Forwarder {
         };
         tokio::spawn(supervisor.run());
         Supervision {
-            forwarder: Self { commands },
+            forwarder: Self {
+                commands,
+                socket: settings.forwarder_socket(),
+            },
             words,
         }
     }
@@ -95,6 +114,12 @@ impl Forwarder {
     /// Hands tables over, now and to every forwarder that follows. The outcome is a [`Word`].
     pub async fn apply(&self, tables: Tables) {
         let _ = self.commands.send(Command::Apply(Box::new(tables))).await;
+    }
+
+    /// A connection of one's own, for what takes its time.
+    pub async fn open(&self) -> Result<Connection, ForwarderError> {
+        let opened = Connection::open(&self.socket).await;
+        opened.map_err(|_| ForwarderError::Absent)
     }
 
     /// All counters.
@@ -138,6 +163,8 @@ struct Live {
     /// Only when we started it.
     child: Option<Child>,
     since: Instant,
+    /// Once it has its tables.
+    watch: Option<Watch>,
 }
 
 /// Nobody holds the handle any more.
@@ -194,6 +221,7 @@ impl Supervisor {
             connection,
             child,
             since: Instant::now(),
+            watch: None,
         };
         let status = match live.connection.ask(&Request::Status).await {
             Ok(Response::Status { status }) => status,
@@ -207,6 +235,7 @@ impl Supervisor {
         if self.tables.is_some() {
             self.apply(&mut live).await?;
         }
+        live.watch = Some(Watch::start(self.place.socket.clone(), self.words.clone()));
         Ok(live)
     }
 

@@ -4,6 +4,7 @@
 //! It knows no MQTT: documents come in and reports go out by channels. Ending the loop leaves
 //! containers and forwarder as they are.
 
+mod health;
 mod run;
 mod steps;
 mod takeup;

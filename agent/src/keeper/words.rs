@@ -125,7 +125,12 @@ impl Keeper {
                 }
                 self.ask_ports_soon();
             }
+            ForwarderWord::Watching { tunnels, functions } => self.on_watching(tunnels, functions),
+            ForwarderWord::Health(event) => self.on_health(event),
             ForwarderWord::Down { reason } => {
+                // Its successor begins anew.
+                self.facts.tunnels.clear();
+                self.facts.functions.clear();
                 self.facts.forwarder_generation = 0;
                 self.event(EventKind::ForwarderDied, "kc-forwarder", reason);
             }

@@ -297,6 +297,8 @@ impl Part {
             forwarder_generation: self.spec.generation,
             containers: self.spec.containers.iter().map(running).collect(),
             ports: Vec::new(),
+            tunnels: Default::default(),
+            functions: Default::default(),
             errors: Vec::new(),
         }
     }

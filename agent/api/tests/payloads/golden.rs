@@ -4,6 +4,7 @@ use kc_agent_api::{
     BootId, Call, CallBody, Capacity, Event, EventKind, NodeName, NodeStatus, Payload, Presence,
     Reply, ReplyBody, Stamp, decode, encode,
 };
+use kc_forwarder_api::Request;
 use std::fmt::Debug;
 use std::net::IpAddr;
 
@@ -78,9 +79,32 @@ fn calls_and_replies_are_written_so() {
         r#"{"v":1,"body":{"logs":{"container":"firewall-1","tail":10,"since-s":null}}}"#,
     );
     let counters = Call {
-        body: CallBody::Counters,
+        body: CallBody::Forwarder {
+            request: Box::new(Request::Counters),
+            credit: 16,
+        },
     };
-    is_written(&counters, r#"{"v":1,"body":"counters"}"#);
+    is_written(
+        &counters,
+        r#"{"v":1,"body":{"forwarder":{"request":{"op":"counters"},"credit":16}}}"#,
+    );
+    let credit = Call {
+        body: CallBody::Credit { id: 7, parts: 32 },
+    };
+    is_written(&credit, r#"{"v":1,"body":{"credit":{"id":7,"parts":32}}}"#);
+    let cancel = Call {
+        body: CallBody::Cancel { id: 7 },
+    };
+    is_written(&cancel, r#"{"v":1,"body":{"cancel":{"id":7}}}"#);
+    let data = Reply {
+        part: 3,
+        last: false,
+        body: ReplyBody::data(b"\n\r\r\n"),
+    };
+    is_written(
+        &data,
+        r#"{"v":1,"part":3,"last":false,"body":{"data":{"base64":"Cg0NCg=="}}}"#,
+    );
     let reply = Reply {
         part: 0,
         last: true,

@@ -3,8 +3,9 @@
 use ipnet::IpNet;
 use kc_agent_api::*;
 use kc_forwarder_api::{
-    Backend, Counters, DropReason, Encapsulation, MacAddr, Neighbour, PathCounters, PortCounters,
-    PortName, PortState, PortStatus, Si, Spi, Tables, TunnelCounters, Underlay, Vni,
+    Backend, Counters, DropReason, Encapsulation, HealthState, MacAddr, Neighbour, PathCounters,
+    PortCounters, PortName, PortState, PortStatus, Request, Response, Si, Spi, Tables,
+    TunnelCounters, TunnelName, Underlay, Vni,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -293,6 +294,8 @@ pub(crate) fn state() -> impl Strategy<Value = NodeState> {
             forwarder_generation,
             containers,
             ports,
+            tunnels: [(TunnelName::new("box2").unwrap(), HealthState::Dead)].into(),
+            functions: [].into(),
             errors,
         },
     )
@@ -411,7 +414,12 @@ pub(crate) fn spec() -> impl Strategy<Value = NodeSpec> {
 pub(crate) fn call() -> impl Strategy<Value = Call> {
     let logs = (text(), option::of(any::<u32>()), option::of(any::<u64>()));
     let body = prop_oneof![
-        Just(CallBody::Counters),
+        any::<u32>().prop_map(|credit| CallBody::Forwarder {
+            request: Box::new(Request::Counters),
+            credit,
+        }),
+        (any::<u64>(), any::<u32>()).prop_map(|(id, parts)| CallBody::Credit { id, parts }),
+        any::<u64>().prop_map(|id| CallBody::Cancel { id }),
         logs.prop_map(|(container, tail, since_s)| CallBody::Logs {
             container,
             tail,
@@ -425,9 +433,12 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
     let body = prop_oneof![
         text().prop_map(|text| ReplyBody::Logs { text }),
         text().prop_map(|message| ReplyBody::Error { message }),
-        counters().prop_map(|counters| ReplyBody::Counters {
-            counters: Box::new(counters),
+        counters().prop_map(|counters| ReplyBody::Forwarder {
+            response: Box::new(Response::Counters {
+                counters: Box::new(counters),
+            }),
         }),
+        vec(any::<u8>(), 0..64).prop_map(|octets| ReplyBody::data(&octets)),
     ];
     (any::<u32>(), any::<bool>(), body).prop_map(|(part, last, body)| Reply { part, last, body })
 }

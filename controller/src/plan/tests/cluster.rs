@@ -164,6 +164,8 @@ impl Cluster {
                 })
                 .collect(),
             ports: Vec::new(),
+            tunnels: Default::default(),
+            functions: Default::default(),
             errors: Vec::new(),
         };
         let stamp = Stamp {
