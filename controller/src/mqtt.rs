@@ -3,7 +3,7 @@
 mod calls;
 mod inbound;
 
-pub use calls::{CallError, Calls};
+pub use calls::{CallError, Calls, Conversation};
 pub use inbound::{Inbound, Refusal, read};
 
 use kc_agent_api::{DomainName, Topic};

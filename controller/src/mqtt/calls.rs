@@ -4,6 +4,7 @@ use super::message;
 use kc_agent_api::{
     Call, CallBody, DomainName, NodeName, PayloadError, Reply, ReplyBody, Topic, encode,
 };
+use kc_forwarder_api::{Request, Response};
 use kc_mqtt::{Link, PublishError};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,8 @@ use tokio::sync::mpsc;
 const LONGEST: usize = 16 << 20;
 /// Parts that may wait to be read.
 const PARTS: usize = 64;
+/// Parts of a long answer that may be under way; fewer than may wait.
+const CREDIT: u32 = 32;
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -67,16 +70,86 @@ pub struct Calls {
     waiting: Arc<Mutex<Waiting>>,
 }
 
-/// Forgets the question when nobody waits any more.
-struct Ticket<'a> {
-    calls: &'a Calls,
-    key: (NodeName, u64),
+/// A question and what is heard of its answer. Whoever drops it before its end calls it off.
+#[derive(Debug)]
+pub struct Conversation {
+    calls: Calls,
+    node: NodeName,
+    id: u64,
+    parts: mpsc::Receiver<Reply>,
+    /// Number of the next part.
+    expected: u32,
+    /// Parts the box may send.
+    granted: u32,
+    over: bool,
 }
 
-impl Drop for Ticket<'_> {
+impl Drop for Conversation {
     fn drop(&mut self) {
-        self.calls.lock().remove(&self.key);
+        self.calls.lock().remove(&(self.node.clone(), self.id));
+        if !self.over {
+            // A box that does not hear it finds out when no credit comes.
+            let cancel = CallBody::Cancel { id: self.id };
+            let _ = self.calls.tell(&self.node, fastrand::u64(..), cancel);
+        }
     }
+}
+
+impl Conversation {
+    /// The next part; `None` at the end. Nothing is lost when this is dropped before it is done.
+    ///
+    /// # Errors
+    /// The box refuses, or a part is missing.
+    pub async fn next(&mut self) -> Result<Option<ReplyBody>, CallError> {
+        if self.over {
+            return Ok(None);
+        }
+        while let Some(reply) = self.parts.recv().await {
+            if reply.part < self.expected {
+                continue; // QoS 1 may deliver a part twice.
+            }
+            if reply.part > self.expected {
+                break;
+            }
+            self.expected += 1;
+            self.over = reply.last;
+            if let ReplyBody::Error { message } = reply.body {
+                self.over = true;
+                let node = self.node.clone();
+                return Err(CallError::Refused { node, message });
+            }
+            self.give_credit()?;
+            return Ok(Some(reply.body));
+        }
+        Err(CallError::Incomplete {
+            node: self.node.clone(),
+        })
+    }
+
+    /// Half of what may be under way was taken: as much again may come.
+    fn give_credit(&mut self) -> Result<(), CallError> {
+        if self.over || self.expected + CREDIT / 2 < self.granted {
+            return Ok(());
+        }
+        self.granted = self.expected.saturating_add(CREDIT);
+        let credit = CallBody::Credit {
+            id: self.id,
+            parts: self.granted,
+        };
+        self.calls.tell(&self.node, fastrand::u64(..), credit)
+    }
+}
+
+async fn in_time<T>(
+    node: &NodeName,
+    limit: Duration,
+    work: impl Future<Output = Result<T, CallError>>,
+) -> Result<T, CallError> {
+    let late = |_| CallError::Timeout {
+        node: node.clone(),
+        after: limit,
+    };
+    tokio::time::timeout(limit, work).await.map_err(late)?
 }
 
 impl Calls {
@@ -113,55 +186,85 @@ impl Calls {
             tail,
             since_s,
         };
-        let ask = self.ask(node, body);
-        tokio::time::timeout(limit, ask).await.unwrap_or_else(|_| {
-            Err(CallError::Timeout {
-                node: node.clone(),
-                after: limit,
-            })
-        })
+        let whole = async {
+            let mut conversation = self.ask(node, body)?;
+            let mut text = String::new();
+            while let Some(part) = conversation.next().await? {
+                let ReplyBody::Logs { text: more } = part else {
+                    return Err(CallError::Incomplete { node: node.clone() });
+                };
+                text.push_str(&more);
+                if text.len() > LONGEST {
+                    return Err(CallError::TooLong { node: node.clone() });
+                }
+            }
+            Ok(text)
+        };
+        in_time(node, limit, whole).await
     }
 
-    async fn ask(&self, node: &NodeName, body: CallBody) -> Result<String, CallError> {
+    /// The forwarder's answer to a request that has one.
+    pub async fn forwarder(
+        &self,
+        node: &NodeName,
+        request: Request,
+        limit: Duration,
+    ) -> Result<Response, CallError> {
+        let whole = async { Ok(self.pass(node, request).await?.0) };
+        in_time(node, limit, whole).await
+    }
+
+    /// The forwarder's answer, and what follows it.
+    pub async fn stream(
+        &self,
+        node: &NodeName,
+        request: Request,
+        limit: Duration,
+    ) -> Result<(Response, Conversation), CallError> {
+        in_time(node, limit, self.pass(node, request)).await
+    }
+
+    async fn pass(
+        &self,
+        node: &NodeName,
+        request: Request,
+    ) -> Result<(Response, Conversation), CallError> {
+        let body = CallBody::Forwarder {
+            request: Box::new(request),
+            credit: CREDIT,
+        };
+        let mut conversation = self.ask(node, body)?;
+        match conversation.next().await? {
+            Some(ReplyBody::Forwarder { response }) => Ok((*response, conversation)),
+            _ => Err(CallError::Incomplete { node: node.clone() }),
+        }
+    }
+
+    fn ask(&self, node: &NodeName, body: CallBody) -> Result<Conversation, CallError> {
         if !self.link.connected() {
             return Err(CallError::Disconnected);
         }
         let id = fastrand::u64(..);
-        let (sender, mut parts) = mpsc::channel(PARTS);
-        let key = (node.clone(), id);
-        self.lock().insert(key.clone(), sender);
-        let _ticket = Ticket { calls: self, key };
+        let (sender, parts) = mpsc::channel(PARTS);
+        self.lock().insert((node.clone(), id), sender);
+        let conversation = Conversation {
+            calls: self.clone(),
+            node: node.clone(),
+            id,
+            parts,
+            expected: 0,
+            granted: CREDIT,
+            over: false,
+        };
+        self.tell(node, id, body)?;
+        Ok(conversation)
+    }
+
+    fn tell(&self, node: &NodeName, id: u64, body: CallBody) -> Result<(), CallError> {
         let topic = Topic::Call(node.clone(), id);
         let payload = encode(&Call { body })?;
         self.link.publish(message(&self.domain, &topic, payload))?;
-        let mut text = String::new();
-        let mut expected = 0;
-        while let Some(reply) = parts.recv().await {
-            if reply.part < expected {
-                continue; // QoS 1 may deliver a part twice.
-            }
-            if reply.part > expected {
-                break;
-            }
-            expected += 1;
-            match reply.body {
-                ReplyBody::Logs { text: more } => text.push_str(&more),
-                ReplyBody::Error { message } => {
-                    return Err(CallError::Refused {
-                        node: node.clone(),
-                        message,
-                    });
-                }
-                ReplyBody::Counters { .. } => break,
-            }
-            if text.len() > LONGEST {
-                return Err(CallError::TooLong { node: node.clone() });
-            }
-            if reply.last {
-                return Ok(text);
-            }
-        }
-        Err(CallError::Incomplete { node: node.clone() })
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

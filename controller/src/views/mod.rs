@@ -7,6 +7,7 @@ mod build_chain;
 mod build_node;
 mod chain;
 mod diff;
+mod look;
 mod node;
 mod unified;
 mod workload;
@@ -21,6 +22,7 @@ pub use diff::{
     ApplyResult, Change, ErrorBody, ErrorReply, ManifestFile, ManifestFiles, ManifestProblem,
     ResourceChange, StepView,
 };
+pub use look::{EchoAnswer, EchoFunctionView, EchoView, ProbeView, TraceHop, TraceView};
 pub use node::{NodeCondition, NodeView};
 pub use unified::unified;
 pub use workload::{EndpointView, FunctionView, InstanceView, ServiceView};
