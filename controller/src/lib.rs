@@ -3,6 +3,7 @@
 //! The deciding half (resources, manifest, topology, scheduler, placement, render, plan) is
 //! pure: no clock, socket, file or task in it. The rest is shell around it.
 
+pub mod alarm;
 pub mod cli;
 pub mod execute;
 pub mod http;

@@ -109,7 +109,7 @@ mod tests {
         let events = event_config(&domain, "broker".into(), 1883, None);
         assert!(all.clean_session && !events.clean_session);
         assert_ne!(all.client_id, events.client_id);
-        assert_eq!(all.subscriptions.len(), 5);
+        assert_eq!(all.subscriptions.len(), 6);
         let filter = "kcluster/lab/node/+/event".to_owned();
         assert_eq!(events.subscriptions, [(filter, QoS::AtLeastOnce)]);
     }

@@ -104,10 +104,12 @@ impl Topic {
         ]
     }
 
-    /// Filters a controller subscribes to.
-    pub fn controller_filters(domain: &DomainName) -> [String; 6] {
-        ["status", "state", "load", "tunnel", "event", "reply/+"]
-            .map(|leaf| format!("kcluster/{domain}/node/+/{leaf}"))
+    /// Filters a controller subscribes to: what boxes say, and its own alarms, so that it finds
+    /// those the broker has kept from a former life.
+    pub fn controller_filters(domain: &DomainName) -> [String; 7] {
+        let of_nodes = ["status", "state", "load", "tunnel", "event", "reply/+"];
+        let [a, b, c, d, e, f] = of_nodes.map(|leaf| format!("kcluster/{domain}/node/+/{leaf}"));
+        [a, b, c, d, e, f, format!("kcluster/{domain}/alarm/+")]
     }
 }
 

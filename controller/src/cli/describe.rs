@@ -8,6 +8,7 @@ use super::human;
 use super::kind::Kind;
 use super::print;
 use super::rows::{Listed, status};
+use crate::alarm::AlarmReport;
 use crate::store::StoredEvent;
 use crate::views::{
     ChainView, ExplainView, FunctionView, InstanceView, NodeView, PathView, ServiceView,
@@ -57,6 +58,15 @@ pub(super) async fn describe(client: &Client, args: &DescribeArgs) -> Result<(),
             story.field("Chain", &path.chain);
             story.path(&path);
             vec![path.chain]
+        }
+        Kind::Alarms => {
+            let alarm: AlarmReport = find(client, name).await?;
+            story.alarm(&alarm);
+            let owner = alarm
+                .object
+                .split_once('/')
+                .map(|(_, name)| name.to_owned());
+            owner.into_iter().collect()
         }
         Kind::Events => {
             return Err(Failure::Usage(
@@ -220,6 +230,20 @@ impl Story {
             self.path(path);
         }
         self.list("Why this path", &chain.explanation);
+    }
+
+    fn alarm(&mut self, alarm: &AlarmReport) {
+        self.field("Alarm", &alarm.name);
+        self.field("Of", &alarm.object);
+        self.field("When", &alarm.when);
+        self.field("Severity", &alarm.severity);
+        let state = format!("{}{}", alarm.state, Self::since(alarm.since_ms));
+        self.field("State", &state);
+        for subject in &alarm.subjects {
+            let since = Self::since(Some(subject.since_ms));
+            let (name, state, value) = (&subject.name, &subject.state, subject.value);
+            self.line(&format!("  {name}: {state}{since}, measured {value:.1}"));
+        }
     }
 
     fn path(&mut self, path: &PathView) {

@@ -8,6 +8,7 @@ use super::kind::{Kind, nearest};
 use super::print;
 use super::rows::Listed;
 use super::table::Table;
+use crate::alarm::AlarmReport;
 use crate::store::StoredEvent;
 use crate::views::{
     ChainView, FunctionView, InstanceView, NodeView, PathView, ServiceView, WatchMark,
@@ -24,6 +25,7 @@ pub(super) async fn get(client: &Client, args: &GetArgs) -> Result<(), Failure> 
         Kind::Services => show::<ServiceView>(client, args).await,
         Kind::Instances => show::<InstanceView>(client, args).await,
         Kind::Paths => show::<PathView>(client, args).await,
+        Kind::Alarms => show::<AlarmReport>(client, args).await,
         Kind::Events => {
             let events = EventsArgs {
                 about: args.name.clone(),

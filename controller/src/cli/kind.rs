@@ -18,11 +18,13 @@ pub enum Kind {
     Instances,
     /// Rendered service paths.
     Paths,
+    /// What is watched for.
+    Alarms,
     /// History.
     Events,
 }
 
-const WORDS: [(Kind, &[&str]); 7] = [
+const WORDS: [(Kind, &[&str]); 8] = [
     (Kind::Nodes, &["nodes", "node", "no"]),
     (
         Kind::Functions,
@@ -42,6 +44,7 @@ const WORDS: [(Kind, &[&str]); 7] = [
         &["instances", "instance", "containers", "container", "in"],
     ),
     (Kind::Paths, &["paths", "path", "rsp"]),
+    (Kind::Alarms, &["alarms", "alarm", "al"]),
     (Kind::Events, &["events", "event", "ev"]),
 ];
 
@@ -63,7 +66,7 @@ impl Kind {
             Self::Functions => Some("ServiceFunction"),
             Self::Chains => Some("Chain"),
             Self::Services => Some("Service"),
-            Self::Instances | Self::Paths | Self::Events => None,
+            Self::Instances | Self::Paths | Self::Alarms | Self::Events => None,
         }
     }
 

@@ -3,6 +3,7 @@
 use super::human;
 use super::kind::Kind;
 use super::table::Column;
+use crate::alarm::AlarmReport;
 use crate::store::StoredEvent;
 use crate::views::{ChainView, FunctionView, InstanceView, NodeView, PathView, ServiceView};
 use serde::Serialize;
@@ -26,6 +27,37 @@ fn text<T: ToString>(value: &Option<T>) -> String {
 
 fn since(value: Option<u64>, now_ms: u64) -> String {
     value.map_or_else(String::new, |ms| human::age(ms, now_ms))
+}
+
+impl Listed for AlarmReport {
+    const KIND: Kind = Kind::Alarms;
+    const COLUMNS: &'static [Column] = &[
+        Column::new("NAME"),
+        Column::new("STATE"),
+        Column::new("SINCE").drifts(),
+        Column::new("SEVERITY"),
+        Column::new("WHEN"),
+        Column::new("SUBJECTS"),
+    ];
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn row(&self, now_ms: u64) -> Vec<String> {
+        let subjects = self.subjects.iter();
+        let subjects: Vec<_> = subjects
+            .map(|s| format!("{} {:.0}", s.name, s.value))
+            .collect();
+        vec![
+            self.name.clone(),
+            self.state.clone(),
+            since(self.since_ms, now_ms),
+            self.severity.clone(),
+            self.when.clone(),
+            subjects.join(", "),
+        ]
+    }
 }
 
 impl Listed for NodeView {

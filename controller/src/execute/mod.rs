@@ -3,6 +3,7 @@
 //!
 //! No policy lives here: what to do is [`crate::plan`]'s to say, when to look again too.
 
+mod alarms;
 mod clock;
 mod documents;
 mod events;

@@ -1,5 +1,6 @@
 //! The owner: one task that holds state and observations and does one thing at a time.
 
+use super::alarms::Alarms;
 use super::documents::{self, Published};
 use super::events;
 use super::input::{Input, Mutation, MutationError, Outcome};
@@ -41,6 +42,7 @@ pub(super) struct Owner {
     unsent: BTreeSet<NodeName>,
     /// Nodes whose status has changed and is to be kept.
     restated: BTreeSet<NodeName>,
+    alarms: Alarms,
     events: Vec<NewEvent>,
     complaints: BTreeMap<String, u64>,
     /// When to plan next.
@@ -67,6 +69,7 @@ impl Owner {
             published,
             unsent: BTreeSet::new(),
             restated: BTreeSet::new(),
+            alarms: Alarms::default(),
             events: Vec::new(),
             complaints: BTreeMap::new(),
             due: None,
@@ -123,6 +126,7 @@ impl Owner {
                 tracing::info!("connected to the broker");
                 self.observed().link_up(now);
                 self.unsent = self.published.keys().cloned().collect();
+                self.alarms.again();
                 self.publish();
                 self.within(GATHER);
             }
@@ -167,7 +171,11 @@ impl Owner {
                 self.within(GATHER);
             }
             Inbound::Reply(node, id, reply) => self.calls.answer(node, id, *reply),
-            Inbound::Cleared(_) => {}
+            Inbound::Alarm(name) => {
+                self.alarms.kept(&name);
+                self.publish();
+            }
+            Inbound::Cleared => {}
         }
     }
 
@@ -296,6 +304,9 @@ impl Owner {
         self.events.clear();
         self.restated.clear();
         self.moment.state = plan.state;
+        if let Err(error) = self.alarms.update(self.moment.state.alarm_reports()) {
+            tracing::error!(error = &error as &dyn std::error::Error, "unwritable alarm");
+        }
         self.phases(now);
         self.moment.documents = plan.documents;
         for (node, bytes) in documents {
@@ -339,6 +350,18 @@ impl Owner {
                     self.events.push(event);
                     self.within(AGAIN);
                 }
+            }
+        }
+        while let Some((name, payload)) = self.alarms.next() {
+            let topic = Topic::Alarm(name.clone());
+            let message = mqtt::message(&self.domain, &topic, payload);
+            match self.link.publish(message) {
+                Ok(()) => {}
+                Err(PublishError::Full { .. } | PublishError::Closed) => {
+                    self.alarms.put_back(name);
+                    return self.within(AGAIN);
+                }
+                Err(error) => tracing::error!(%name, %error, "the alarm cannot be told"),
             }
         }
     }

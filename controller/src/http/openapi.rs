@@ -39,6 +39,8 @@ use utoipa::{Modify, OpenApi};
         read::explain,
         read::services,
         read::service,
+        read::alarms,
+        read::alarm,
         read::paths,
         read::path,
         read::plan,

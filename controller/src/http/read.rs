@@ -4,6 +4,7 @@ use super::change::id;
 use super::error::ApiError;
 use super::params::Segments;
 use super::routes::App;
+use crate::alarm::AlarmReport;
 use crate::execute::Snapshot;
 use crate::resource::Resource;
 use crate::views::{
@@ -56,6 +57,8 @@ lists! {
     chains, chain, ChainView, "/api/v1/chains", "/api/v1/chains/{name}";
     /// Services.
     services, service, ServiceView, "/api/v1/services", "/api/v1/services/{name}";
+    /// Alarms, the worst first.
+    alarms, alarm, AlarmReport, "/api/v1/alarms", "/api/v1/alarms/{name}";
 }
 
 /// Rendered service paths.

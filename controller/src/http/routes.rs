@@ -86,6 +86,8 @@ routes! {
     get "/api/v1/chains/{name}/explain" => read::explain,
     get "/api/v1/services" => read::services,
     get "/api/v1/services/{name}" => read::service,
+    get "/api/v1/alarms" => read::alarms,
+    get "/api/v1/alarms/{name}" => read::alarm,
     get "/api/v1/paths" => read::paths,
     get "/api/v1/paths/{spi}" => read::path,
     get "/api/v1/plan" => read::plan,

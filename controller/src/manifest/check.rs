@@ -1,6 +1,7 @@
 //! What can be judged about one resource by itself.
 
 use super::{Document, ManifestError};
+use crate::alarm::{AlarmSpec, Comparison};
 use crate::plan::MAX_REPLICAS;
 use crate::resource::{
     Algorithm, ChainSpec, FileSpec, FunctionSpec, Kind, MountSpec, NodeResourceSpec, Resource,
@@ -59,6 +60,7 @@ pub(super) fn check(document: &Document<'_>, errors: &mut Vec<ManifestError>) {
 }
 
 fn function(desk: &mut Desk<'_>, spec: &FunctionSpec) {
+    alarms(desk, &spec.alarms, false);
     container(desk, &spec.image, &spec.env, &spec.files, &spec.mounts);
     let replicas = spec.replicas;
     desk.refuse_if(
@@ -78,7 +80,52 @@ fn function(desk: &mut Desk<'_>, spec: &FunctionSpec) {
     );
 }
 
+/// Alarms of a resource whose subjects are boxes, or containers.
+fn alarms(desk: &mut Desk<'_>, alarms: &[AlarmSpec], boxes: bool) {
+    let mut seen = BTreeSet::new();
+    for (index, alarm) in alarms.iter().enumerate() {
+        let index = index.to_string();
+        let at = |key| ["spec", "alarms", &index, key].map(str::to_owned);
+        let wrong = |desk: &mut Desk<'_>, key, message: String| {
+            let path = at(key);
+            desk.wrong(&path.each_ref().map(String::as_str), message);
+        };
+        if !seen.insert(&alarm.name) {
+            wrong(desk, "name", format!("alarm {} is here twice", alarm.name));
+        }
+        let metric = alarm.when.metric;
+        if !boxes && !metric.of_containers() {
+            let metric = metric.as_str();
+            wrong(
+                desk,
+                "when",
+                format!("containers have no {metric}; boxes have: kind Node"),
+            );
+        }
+        let threshold = alarm.when.threshold;
+        match (alarm.clear_level(), alarm.when.comparison) {
+            (Err(error), _) => wrong(desk, "clear", error.to_string()),
+            (Ok(clear), Comparison::Above) if clear > threshold => {
+                wrong(
+                    desk,
+                    "clear",
+                    format!("it would end above the {threshold} it begins at"),
+                );
+            }
+            (Ok(clear), Comparison::Below) if clear < threshold => {
+                wrong(
+                    desk,
+                    "clear",
+                    format!("it would end below the {threshold} it begins at"),
+                );
+            }
+            (Ok(_), _) => {}
+        }
+    }
+}
+
 fn service(desk: &mut Desk<'_>, spec: &ServiceSpec) {
+    alarms(desk, &spec.alarms, false);
     container(desk, &spec.image, &spec.env, &spec.files, &spec.mounts);
     let replicas = spec.replicas;
     desk.refuse_if(
@@ -158,6 +205,7 @@ fn target<'a>(
 }
 
 fn node(desk: &mut Desk<'_>, name: &str, spec: &NodeResourceSpec) {
+    alarms(desk, &spec.alarms, true);
     let mut seen = BTreeSet::new();
     for (index, link) in spec.links.iter().enumerate() {
         let index = index.to_string();

@@ -29,8 +29,10 @@ pub enum Inbound {
     Event(NodeName, Box<Event>),
     /// A part of an answer.
     Reply(NodeName, u64, Box<Reply>),
+    /// The broker keeps an alarm of that name.
+    Alarm(String),
     /// A retained message was cleared.
-    Cleared(NodeName),
+    Cleared,
 }
 
 /// Why a message was refused.
@@ -110,10 +112,8 @@ pub fn read(domain: &DomainName, message: &Message) -> Result<Inbound, Refusal> 
     if named != *domain {
         return Err(Refusal::Domain(named));
     }
-    if message.payload.is_empty()
-        && let Some(node) = node(&topic)
-    {
-        return Ok(Inbound::Cleared(node.clone()));
+    if message.payload.is_empty() {
+        return Ok(Inbound::Cleared);
     }
     let bytes = &message.payload;
     Ok(match topic {
@@ -136,7 +136,9 @@ pub fn read(domain: &DomainName, message: &Message) -> Result<Inbound, Refusal> 
         Topic::Reply(ref node, id) => {
             Inbound::Reply(node.clone(), id, Box::new(body(&topic, bytes)?))
         }
-        Topic::Spec(_) | Topic::Call(..) | Topic::Alarm(_) => {
+        // Our own word, or that of a former self.
+        Topic::Alarm(name) => Inbound::Alarm(name),
+        Topic::Spec(_) | Topic::Call(..) => {
             return Err(Refusal::Direction(topic));
         }
     })
@@ -193,6 +195,6 @@ mod tests {
     #[test]
     fn an_empty_payload_is_a_cleared_topic() {
         let inbound = read(&lab(), &message("kcluster/lab/node/a/status", b"")).unwrap();
-        assert_eq!(inbound, Inbound::Cleared(NodeName::new("a").unwrap()));
+        assert_eq!(inbound, Inbound::Cleared);
     }
 }

@@ -60,6 +60,10 @@ pub enum PlanEventKind {
     ChainMended,
     /// A chain was removed.
     ChainRemoved,
+    /// A condition was met for the whole of its window.
+    AlarmFiring,
+    /// A firing alarm has ended.
+    AlarmCleared,
 }
 
 impl PlanEventKind {
@@ -81,6 +85,8 @@ impl PlanEventKind {
             Self::ChainBroken => "chain-broken",
             Self::ChainMended => "chain-mended",
             Self::ChainRemoved => "chain-removed",
+            Self::AlarmFiring => "alarm-firing",
+            Self::AlarmCleared => "alarm-cleared",
         }
     }
 
@@ -88,7 +94,7 @@ impl PlanEventKind {
     pub const fn is_warning(self) -> bool {
         matches!(
             self,
-            Self::NodeGone | Self::Unplaced | Self::Died | Self::ChainBroken
+            Self::NodeGone | Self::Unplaced | Self::Died | Self::ChainBroken | Self::AlarmFiring
         )
     }
 }

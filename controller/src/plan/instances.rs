@@ -2,7 +2,7 @@
 //! where they run.
 
 use super::draft::Draft;
-use super::{Instance, InstanceHealth, Phase, PlanEventKind, Step};
+use super::{Instance, InstanceHealth, Phase, PlanEventKind, State, Step};
 use crate::resource::{Kind, ResourceId};
 use kc_agent_api::{ContainerPhase, NodeName};
 use std::collections::BTreeSet;
@@ -147,6 +147,15 @@ pub(super) fn sweep(draft: &mut Draft<'_>) {
         .state
         .retired
         .retain(|id, _| instances.values().any(|instance| instance.owner == *id));
+}
+
+/// Instances of one resource that are wanted, by name.
+pub(super) fn of<'a>(
+    state: &'a State,
+    owner: &'a ResourceId,
+) -> impl Iterator<Item = (&'a String, &'a Instance)> {
+    let all = state.instances.iter();
+    all.filter(move |(_, instance)| instance.owner == *owner && !instance.retiring)
 }
 
 /// Whether any path still needs the instance where it is.

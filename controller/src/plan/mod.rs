@@ -4,6 +4,7 @@
 //! The caller stores [`Plan::state`] before it publishes [`Plan::documents`]: a controller that
 //! dies in between renders the same documents with the same generations again.
 
+mod alarms;
 mod chains;
 mod choose;
 mod documents;
@@ -19,6 +20,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
+pub use alarms::{AlarmRecord, Subject};
 pub use event::{PlanEvent, PlanEventKind};
 pub use instances::MAX_REPLICAS;
 pub use record::{
@@ -52,6 +54,7 @@ pub fn plan(state: &State, observed: &Observations, now_ms: u64) -> Plan {
     let mut draft = draft::Draft::new(state, observed, now_ms);
     nodes::observe(&mut draft);
     instances::observe(&mut draft);
+    alarms::evaluate(&mut draft);
     instances::reconcile(&mut draft);
     // In this order nothing that is decided later changes what was decided before, so that
     // planning the same again does nothing.

@@ -1,6 +1,6 @@
 //! The planner's whole memory: what users asked for, and what was decided. Stored in one piece.
 
-use super::{ChainRecord, Instance, NodeRecord};
+use super::{AlarmRecord, ChainRecord, Instance, NodeRecord};
 use crate::resource::{
     ApiVersion, Kind, Metadata, Name, NodeResourceSpec, Object, Resource, ResourceId,
 };
@@ -60,6 +60,9 @@ pub struct State {
     pub instances: BTreeMap<String, Instance>,
     /// Chains and their paths.
     pub chains: BTreeMap<Name, ChainRecord>,
+    /// Alarms by name, and how they stand.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub alarms: BTreeMap<String, AlarmRecord>,
     /// Round robin: the instance of each type that was taken last.
     pub rotation: BTreeMap<Name, String>,
     /// Last instance id given away.

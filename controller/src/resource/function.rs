@@ -1,6 +1,7 @@
 //! `ServiceFunction`: a type of network function, how its instances run and are wired.
 
 use super::{Name, PlacementSpec, Requests};
+use crate::alarm::AlarmSpec;
 use ipnet::IpNet;
 use kc_agent_api::{PullPolicy, Restart};
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,9 @@ pub struct FunctionSpec {
     /// What one instance asks for and is limited to.
     #[serde(default)]
     pub resources: Requests,
+    /// What it is watched for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<AlarmSpec>,
     /// Environment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,

@@ -1,5 +1,6 @@
 //! `Node`: what a user says about a box. Boxes register themselves; this adds to it.
 
+use crate::alarm::AlarmSpec;
 use kc_agent_api::NodeName;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,9 @@ pub struct NodeResourceSpec {
     /// Cordoned, and what can run elsewhere leaves.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub drain: bool,
+    /// What it is watched for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<AlarmSpec>,
     /// Links of its SFF to others. Without any, it is linked to every SFF.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<LinkSpec>,

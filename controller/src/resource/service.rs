@@ -1,6 +1,7 @@
 //! `Service`: replicas of one container, reachable over the overlay or the box's own network.
 
 use super::{FileSpec, MountSpec, Name, Requests, WorkloadSpec};
+use crate::alarm::AlarmSpec;
 use kc_agent_api::{NodeName, PullPolicy, Restart};
 use kc_forwarder_api::Protocol;
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,9 @@ pub struct ServiceSpec {
     /// What one replica asks for and is limited to.
     #[serde(default)]
     pub resources: Requests,
+    /// What it is watched for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<AlarmSpec>,
     /// Environment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,

@@ -2,6 +2,7 @@
 //! are in base units (bytes, milliseconds, percent); people's units are made where they are
 //! printed. Building a view is pure.
 
+mod alarm;
 mod answer;
 mod build_chain;
 mod build_node;
@@ -12,6 +13,7 @@ mod node;
 mod unified;
 mod workload;
 
+pub use alarm::alarms;
 pub use answer::{
     DocumentView, ExplainView, LogText, PlanView, TopView, VersionView, WatchMark, plan,
 };

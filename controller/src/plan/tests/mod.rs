@@ -1,5 +1,6 @@
 //! Plans against a cluster in memory: golden stories, properties, and crashes at every step.
 
+mod alarming;
 mod cluster;
 mod crash;
 mod golden;

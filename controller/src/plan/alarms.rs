@@ -1,0 +1,206 @@
+//! Watches what resources want to be alarmed about: who is measured, and how each stands.
+
+use super::State;
+use super::draft::Draft;
+use super::{PlanEventKind, instances};
+use crate::alarm::{AlarmReport, AlarmSpec, Metric, Of, Standing, SubjectReport};
+use crate::resource::{Kind, Resource, ResourceId};
+use kc_agent_api::{BoxLoad, ContainerLoad, LoadReport, NodeName};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The subject of an alarm over the mean.
+const AVERAGE: &str = "average";
+
+/// One alarm and those it watches.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AlarmRecord {
+    /// Whose alarm it is.
+    pub owner: ResourceId,
+    /// What it is.
+    pub spec: AlarmSpec,
+    /// Subjects that are not ok.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub subjects: BTreeMap<String, Subject>,
+}
+
+/// How a subject stands.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Subject {
+    /// Pending or firing.
+    #[serde(flatten)]
+    pub standing: Standing,
+    /// What was measured when it came to that.
+    pub value: f32,
+}
+
+impl AlarmRecord {
+    /// The worst of all subjects.
+    pub fn worst(&self) -> Standing {
+        let standings = self.subjects.values().map(|subject| subject.standing);
+        standings.fold(Standing::Ok, Standing::worse)
+    }
+
+    fn report(&self, name: &str) -> AlarmReport {
+        let subjects = self.subjects.iter();
+        let subjects = subjects
+            .filter_map(|(name, s)| SubjectReport::new(name, s.standing, s.value))
+            .collect();
+        let (owner, when) = (self.owner.to_string(), self.spec.when.to_string());
+        let (name, worst) = (name.to_owned(), self.worst());
+        AlarmReport::new(name, owner, self.spec.severity, when, worst, subjects)
+    }
+}
+
+impl State {
+    /// Every alarm as it stands, in name order.
+    pub fn alarm_reports(&self) -> impl Iterator<Item = AlarmReport> {
+        self.alarms.iter().map(|(name, record)| record.report(name))
+    }
+}
+
+/// Measures everything anew.
+pub(super) fn evaluate(draft: &mut Draft<'_>) {
+    let mut former = std::mem::take(&mut draft.state.alarms);
+    for (owner, spec) in wanted(&draft.state) {
+        let name = format!("{}.{}.{}", owner.kind, owner.name, spec.name).to_lowercase();
+        let before = former.remove(&name).map(|record| record.subjects);
+        let before = before.unwrap_or_default();
+        let mut subjects = BTreeMap::new();
+        for (subject, value) in measured(draft, &owner, &spec) {
+            let known = before.get(&subject).copied();
+            let standing = known.map_or(Standing::Ok, |known| known.standing);
+            let (next, wake) = spec.step(standing, value, draft.now_ms);
+            if let Some(at_ms) = wake {
+                draft.wake(at_ms);
+            }
+            let value = match known {
+                Some(known) if known.standing.word() == next.word() => known.value,
+                _ => value.unwrap_or_default(),
+            };
+            tell(
+                draft,
+                &name,
+                &owner,
+                &spec,
+                (&subject, value),
+                (standing, next),
+            );
+            if next != Standing::Ok {
+                let standing = next;
+                subjects.insert(subject, Subject { standing, value });
+            }
+        }
+        let record = AlarmRecord {
+            owner,
+            spec,
+            subjects,
+        };
+        draft.state.alarms.insert(name, record);
+    }
+}
+
+/// All alarms of all resources.
+fn wanted(state: &State) -> Vec<(ResourceId, AlarmSpec)> {
+    let alarms = state.resources.iter().flat_map(|(id, resource)| {
+        let alarms: &[AlarmSpec] = match resource {
+            Resource::ServiceFunction(object) => &object.spec.alarms,
+            Resource::Service(object) => &object.spec.alarms,
+            Resource::Node(object) => &object.spec.alarms,
+            Resource::Chain(_) => &[],
+        };
+        alarms.iter().map(|alarm| (id.clone(), alarm.clone()))
+    });
+    alarms.collect()
+}
+
+/// Subjects of an alarm with what is measured; `None` where nothing recent is.
+fn measured(draft: &Draft<'_>, owner: &ResourceId, spec: &AlarmSpec) -> Vec<(String, Option<f32>)> {
+    if owner.kind == Kind::Node {
+        let node = NodeName::new(owner.name.as_str()).ok();
+        let load = node.and_then(|node| recent(draft, &node));
+        let value = load.and_then(|load| of_box(spec.when.metric, &load.machine));
+        return vec![(owner.name.to_string(), value)];
+    }
+    let state = &draft.state;
+    let instances = instances::of(state, owner).filter_map(|(name, instance)| {
+        let containers = recent(draft, instance.node.as_ref()?).map(|load| &load.containers);
+        let own = containers.and_then(|all| all.iter().find(|container| container.name == *name));
+        let value = own.and_then(|own| of_container(spec.when.metric, own));
+        Some((name.clone(), value))
+    });
+    match spec.of {
+        Of::Any => instances.collect(),
+        Of::Average => {
+            let values: Vec<f32> = instances.filter_map(|(_, value)| value).collect();
+            let count = f32::from(u16::try_from(values.len()).unwrap_or(u16::MAX));
+            let mean = (!values.is_empty()).then(|| values.iter().sum::<f32>() / count);
+            vec![(AVERAGE.to_owned(), mean)]
+        }
+    }
+}
+
+/// A node's load, unless it is too old to say anything.
+fn recent<'a>(draft: &'a Draft<'_>, node: &NodeName) -> Option<&'a LoadReport> {
+    let load = draft.observed.nodes.get(node)?.load.as_ref()?;
+    let age_ms = draft.now_ms.saturating_sub(load.at_ms);
+    (age_ms <= draft.state.settings.load_max_age_ms).then_some(&load.report)
+}
+
+fn percent(part: u64, whole: u64) -> Option<f32> {
+    let thousandths = u128::from(part) * 100_000 / u128::from(Some(whole).filter(|w| *w > 0)?);
+    let thousandths = u32::try_from(thousandths).ok()?;
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "seven digits of a percentage are enough"
+    )]
+    Some(thousandths as f32 / 1000.0)
+}
+
+fn of_container(metric: Metric, load: &ContainerLoad) -> Option<f32> {
+    match metric {
+        Metric::Cpu => Some(load.cpu_percent),
+        Metric::Memory => percent(load.memory_bytes, load.memory_limit_bytes?),
+        Metric::Disk | Metric::Temperature => None,
+    }
+}
+
+fn of_box(metric: Metric, load: &BoxLoad) -> Option<f32> {
+    match metric {
+        Metric::Cpu => Some(load.cpu_percent),
+        Metric::Memory => percent(load.memory_used_bytes, load.memory_total_bytes),
+        Metric::Disk => percent(load.disk_used_bytes, load.disk_total_bytes),
+        Metric::Temperature => load.temperature_c,
+    }
+}
+
+/// Tells when an alarm begins or ends.
+fn tell(
+    draft: &mut Draft<'_>,
+    name: &str,
+    owner: &ResourceId,
+    spec: &AlarmSpec,
+    (subject, value): (&str, f32),
+    (before, after): (Standing, Standing),
+) {
+    let metric = spec.when.metric;
+    let measure = format!(
+        "{} of {subject} is {value:.0}{}",
+        metric.as_str(),
+        metric.unit()
+    );
+    let (kind, message) = match (before.is_firing(), after.is_firing()) {
+        (false, true) => (
+            PlanEventKind::AlarmFiring,
+            format!("alarm {name}: {measure} ({})", spec.when),
+        ),
+        (true, false) => (
+            PlanEventKind::AlarmCleared,
+            format!("alarm {name} is over: {measure}"),
+        ),
+        _ => return,
+    };
+    draft.tell(kind, owner, None, message);
+}

@@ -1,0 +1,100 @@
+//! Alarms in the planner: who is watched, and what is told.
+
+use super::cluster::{Cluster, node};
+use crate::alarm::Standing;
+
+const WATCHED: &str = "\
+apiVersion: kcluster/v1
+kind: ServiceFunction
+metadata: {name: dpi}
+spec:
+  image: d
+  replicas: 2
+  placement: {nodes: [box1, box2]}
+  alarms:
+    - {name: hot, when: cpu > 50% for 60s, clear: 40%, severity: critical}
+    - {name: busy, when: cpu > 50%, of: average}
+---
+apiVersion: kcluster/v1
+kind: Node
+metadata: {name: box1}
+spec: {alarms: [{name: hot, when: cpu > 80% for 10s}]}
+";
+
+fn loaded(cluster: &mut Cluster, on: &str, container: &str, percent: f32) {
+    let target = cluster.boxes.get_mut(&node(on)).unwrap();
+    target.loads.insert(container.to_owned(), percent);
+}
+
+fn states(cluster: &Cluster) -> Vec<String> {
+    let reports = cluster.state.alarm_reports();
+    reports
+        .map(|report| format!("{} {}", report.name, report.state))
+        .collect()
+}
+
+#[test]
+fn an_alarm_goes_from_its_window_to_its_end() {
+    let mut cluster = Cluster::new(2);
+    cluster.apply(WATCHED);
+    cluster.settle();
+    cluster.story.clear();
+    loaded(&mut cluster, "box1", "dpi-1", 30.0);
+    loaded(&mut cluster, "box2", "dpi-2", 90.0);
+    cluster.pass(1_000);
+    let pending = [
+        "node.box1.hot ok",
+        "servicefunction.dpi.busy firing",
+        "servicefunction.dpi.hot pending",
+    ];
+    assert_eq!(states(&cluster), pending, "60 % on the average");
+    cluster.pass(61_000);
+    let record = &cluster.state.alarms["servicefunction.dpi.hot"];
+    assert!(record.worst().is_firing());
+    assert_eq!(record.subjects.keys().collect::<Vec<_>>(), ["dpi-2"]);
+    loaded(&mut cluster, "box2", "dpi-2", 45.0);
+    cluster.pass(1_000);
+    assert!(
+        cluster.state.alarms["servicefunction.dpi.hot"]
+            .worst()
+            .is_firing()
+    );
+    loaded(&mut cluster, "box2", "dpi-2", 40.0);
+    cluster.pass(1_000);
+    assert_eq!(
+        cluster.state.alarms["servicefunction.dpi.hot"].worst(),
+        Standing::Ok
+    );
+    let told: Vec<_> = cluster
+        .story
+        .iter()
+        .filter(|line| line.contains("alarm"))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "! alarm-firing ServiceFunction/dpi: alarm servicefunction.dpi.busy: cpu of average is 60% (cpu > 50%)",
+            "! alarm-firing ServiceFunction/dpi: alarm servicefunction.dpi.hot: cpu of dpi-2 is 90% (cpu > 50% for 1m)",
+            "! alarm-cleared ServiceFunction/dpi: alarm servicefunction.dpi.busy is over: cpu of average is 38%",
+            "! alarm-cleared ServiceFunction/dpi: alarm servicefunction.dpi.hot is over: cpu of dpi-2 is 40%",
+        ]
+    );
+}
+
+#[test]
+fn an_alarm_goes_with_its_resource_and_its_subject_with_its_instance() {
+    let mut cluster = Cluster::new(2);
+    cluster.apply(WATCHED);
+    cluster.settle();
+    loaded(&mut cluster, "box2", "dpi-2", 90.0);
+    cluster.pass(62_000);
+    cluster.apply(&WATCHED.replace("replicas: 2", "replicas: 1"));
+    cluster.settle();
+    assert_eq!(
+        cluster.state.alarms["servicefunction.dpi.hot"].worst(),
+        Standing::Ok
+    );
+    cluster.delete("ServiceFunction/dpi");
+    cluster.settle();
+    assert_eq!(states(&cluster), ["node.box1.hot ok"]);
+}
