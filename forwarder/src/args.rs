@@ -3,7 +3,9 @@
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use kc_forwarder::control::DEFAULT_SOCKET;
-use kc_forwarder_api::{Capture, CapturePoint, PortName, ProbeTarget, SfName, Spi, WHOLE_FRAME};
+use kc_forwarder_api::{
+    Capture, CapturePoint, PortName, ProbeTarget, SfName, Si, Spi, Ttl, WHOLE_FRAME,
+};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -70,6 +72,17 @@ pub(crate) enum Verb {
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
+    /// Send echoes down a service path (RFC 9516) and tell who answers, and how soon.
+    ///
+    /// Every SFF on the way handles them; functions do not see them. An answer comes from the end
+    /// of the path, or from the SFF that cannot send the echo on, which says why. Exit code 0 only
+    /// when every echo reached the end.
+    Ping(Ping),
+    /// Name every SFF and function of a service path, its MTUs and round trips, and what is broken.
+    ///
+    /// The first line is this forwarder. When nobody answers behind an SFF, that SFF is the last
+    /// one named. Exit code 0 only when the end was reached and no function on the path is dead.
+    Trace(TraceArgs),
     /// Send real TCP, UDP or ICMP traffic by an access port, as if a host behind it did, and
     /// measure loss, latency and jitter. Exit code 0 only without loss.
     Probe(Probe),
@@ -141,9 +154,74 @@ impl CaptureArgs {
     }
 }
 
+/// Which path to ping, and how.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Ping {
+    /// Service path identifier.
+    #[arg(value_parser = spi)]
+    pub(crate) spi: Spi,
+    /// Service index to begin with; the highest that the path has here unless given.
+    #[arg(long, value_parser = si)]
+    pub(crate) si: Option<Si>,
+    /// SFFs that an echo may reach.
+    #[arg(long, value_parser = ttl)]
+    pub(crate) ttl: Option<Ttl>,
+    /// How many.
+    #[arg(short, long, default_value_t = 4)]
+    pub(crate) count: u32,
+    /// Milliseconds from one to the next.
+    #[arg(short, long, default_value_t = 200, value_name = "MS")]
+    pub(crate) interval: u32,
+    /// Milliseconds to wait for each answer.
+    #[arg(long, default_value_t = 1000, value_name = "MS")]
+    pub(crate) timeout: u32,
+    /// Octets of each echo, NSH included, to find out what fits.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) size: u16,
+    #[command(flatten)]
+    pub(crate) socket: Socket,
+    /// How to print it.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+/// Which path to trace, and how.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TraceArgs {
+    /// Service path identifier.
+    #[arg(value_parser = spi)]
+    pub(crate) spi: Spi,
+    /// Service index to begin with; the highest that the path has here unless given.
+    #[arg(long, value_parser = si)]
+    pub(crate) si: Option<Si>,
+    /// Echoes that a hop may leave unanswered.
+    #[arg(long, default_value_t = 2)]
+    pub(crate) tries: u32,
+    /// Milliseconds to wait for each answer.
+    #[arg(long, default_value_t = 1000, value_name = "MS")]
+    pub(crate) timeout: u32,
+    #[command(flatten)]
+    pub(crate) socket: Socket,
+    /// How to print it.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?} must be a decimal number"))
+}
+
 fn spi(text: &str) -> Result<Spi, String> {
-    let number: u64 = text.parse().map_err(|_| "is no number".to_owned())?;
-    Spi::try_from(number).map_err(|error| error.to_string())
+    Spi::try_from(number(text)?).map_err(|error| error.to_string())
+}
+
+fn si(text: &str) -> Result<Si, String> {
+    Si::try_from(number(text)?).map_err(|error| error.to_string())
+}
+
+fn ttl(text: &str) -> Result<Ttl, String> {
+    Ttl::try_from(number(text)?).map_err(|error| error.to_string())
 }
 
 /// What to probe, and how.

@@ -168,6 +168,8 @@ fn entry(error: &TableError) -> Option<Entry> {
         | TableError::GroupMac { entry, .. }
         | TableError::DuplicateMac { entry, .. }
         | TableError::TooManyIn { entry, .. }
+        | TableError::Liveness(entry)
+        | TableError::LivenessAddress { entry, .. }
         | TableError::NotAMember { entry, .. } => entry.clone(),
         TableError::SharedInterface { second, .. } => Entry::Port(second.clone()),
         TableError::PortRole { port, .. } | TableError::PortAddress { port, .. } => {

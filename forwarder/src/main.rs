@@ -3,7 +3,9 @@
 mod args;
 mod daemon;
 mod follow;
+mod ping;
 mod show;
+mod trace;
 
 use anyhow::Context;
 use args::{Args, Output, Verb};
@@ -37,6 +39,14 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> anyhow::Result<ExitCode> {
     let done = match args.verb() {
+        Verb::Ping(ping) => {
+            let reached = ping::run(&ping)?;
+            return Ok(ExitCode::from(u8::from(!reached)));
+        }
+        Verb::Trace(args) => {
+            let reached = trace::run(&args)?;
+            return Ok(ExitCode::from(u8::from(!reached)));
+        }
         Verb::Probe(probe) => {
             let report = connect(&probe.socket.socket)?.probe(probe.request())?;
             print(probe.output, &report, || format!("{report}\n"))?;

@@ -1,10 +1,10 @@
 //! Counters and status for people: aligned columns, one record a line, stable for scripts.
 
-use kc_forwarder_api::{Counters, Status};
+use kc_forwarder_api::{Counters, HealthState, Status};
 use std::fmt::Write;
 
 /// Rows under headings, columns as wide as their widest cell.
-fn columns<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {
+pub(crate) fn columns<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {
     let mut widths = headings.map(str::len);
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -152,11 +152,31 @@ pub(crate) fn status(status: &Status) -> String {
             ]
         })
         .collect();
-    if ports.is_empty() {
-        return general;
+    let mut sections = vec![general];
+    if !ports.is_empty() {
+        let headings = ["PORT", "INTERFACE", "BACKEND", "STATE", "MTU", "REASON"];
+        sections.push(columns(headings, &ports));
     }
-    let headings = ["PORT", "INTERFACE", "BACKEND", "STATE", "MTU", "REASON"];
-    format!("{general}\n{}", columns(headings, &ports))
+    let health = |name: String, state: HealthState, since_ms, rtt_us: Option<u32>| {
+        let rtt = rtt_us.map_or_else(|| "-".to_owned(), |rtt| format!("{rtt} us"));
+        [name, state.to_string(), duration(since_ms), rtt]
+    };
+    let tunnels = status.tunnels.iter();
+    let tunnels: Vec<_> = tunnels
+        .map(|it| health(it.name.to_string(), it.state, it.since_ms, it.rtt_us))
+        .collect();
+    if !tunnels.is_empty() {
+        sections.push(columns(["TUNNEL", "STATE", "FOR", "ROUND-TRIP"], &tunnels));
+    }
+    let functions = status.functions.iter();
+    let functions: Vec<_> = functions
+        .map(|it| health(it.name.to_string(), it.state, it.since_ms, it.rtt_us))
+        .collect();
+    if !functions.is_empty() {
+        let headings = ["FUNCTION", "STATE", "FOR", "ROUND-TRIP"];
+        sections.push(columns(headings, &functions));
+    }
+    sections.join("\n")
 }
 
 /// The two largest units of a duration.

@@ -81,6 +81,8 @@ drop_reasons! {
     NoBuffer = "no-buffer",
     /// A segment without another member to send to.
     NoMember = "no-member",
+    /// An OAM request beyond the rate at which answers are given.
+    OamLimit = "oam-limit",
     /// A VLAN tag inside a VXLAN frame (RFC 7348 section 6.1).
     InnerVlan = "inner-vlan",
     /// A fragment whose datagram's first fragment did not come in time, or for which there was no room to wait.

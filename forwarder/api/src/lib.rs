@@ -15,6 +15,7 @@ mod names;
 mod oam;
 mod probe;
 mod tables;
+mod trace;
 mod word;
 
 pub use capture::{
@@ -36,4 +37,5 @@ pub use tables::{
     Path, Port, Rule, Segment, StaticEntry, Tables, Transport, Tunnel, Underlay, VtepAddressError,
     VtepAddresses,
 };
+pub use trace::{Trace, TraceFault};
 pub use word::Word;

@@ -1,7 +1,8 @@
 //! The asking end, for the agent, the command line and tests.
 
 use kc_forwarder_api::{
-    Capture, ControlError, Counters, Probe, ProbeReport, Request, Response, Status, Tables,
+    Capture, ControlError, Counters, Echo, EchoReply, Probe, ProbeReport, Request, Response,
+    Status, Tables,
 };
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -146,6 +147,23 @@ impl Client {
         }
         self.stream.get_ref().set_read_timeout(None)?;
         Ok(self.stream)
+    }
+
+    /// Sends an echo and waits for what comes of it; `None` is silence.
+    ///
+    /// # Errors
+    /// The echo was refused, or the connection failed.
+    pub fn echo(&mut self, echo: Echo) -> Result<Option<EchoReply>, ClientError> {
+        let longest = Duration::from_millis(u64::from(echo.timeout_ms)) + self.patience;
+        self.stream.get_ref().set_read_timeout(Some(longest))?;
+        let response = self.ask(&Request::Echo { echo })?;
+        self.stream
+            .get_ref()
+            .set_read_timeout(Some(self.patience))?;
+        match response {
+            Response::Echo { reply } => Ok(reply),
+            other => Err(unwanted(other)),
+        }
     }
 
     /// All counters.

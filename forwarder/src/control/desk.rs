@@ -8,7 +8,10 @@ use crate::port::underlay::Underlay;
 use crate::probe::{Plan, Session};
 use crate::runtime::{self, Bell, Later, Packets, Stopped};
 use crate::tables::{Compiled, nearest};
-use kc_forwarder_api::{ControlError, ErrorCode, PortName, Probe, Request, Response, Tables};
+use kc_forwarder_api::{
+    ControlError, Echo, ErrorCode, MAX_ECHO, MAX_ECHO_TIMEOUT_MS, PortName, Probe, Request,
+    Response, Tables,
+};
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -147,8 +150,11 @@ impl Desk {
                 Err(error @ Refused::Busy) => refusal(refuse(ErrorCode::Busy, error)),
                 Err(error) => refusal(refuse(ErrorCode::Invalid, error)),
             },
-            Request::Echo { .. } | Request::Watch => {
-                refusal(refuse(ErrorCode::Invalid, "not served by this version"))
+            Request::Echo { echo } => return self.echo(echo),
+            Request::Watch => {
+                let (promise, later) = runtime::promise(&self.bell, runtime::WATCH_ROOM);
+                self.packets.watch(promise)?;
+                return Ok(Answer::Later(later));
             }
         };
         Ok(response.into())
@@ -180,6 +186,19 @@ impl Desk {
         self.compiled = compiled;
         self.underlay = underlay;
         Ok(generation)
+    }
+
+    /// Has an echo sent, unless it is longer or lasts longer than any makes sense.
+    fn echo(&self, echo: Echo) -> Result<Answer, Stopped> {
+        if echo.size > MAX_ECHO || echo.timeout_ms > MAX_ECHO_TIMEOUT_MS {
+            let message = format!(
+                "an echo has at most {MAX_ECHO} octets and lasts at most {MAX_ECHO_TIMEOUT_MS} ms"
+            );
+            return Ok(refusal(refuse(ErrorCode::Invalid, message)).into());
+        }
+        let (promise, later) = runtime::promise(&self.bell, 1);
+        self.packets.echo(echo, promise)?;
+        Ok(Answer::Later(later))
     }
 
     /// Has a probe carried out, unless it makes no sense.

@@ -36,6 +36,7 @@ pub(crate) struct Health {
     /// When the tables came, for what is not asked.
     since_ms: u64,
     next_ms: Option<u64>,
+    asks_functions: bool,
     events: Vec<HealthEvent>,
 }
 
@@ -70,6 +71,7 @@ impl Health {
                 Session::adopt(held, function.liveness.as_ref(), now_ms)
             })
             .collect();
+        self.asks_functions = self.functions.iter().any(Option::is_some);
         self.since_ms = now_ms;
         self.look_for_next();
     }
@@ -81,7 +83,7 @@ impl Health {
 
     /// Whether functions are asked.
     pub(crate) fn asks_functions(&self) -> bool {
-        self.functions.iter().any(Option::is_some)
+        self.asks_functions
     }
 
     /// Gives up who was silent for too long, and lists who is to be asked now.
@@ -112,6 +114,11 @@ impl Health {
         self.session_mut(subject)?.sent(key)
     }
 
+    /// The key of the probe that was sent last.
+    pub(crate) fn latest(&self, subject: Subject) -> Option<Key> {
+        self.session(subject)?.latest()
+    }
+
     /// `subject` has answered a probe.
     pub(crate) fn answered(
         &mut self,
@@ -139,6 +146,7 @@ impl Health {
     }
 
     /// Whether `subject` may be used: nobody has found it dead.
+    #[expect(dead_code, reason = "groups follow")]
     pub(crate) fn alive(&self, subject: Subject) -> bool {
         self.of(subject).0 != HealthState::Dead
     }

@@ -112,6 +112,11 @@ impl Session {
         self.waiting.get_mut(self.place)?.replace(key)
     }
 
+    /// The key of the last probe.
+    pub(crate) fn latest(&self) -> Option<Key> {
+        *self.waiting.get(self.place)?
+    }
+
     /// It has answered. Tells its former state if that has changed.
     pub(crate) fn answered(&mut self, now_ms: u64, rtt_us: u64) -> Option<HealthState> {
         self.rtt_us = Some(u32::try_from(rtt_us).unwrap_or(u32::MAX).max(1));
@@ -217,8 +222,11 @@ mod tests {
         let mut session = session();
         let cut = 1234;
         let changes = run(&mut session, 0, 3000, |now| !(cut..2500).contains(&now));
-        let [(0, HealthState::Alive), (dead, HealthState::Dead), (back, HealthState::Alive)] =
-            changes[..]
+        let [
+            (0, HealthState::Alive),
+            (dead, HealthState::Dead),
+            (back, HealthState::Alive),
+        ] = changes[..]
         else {
             panic!("{changes:?}")
         };

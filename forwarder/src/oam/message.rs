@@ -153,7 +153,7 @@ pub(crate) fn responder(text: &[u8]) -> Option<Responder> {
 }
 
 /// The function of that name.
-pub(crate) fn sf_name(text: &[u8]) -> Option<SfName> {
+fn sf_name(text: &[u8]) -> Option<SfName> {
     SfName::new(std::str::from_utf8(text).ok()?).ok()
 }
 
@@ -165,8 +165,7 @@ impl Writer {
     /// Begins with the fixed part.
     pub(crate) fn begin(&mut self, echo: &sfc_echo::Repr) {
         self.0.clear();
-        self.0
-            .resize(sfc_oam::HEADER_LEN + sfc_echo::HEADER_LEN, 0);
+        self.0.resize(sfc_oam::HEADER_LEN + sfc_echo::HEADER_LEN, 0);
         if let Some(place) = self.0.get_mut(sfc_oam::HEADER_LEN..) {
             echo.emit(place);
         }

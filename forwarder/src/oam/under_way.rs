@@ -61,9 +61,9 @@ impl UnderWay {
         self.asked.insert(key, asked);
     }
 
-    /// Whether `key` is that of a question.
-    pub(crate) fn knows(&self, key: Key) -> bool {
-        self.asked.contains_key(&key)
+    /// The question of `key`.
+    pub(crate) fn get(&self, key: Key) -> Option<&Asked> {
+        self.asked.get(&key)
     }
 
     /// The question of `key`, asked no more.
@@ -159,7 +159,7 @@ mod tests {
         assert!(under_way.answered(first).is_some() && under_way.answered(first).is_none());
         assert_eq!(under_way.earliest_ms(), None);
         under_way.forget_probes();
-        assert!(!under_way.knows(probe));
+        assert!(under_way.get(probe).is_none());
     }
 
     #[test]

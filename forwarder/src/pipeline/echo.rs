@@ -5,6 +5,7 @@ use super::oam::{End, highest};
 use super::run::Run;
 use super::{Outputs, Pipeline};
 use crate::oam::{Asked, EchoError, Outcome, Purpose};
+use crate::tables::CompiledTunnel;
 use crate::tables::steering::{key, unpack};
 use crate::wire::sfc_echo::{self, Kind, ReplyMode};
 use crate::wire::sfc_tlv::{self, Tlv};
@@ -50,6 +51,15 @@ impl Pipeline {
 }
 
 impl Run<'_> {
+    /// Tells of echoes that were answered by silence.
+    pub(super) fn give_up_echoes(&mut self) {
+        let (now_ms, oam) = (self.now_ms, &mut self.state.oam);
+        let outcomes = &mut oam.outcomes;
+        oam.under_way.expire(now_ms, |token| {
+            outcomes.push(Outcome { token, reply: None });
+        });
+    }
+
     fn echo(&mut self, token: u64, echo: &Echo) -> Result<(), EchoError> {
         let start = match echo.si {
             Some(si) => Some(key(echo.spi, si)),
@@ -57,7 +67,7 @@ impl Run<'_> {
         };
         let start = start.ok_or(EchoError::NoPath(echo.spi))?;
         let ttl = echo.ttl.unwrap_or(Ttl::MAX);
-        let way = self.way(start);
+        let way = self.follow(start);
         let (code, number) = match way.end {
             End::Here => (EchoCode::EndOfPath, None),
             End::Broken => (EchoCode::NoNextHop, None),
@@ -86,7 +96,12 @@ impl Run<'_> {
             ttl,
             deadline_ms: self.now_ms + u64::from(echo.timeout_ms.clamp(1, MAX_ECHO_TIMEOUT_MS)),
         };
-        self.write_request(echo, key, number, usize::from(echo.size) - header.min(usize::from(echo.size)))?;
+        self.write_request(
+            echo,
+            key,
+            number,
+            usize::from(echo.size) - header.min(usize::from(echo.size)),
+        )?;
         let sent_us = self.now_us();
         self.state
             .oam
@@ -148,7 +163,7 @@ impl Run<'_> {
     fn source(&self, number: u16) -> Option<SocketAddr> {
         let underlay = self.tables.tables().underlay.as_ref()?;
         let remote = self.tables.tunnels.get(usize::from(number));
-        let v6 = remote.is_some_and(|tunnel| tunnel.remote.is_ipv6());
+        let v6 = matches!(remote, Some(CompiledTunnel::Gpe { remote, .. }) if remote.is_ipv6());
         let mut addresses: Vec<IpAddr> = underlay.address.iter().collect();
         addresses.sort_by_key(|address| address.is_ipv6() != v6);
         let address = *addresses.first()?;

@@ -182,7 +182,10 @@ fn address_of(tables: &Compiled, number: u16) -> Option<IpAddr> {
 /// a bridge inside it learns nothing that other traffic uses.
 fn probe_macs(number: u16) -> ([u8; 6], [u8; 6]) {
     let [high, low] = number.to_be_bytes();
-    ([0x02, b'k', b'c', 1, high, low], [0x02, b'k', b'c', 0, high, low])
+    (
+        [0x02, b'k', b'c', 1, high, low],
+        [0x02, b'k', b'c', 0, high, low],
+    )
 }
 
 fn probe_frame(number: u16, key: Key) -> [u8; PROBE_LEN] {
@@ -197,7 +200,10 @@ fn probe_frame(number: u16, key: Key) -> [u8; PROBE_LEN] {
         &key.sequence.to_be_bytes(),
     ];
     let values = fields.into_iter().flatten();
-    octets.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
+    octets
+        .iter_mut()
+        .zip(values)
+        .for_each(|(to, from)| *to = *from);
     octets
 }
 
@@ -216,7 +222,10 @@ fn arp_probe(own: [u8; 6], mac: [u8; 6], address: Ipv4Addr) -> [u8; PROBE_LEN] {
     let mut octets = [0; PROBE_LEN];
     let (header, body) = octets.split_at_mut(ethernet::HEADER_LEN);
     let fields = mac.iter().chain(&own).chain(&[0x08, 0x06]);
-    header.iter_mut().zip(fields).for_each(|(to, from)| *to = *from);
+    header
+        .iter_mut()
+        .zip(fields)
+        .for_each(|(to, from)| *to = *from);
     arp::Repr {
         operation: arp::Operation::Request,
         sender_mac: own,

@@ -17,6 +17,9 @@ impl State {
         self.adopt_rules(old, new);
         self.adopt_lans(old, new);
         self.expect_tunnels(new);
+        let now_ms = self.oam.now_us / 1000;
+        self.oam.adopt(new);
+        self.health.adopt(Some(old), new, now_ms);
         let names = |tables: &'_ Compiled| {
             let ports = tables.ports().iter();
             ports.map(|port| port.name.clone()).collect::<Vec<_>>()

@@ -3,6 +3,7 @@
 
 use super::PortIndex;
 use super::access::finish_checksum;
+use super::oam::Via;
 use super::run::{Origin, Run};
 use super::state::State;
 use crate::frame::Frame;
@@ -168,11 +169,11 @@ impl Run<'_> {
     fn take_lan_nsh(&mut self, port: PortIndex, head: &Head, mut frame: Frame) {
         let source = frame.bytes().get(6..12).and_then(|mac| mac.try_into().ok());
         let key = source.map(|mac| (port.0, head.vlan, mac));
+        let tunnel = key.and_then(|key| self.state.lan.macs.get(&key)).copied();
         if self.state.taps.on {
-            let tunnel = key.and_then(|key| self.state.lan.macs.get(&key)).copied();
             self.saw_neighbour(port, &frame, tunnel);
         }
-        if let Some(&tunnel) = key.and_then(|key| self.state.lan.macs.get(&key))
+        if let Some(tunnel) = tunnel
             && let Some(traffic) = self.state.lan.traffic.get_mut(usize::from(tunnel))
         {
             traffic.rx.add(frame.len());
@@ -180,7 +181,7 @@ impl Run<'_> {
         finish_checksum(&mut frame, 0);
         frame.offload.vlan = None;
         frame.pull(head.len);
-        if let Some((frame, packet, hop)) = self.take_nsh(frame) {
+        if let Some((frame, packet, hop)) = self.take_nsh(frame, Via::Lan(tunnel)) {
             self.steer(frame, &packet, &hop, u16::MAX, Origin::Lan(port));
         }
     }

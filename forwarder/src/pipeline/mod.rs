@@ -9,10 +9,13 @@
 
 mod access;
 mod bridge;
+mod echo;
 mod fit;
 mod guest;
+mod health;
 mod install;
 mod lan;
+mod oam;
 mod packet;
 mod recent;
 mod report;
@@ -31,6 +34,7 @@ use state::State;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+pub use crate::oam::{EchoError, Outcome};
 pub use crate::stats::Balance;
 pub use crate::tables::{Compiled, PortIndex, TableError};
 pub(crate) use packet::{Ip, Packet};
@@ -145,13 +149,7 @@ impl Pipeline {
         batch: &mut Vec<Frame>,
         out: &mut Outputs,
     ) {
-        let Self { tables, state } = self;
-        let mut run = Run {
-            tables,
-            state,
-            now_ms,
-            out,
-        };
+        let mut run = self.run(now_ms, out);
         let frames = batch.len() as u64;
         match ingress {
             Ingress::Guest => run.state.balance.generated += frames,
@@ -188,6 +186,16 @@ impl Pipeline {
         self.state.dropped(reason, frames);
         if self.state.taps.on {
             self.saw_refused(egress, reason, frames);
+        }
+    }
+
+    fn run<'a>(&'a mut self, now_ms: u64, out: &'a mut Outputs) -> Run<'a> {
+        let Self { tables, state } = self;
+        Run {
+            tables,
+            state,
+            now_ms,
+            out,
         }
     }
 

@@ -1,15 +1,15 @@
 //! OAM packets at this SFF: answered, handed on, or matched with what was asked here. RFC 9451
 //! and RFC 9516 section 6.
 
+use super::Egress;
 use super::packet::Packet;
 use super::run::Run;
-use super::Egress;
 use crate::frame::Frame;
 use crate::health::Subject;
 use crate::limits::Bucket;
 use crate::oam::{Heard, Key, Keys, Outcome, Purpose, Reply, Request, UnderWay, Writer, read};
 use crate::tables::steering::{Hop, key, unpack};
-use crate::tables::{Compiled, Target};
+use crate::tables::{Compiled, CompiledTunnel, Target};
 use crate::wire::nsh::{self, MetadataRepr, NextProtocol};
 use crate::wire::sfc_echo::{self, Kind, ReplyMode, code_number};
 use crate::wire::sfc_tlv::Tlv;
@@ -37,6 +37,8 @@ pub(super) enum Via {
         /// VNI.
         vni: u32,
     },
+    /// Ethernet on a LAN of other SFFs, with the tunnel to the sender, if there is one.
+    Lan(Option<u16>),
     /// The leg of a function that knows NSH.
     Function(u16),
 }
@@ -85,7 +87,11 @@ fn name_of(tables: &Compiled) -> Vec<u8> {
     let tables = tables.tables();
     let address = || {
         let underlay = tables.underlay.as_ref()?;
-        underlay.address.iter().next().map(|address| address.to_string())
+        underlay
+            .address
+            .iter()
+            .next()
+            .map(|address| address.to_string())
     };
     let name = tables.name.as_ref().map(ToString::to_string);
     name.or_else(address).unwrap_or_default().into_bytes()
@@ -157,13 +163,14 @@ impl Run<'_> {
         let asked = self.state.oam.under_way.get(reply.key);
         match (asked.map(|asked| asked.purpose), via) {
             (Some(Purpose::Function(number)), Via::Function(from)) => number == from,
-            (Some(Purpose::Tunnel(number)), Via::Gpe { remote, vni }) => {
-                let tunnel = self.tables.tunnels.get(usize::from(number));
-                tunnel.is_some_and(|tunnel| {
-                    tunnel.remote.ip() == remote && tunnel.vni.get() == vni
-                })
+            (Some(Purpose::Tunnel(number)), Via::Gpe { .. } | Via::Lan(_)) => {
+                // Several tunnels may lead to the same neighbour.
+                let tunnels = &self.tables.tunnels;
+                let of = |number: u16| tunnels.get(usize::from(number));
+                self.tunnel_of(via)
+                    .is_some_and(|from| of(from) == of(number))
             }
-            (Some(Purpose::Echo { .. }), Via::Gpe { .. }) => true,
+            (Some(Purpose::Echo { .. }), Via::Gpe { .. } | Via::Lan(_)) => true,
             _ => false,
         }
     }
@@ -198,7 +205,7 @@ impl Run<'_> {
     }
 
     /// Steps over the functions of this SFF; their numbers are in `oam.functions` afterwards.
-    pub(super) fn way(&mut self, mut path: u32) -> Way {
+    pub(super) fn follow(&mut self, mut path: u32) -> Way {
         self.state.oam.functions.clear();
         let mut mtu = u16::MAX;
         loop {
@@ -242,7 +249,7 @@ impl Run<'_> {
         if !self.is_known(via) {
             return self.drop(frame, DropReason::UnknownVtep);
         }
-        let way = self.way(arrived.path);
+        let way = self.follow(arrived.path);
         // RFC 9516 section 6.4: what is wrong with a request is told first, then that the path
         // ends here, then that its TTL does.
         let code = match (request.fault, way.end) {
@@ -263,13 +270,32 @@ impl Run<'_> {
     }
 
     fn tunnel_of(&self, via: Via) -> Option<u16> {
-        let Via::Gpe { remote, vni } = via else {
-            return None;
+        let (from, from_vni) = match via {
+            Via::Gpe { remote, vni } => (remote, vni),
+            Via::Lan(tunnel) => return tunnel,
+            Via::Function(_) => return None,
         };
         let place = self.tables.tunnels.iter().position(|tunnel| {
-            tunnel.remote.ip() == remote && tunnel.vni.get() == vni
+            matches!(tunnel, CompiledTunnel::Gpe { remote, vni }
+                if (remote.ip(), vni.get()) == (from, from_vni))
         });
         place.and_then(|place| u16::try_from(place).ok())
+    }
+
+    /// Whether a packet from a VTEP that we have no tunnel to answers an echo of ours: where there
+    /// is no way back along a path, an SFF far down the path answers by itself.
+    pub(super) fn is_awaited(&self, octets: &[u8]) -> bool {
+        let packet = nsh::Packet::new_checked(octets).ok();
+        let packet = packet.filter(|packet| {
+            let next = NextProtocol::Other(sfc_oam::NEXT_PROTOCOL);
+            packet.oam() && packet.next_protocol() == next
+        });
+        let Some(packet) = packet else { return false };
+        let Some(Heard::Reply(reply)) = read(packet.payload()) else {
+            return false;
+        };
+        let asked = self.state.oam.under_way.get(reply.key);
+        asked.is_some_and(|asked| matches!(asked.purpose, Purpose::Echo { .. }))
     }
 
     /// An OAM packet that is for somebody else: never into a function, never out of a port.
@@ -277,7 +303,7 @@ impl Run<'_> {
         if arrived.ttl == 0 {
             return self.drop(frame, DropReason::TtlExpired);
         }
-        let way = self.way(arrived.path);
+        let way = self.follow(arrived.path);
         match way.end {
             End::Tunnel(number) => self.forward_oam(frame, arrived, way, number),
             End::Here => self.drop(frame, DropReason::NshOam),
@@ -409,7 +435,7 @@ impl Run<'_> {
             None => highest(self.tables, asked >> 8),
         };
         let path = path.ok_or(EchoCode::ReplyPathNotFound)?;
-        let way = self.way(path);
+        let way = self.follow(path);
         match way.end {
             End::Tunnel(number) => Ok(Some((way.path, number))),
             End::Here | End::Broken => Err(EchoCode::ReplyPathNotFound),
@@ -425,7 +451,7 @@ impl Run<'_> {
         across_link: bool,
     ) {
         // The way back may have gone through other functions.
-        self.way(arrived.path);
+        self.follow(arrived.path);
         let (tables, state) = (self.tables, &mut *self.state);
         let (oam, health) = (&mut state.oam, &state.health);
         oam.writer.begin(&sfc_echo::Repr {
@@ -466,6 +492,12 @@ impl Run<'_> {
     fn answer_to(&mut self, remote: SocketAddr, path: u32, via: Via) {
         let vni = match via {
             Via::Gpe { vni, .. } => Vni::new(vni).ok(),
+            // The asker takes the answer by its key, whatever its VNI.
+            Via::Lan(_) => self
+                .tables
+                .gpe_vnis
+                .iter()
+                .find_map(|&vni| Vni::new(vni).ok()),
             Via::Function(_) => None,
         };
         let Some(vni) = vni else { return };
@@ -487,7 +519,7 @@ impl Run<'_> {
 
     /// What an echo finds at this SFF itself.
     pub(super) fn found_here(&mut self, path: u32, ttl: Ttl, code: EchoCode) -> EchoReply {
-        let way = self.way(path);
+        let way = self.follow(path);
         let (spi, si) = unpack(path);
         let functions = self.state.oam.functions.iter().filter_map(|&number| {
             let (state, rtt_us) = self.state.health.of(Subject::Function(number));
@@ -533,5 +565,6 @@ pub(super) fn highest(tables: &Compiled, spi: u32) -> Option<u32> {
 fn is_unicast(address: SocketAddr) -> bool {
     let ip = address.ip();
     let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
-    address.port() != 0 && !(ip.is_unspecified() || ip.is_multicast() || ip.is_loopback() || broadcast)
+    address.port() != 0
+        && !(ip.is_unspecified() || ip.is_multicast() || ip.is_loopback() || broadcast)
 }

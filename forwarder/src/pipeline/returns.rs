@@ -2,6 +2,7 @@
 
 use super::PortIndex;
 use super::access::finish_checksum;
+use super::oam::Via;
 use super::packet::Packet;
 use super::run::{Origin, Run};
 use crate::frame::Frame;
@@ -20,8 +21,11 @@ impl Run<'_> {
         if self.state.taps.on {
             self.saw_function(function);
         }
+        if self.state.health.asks_functions() && self.is_sign_of_life(function, leg, &frame) {
+            return self.consume(frame);
+        }
         match leg {
-            Leg::Aware => self.aware(frame, port),
+            Leg::Aware => self.aware(frame, port, function),
             Leg::Inside => self.unaware(port, function, Side::Inside, frame),
             Leg::Outside => self.unaware(port, function, Side::Outside, frame),
             Leg::Only => self.unaware(port, function, Side::Only, frame),
@@ -29,7 +33,7 @@ impl Run<'_> {
     }
 
     /// Ethernet frames of NSH's EtherType, 0x894F (RFC 8300 section 9.1), or nothing.
-    fn aware(&mut self, mut frame: Frame, port: PortIndex) {
+    fn aware(&mut self, mut frame: Frame, port: PortIndex, function: u16) {
         let ethernet = ethernet::Packet::new_checked(frame.bytes());
         match ethernet.map(|ethernet| ethernet.ethertype()) {
             Ok(ethernet::ethertype::NSH) => {
@@ -38,7 +42,7 @@ impl Run<'_> {
                     self.saw_aware_return(port, &frame);
                 }
                 frame.pull(ethernet::HEADER_LEN);
-                if let Some((frame, packet, hop)) = self.take_nsh(frame) {
+                if let Some((frame, packet, hop)) = self.take_nsh(frame, Via::Function(function)) {
                     self.steer(frame, &packet, &hop, u16::MAX, Origin::Port(port));
                 }
             }

@@ -3,10 +3,12 @@
 
 use super::guest::Guest;
 use super::lan::LanState;
+use super::oam::Oam;
 use super::{Balance, Egress, PortInfo};
 use crate::capture::Taps;
 use crate::classifier::FlowCache;
 use crate::frame::Frame;
+use crate::health::{Health, Subject};
 use crate::limits::Bucket;
 use crate::overlay::Fdb;
 use crate::proxy::Memory;
@@ -135,6 +137,10 @@ pub(super) struct State {
     pub(super) taps: Taps,
     /// Who stands behind an access port; nobody, mostly.
     pub(super) guest: Option<Guest>,
+    pub(super) oam: Oam,
+    pub(super) health: Health,
+    /// Who is due to be asked for life; empty between ticks.
+    pub(super) due: Vec<Subject>,
     /// The NSH of the frame at hand.
     pub(super) nsh: NshBuffer,
     /// Pieces of the frame at hand; empty between frames.
@@ -147,6 +153,8 @@ impl State {
     /// A fresh state for `tables`.
     pub(super) fn new(tables: &Compiled) -> Self {
         let (rate, burst) = ICMP_RATE;
+        let mut health = Health::default();
+        health.adopt(None, tables, 0);
         Self {
             ports: vec![PortState::default(); tables.ports.len()],
             functions: tables.functions.iter().map(|_| Memory::new()).collect(),
@@ -161,6 +169,9 @@ impl State {
             icmp: Bucket::new(rate, burst),
             taps: Taps::default(),
             guest: None,
+            oam: Oam::new(tables),
+            health,
+            due: Vec::new(),
             nsh: NshBuffer::default(),
             pieces: Vec::new(),
             datagrams: Vec::new(),

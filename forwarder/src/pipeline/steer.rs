@@ -77,6 +77,13 @@ impl Run<'_> {
         }
     }
 
+    /// Whether frames can be sent into a function.
+    pub(super) fn is_enterable(&self, number: u16, direction: Direction) -> bool {
+        let port = self.entrance(number, direction).map(|(port, _)| port);
+        let port = port.and_then(|port| self.state.ports.get(port.at()));
+        port.is_some_and(|port| port.is_up())
+    }
+
     /// The port by which frames enter a function.
     fn entrance(&self, number: u16, direction: Direction) -> Option<(PortIndex, Wiring)> {
         let wiring = self.tables.functions.get(usize::from(number))?.wiring;
@@ -127,7 +134,7 @@ impl Run<'_> {
         self.emit_port(port, frame);
     }
 
-    fn send_to_tunnel(&mut self, mut frame: Frame, packet: &Packet, number: u16) {
+    pub(super) fn send_to_tunnel(&mut self, mut frame: Frame, packet: &Packet, number: u16) {
         let (remote, vni) = match self.tables.tunnels.get(usize::from(number)) {
             Some(CompiledTunnel::Gpe { remote, vni }) => (*remote, *vni),
             Some(CompiledTunnel::Lan(hop)) => return self.send_to_lan(frame, number, hop),
@@ -155,7 +162,7 @@ impl Run<'_> {
     }
 
     /// Ethernet with NSH's EtherType, 0x894F (RFC 8300 section 9.1).
-    fn send_to_aware(&mut self, mut frame: Frame, port: PortIndex, mac: [u8; 6]) {
+    pub(super) fn send_to_aware(&mut self, mut frame: Frame, port: PortIndex, mac: [u8; 6]) {
         let own = self.state.ports.get(port.at()).and_then(|port| port.info);
         let own = own.map_or([0; 6], |info| info.mac);
         let nsh = self.state.nsh.octets();

@@ -10,7 +10,11 @@ impl Pipeline {
     /// [`process`](Self::process); `None` while nothing waits for a time. Cheap: to be asked
     /// before every wait.
     pub fn next_deadline(&self) -> Option<u64> {
-        let parts = [self.state.lan.neighbours.next_deadline()];
+        let parts = [
+            self.state.lan.neighbours.next_deadline(),
+            self.state.oam.under_way.earliest_ms(),
+            self.state.health.next_ms(),
+        ];
         parts.into_iter().flatten().min()
     }
 
@@ -26,5 +30,7 @@ impl Pipeline {
             out,
         };
         run.tick_neighbours();
+        run.give_up_echoes();
+        run.probe_who_is_due();
     }
 }

@@ -1,6 +1,7 @@
 //! Frames from the VXLAN-GPE socket: NSH for the SFF, or Ethernet for a segment.
 
 use super::access::finish_unknown;
+use super::oam::Via;
 use super::packet::Packet;
 use super::run::{Origin, Run};
 use super::state::TunnelId;
@@ -26,7 +27,10 @@ impl Run<'_> {
         let vni = header.vni.get();
         match header.next {
             NextProtocol::Nsh => {
-                if !self.tables.gpe_remotes.contains(&(remote, vni)) {
+                let awaited = |run: &Self, frame: &Frame| {
+                    run.is_awaited(frame.bytes().get(HEADER_LEN..).unwrap_or_default())
+                };
+                if !self.tables.gpe_remotes.contains(&(remote, vni)) && !awaited(self, &frame) {
                     // Only an SFF that we have a tunnel to may hand us packets of our paths:
                     // what an NSH says is believed.
                     let reason = if self.tables.gpe_vnis.contains(&vni) {
@@ -38,7 +42,7 @@ impl Run<'_> {
                 }
                 self.count_received(remote, vni, true, frame.len());
                 frame.pull(HEADER_LEN);
-                if let Some((frame, packet, hop)) = self.take_nsh(frame) {
+                if let Some((frame, packet, hop)) = self.take_nsh(frame, Via::Gpe { remote, vni }) {
                     self.steer(frame, &packet, &hop, u16::MAX, Origin::Tunnel);
                 }
             }
@@ -59,12 +63,16 @@ impl Run<'_> {
 
     /// Takes an NSH that arrived on a wire off its frame and keeps it in `state.nsh`; finds its
     /// next hop. `None`, the frame dropped, when it must not go on.
-    pub(super) fn take_nsh(&mut self, mut frame: Frame) -> Option<(Frame, Packet, Hop)> {
+    pub(super) fn take_nsh(&mut self, mut frame: Frame, via: Via) -> Option<(Frame, Packet, Hop)> {
         if self.state.taps.on {
             self.saw_layer(Layer::Nsh);
         }
         let arrived = match sff::arrive(frame.bytes()) {
             Ok(arrived) => arrived,
+            Err(DropReason::NshOam) => {
+                self.oam(frame, via);
+                return None;
+            }
             Err(reason) => {
                 self.drop(frame, reason);
                 return None;

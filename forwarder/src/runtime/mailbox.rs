@@ -6,7 +6,7 @@ use crate::capture::Tap;
 use crate::pipeline::Compiled;
 use crate::port::underlay::Underlay;
 use crate::probe::Session;
-use kc_forwarder_api::{Counters, Status};
+use kc_forwarder_api::{Counters, Echo, Status};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -27,6 +27,10 @@ pub(super) enum Command {
     Status(SyncSender<Status>),
     /// Capture, and ring when there is something to read.
     Capture { tap: Box<Tap>, bell: Bell },
+    /// Send an echo, and promise what comes of it.
+    Echo { echo: Echo, promise: Promise },
+    /// Tell the health and its changes.
+    Watch(Promise),
     /// Carry out a probe, and promise its report.
     Probe {
         session: Box<Session>,
@@ -107,6 +111,22 @@ impl Packets {
     /// The packet thread has ended.
     pub fn status(&self) -> Result<Status, Stopped> {
         self.call(Command::Status)
+    }
+
+    /// Sends an echo. What comes of it, or a refusal, is the answer promised.
+    ///
+    /// # Errors
+    /// The packet thread has ended.
+    pub fn echo(&self, echo: Echo, promise: Promise) -> Result<(), Stopped> {
+        self.tell(Command::Echo { echo, promise })
+    }
+
+    /// Has the health told, and every change of it, until nobody waits any more.
+    ///
+    /// # Errors
+    /// The packet thread has ended.
+    pub fn watch(&self, promise: Promise) -> Result<(), Stopped> {
+        self.tell(Command::Watch(promise))
     }
 
     /// Begins a probe. Its report, or a refusal, is the answer promised; the probe ends when

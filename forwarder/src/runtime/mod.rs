@@ -1,6 +1,7 @@
 //! The packet thread: waits for ports, underlay and commands, feeds the pipeline in batches and
 //! sends what comes out. Holds sockets and the clock, and no policy.
 
+mod asking;
 mod clock;
 mod egress;
 mod later;
@@ -10,6 +11,7 @@ mod probing;
 mod waiting;
 mod worker;
 
+pub(crate) use asking::WATCH_ROOM;
 pub(crate) use clock::wall_clock_ns;
 pub use later::{Bell, Later, Part, Promise, PutError, Taken, promise};
 pub use mailbox::{Packets, Stopped};

@@ -1,6 +1,7 @@
 //! The packet thread's loop. One batch at a time: receive, process, send; the time is read once
 //! for each wake-up; nothing is done while nothing happens.
 
+use super::asking::{self, Asking};
 use super::clock::wall_clock_ns;
 use super::egress::Departures;
 use super::later::Bell;
@@ -50,6 +51,8 @@ pub(super) struct Worker {
     datagrams: Vec<(IpAddr, Frame)>,
     /// Rung for readers of captures.
     bell: Option<Bell>,
+    /// Who waits for echoes and news of health.
+    pub(super) asking: Asking,
     /// Only while a probe runs.
     pub(super) probing: Option<Probing>,
 }
@@ -77,8 +80,10 @@ impl Worker {
             batch: Vec::with_capacity(BATCH),
             datagrams: Vec::with_capacity(BATCH),
             bell: None,
+            asking: Asking::default(),
             probing: None,
         };
+        worker.pipeline.set_secret(asking::secret());
         worker.install(compiled, None);
         Ok(worker)
     }
@@ -97,7 +102,7 @@ impl Worker {
             let timeout = self.patience(expired);
             self.waiting.wait(timeout, &mut ready)?;
             let now = Instant::now();
-            let now_ms = self.milliseconds(now);
+            let now_ms = self.note_time(now);
             // Ports may be renumbered by a command: it comes after those who are ready.
             for &source in &ready {
                 match source {
@@ -120,6 +125,9 @@ impl Worker {
                 self.tell_time();
                 self.pipeline.tick(now_ms, &mut self.outputs);
                 self.depart();
+            }
+            if self.pipeline.has_news() {
+                self.tell_news();
             }
             if self.probing.is_some() {
                 self.go_on_probing();
@@ -146,6 +154,14 @@ impl Worker {
             Some(due) => EpollTimeout::try_from(due).unwrap_or(EpollTimeout::MAX),
             None => EpollTimeout::NONE,
         }
+    }
+
+    /// Tells the pipeline the time on its finer clock.
+    pub(super) fn note_time(&mut self, now: Instant) -> u64 {
+        let passed = now.duration_since(self.started).as_micros();
+        self.pipeline
+            .set_time_us(u64::try_from(passed).unwrap_or(u64::MAX));
+        self.milliseconds(now)
     }
 
     fn milliseconds(&self, now: Instant) -> u64 {
@@ -197,7 +213,7 @@ impl Worker {
     }
 
     /// Sends what came out of the pipeline.
-    fn depart(&mut self) {
+    pub(super) fn depart(&mut self) {
         let underlay = self.underlay.as_ref();
         self.departures.send(
             &mut self.outputs,
@@ -259,6 +275,14 @@ impl Worker {
                     self.pipeline.tap(*tap);
                     true
                 }
+                Command::Echo { echo, promise } => {
+                    self.begin_echo(&echo, promise);
+                    true
+                }
+                Command::Watch(promise) => {
+                    self.begin_watch(promise);
+                    true
+                }
                 Command::Probe { session, promise } => {
                     self.begin_probe(*session, promise);
                     true
@@ -297,6 +321,7 @@ impl Worker {
             .max();
         self.linger = LINGER + 2 * Duration::from_secs(ageing.unwrap_or(0).into());
         self.busy = Instant::now();
+        self.note_time(self.busy);
         self.pipeline.install(compiled);
         if self.pipeline.is_captured() {
             self.tell_sources();
@@ -317,14 +342,15 @@ impl Worker {
     }
 
     fn status(&self, now: Instant) -> Status {
+        let (tunnels, functions) = self.pipeline.health(self.milliseconds(now));
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             generation: self.generation,
             uptime_ms: self.milliseconds(now),
             ports: self.ports.status(),
-            tunnels: Vec::new(),
-            functions: Vec::new(),
+            tunnels,
+            functions,
         }
     }
 }

@@ -78,6 +78,7 @@ impl Scope {
 /// See [`Compiled::new`].
 pub(super) fn build(tables: Tables) -> Result<Compiled, TableError> {
     check::bounds(&tables)?;
+    check::liveness(&tables)?;
     let mut scope = Scope::new(&tables)?;
     if let Some(underlay) = &tables.underlay {
         check::underlay(underlay)?;

@@ -2,7 +2,7 @@
 
 use super::error::{Conflict, Entry, Kind, TableError};
 use ipnet::IpNet;
-use kc_forwarder_api::{Match, Protocol, Tables, Underlay, bounds};
+use kc_forwarder_api::{Attachment, Match, Protocol, Tables, Underlay, bounds};
 use std::net::IpAddr;
 
 /// RFC 791 section 3.2: every internet module must be able to forward a datagram of 68 octets.
@@ -47,6 +47,34 @@ pub(super) fn bounds(tables: &Tables) -> Result<(), TableError> {
         within(entry, Kind::Peer, segment.peers.len(), bounds::PEERS)?;
         let entries = segment.entries.len();
         within(entry, Kind::StaticEntry, entries, bounds::ENTRIES)?;
+    }
+    Ok(())
+}
+
+/// What is asked for life is asked at a sensible pace, and by an address only where it has one.
+pub(super) fn liveness(tables: &Tables) -> Result<(), TableError> {
+    let tunnels = tables.tunnels.iter().map(|tunnel| {
+        let entry = Entry::Tunnel(tunnel.name.to_string());
+        (entry, &tunnel.liveness, false)
+    });
+    let functions = tables.functions.iter().map(|function| {
+        let one_leg = matches!(function.attachment, Attachment::OneLeg { .. });
+        let entry = Entry::Function(function.name.clone());
+        (entry, &function.liveness, one_leg)
+    });
+    for (entry, liveness, by_address) in tunnels.chain(functions) {
+        let Some(liveness) = liveness else { continue };
+        let sensible = (10..=60_000).contains(&liveness.interval_ms)
+            && (2..=100).contains(&liveness.multiplier);
+        if !sensible {
+            return Err(TableError::Liveness(entry));
+        }
+        match liveness.address {
+            Some(address) if !(by_address && address.is_ipv4()) => {
+                return Err(TableError::LivenessAddress { entry, address });
+            }
+            _ => {}
+        }
     }
     Ok(())
 }

@@ -296,6 +296,21 @@ pub enum TableError {
         /// The address.
         mac: MacAddr,
     },
+    /// Asked for life too often, too seldom, or given up too soon or too late.
+    #[error(
+        "the liveness of {0} must have an interval-ms of 10 to 60000 and a multiplier of 2 to 100"
+    )]
+    Liveness(Entry),
+    /// Asked for life by an address that it cannot have.
+    #[error(
+        "the liveness of {entry} names address {address}; only a function with one leg is asked by its address, an IPv4 one"
+    )]
+    LivenessAddress {
+        /// The tunnel or function.
+        entry: Entry,
+        /// The address.
+        address: IpAddr,
+    },
     /// A static entry behind a port outside the segment.
     #[error(
         "{entry} places {mac} behind port {port}, which is no member of the segment; add it to its ports"

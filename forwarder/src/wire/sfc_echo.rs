@@ -196,9 +196,7 @@ impl Repr {
 mod tests {
     use super::*;
 
-    const REQUEST: [u8; 16] = [
-        0, 0, 0, 0, 1, 4, 0, 0, 0xde, 0xad, 0xbe, 0xef, 0, 0, 0, 7,
-    ];
+    const REQUEST: [u8; 16] = [0, 0, 0, 0, 1, 4, 0, 0, 0xde, 0xad, 0xbe, 0xef, 0, 0, 0, 7];
 
     #[test]
     fn a_request_survives_both_ways() {

@@ -213,7 +213,11 @@ impl<'a> Tlv<'a> {
             }
             Self::Errored(octets) | Self::Unknown { value: octets, .. } => put(value, 4, octets),
             Self::ReplyPath { spi, si } => {
-                put(value, 4, &(spi.get() << 8 | u32::from(si.get())).to_be_bytes());
+                put(
+                    value,
+                    4,
+                    &(spi.get() << 8 | u32::from(si.get())).to_be_bytes(),
+                );
             }
             Self::Sff { mtu, si, name } => {
                 put(value, 4, &mtu.to_be_bytes());

@@ -1,8 +1,10 @@
 //! A forwarder without a shell: tables as a person writes them, frames by port name.
 
 use kc_forwarder::frame::{Frame, Offload};
-use kc_forwarder::pipeline::{Compiled, Egress, Ingress, Outputs, Pipeline, PortIndex, PortInfo};
-use kc_forwarder_api::{Counters, DropReason, PortName, Tables};
+use kc_forwarder::pipeline::{
+    Compiled, EchoError, Egress, Ingress, Outputs, Pipeline, PortIndex, PortInfo,
+};
+use kc_forwarder_api::{Counters, DropReason, Echo, PortName, Tables};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -131,6 +133,19 @@ impl World {
         }
         self.now_ms = now_ms;
         sent
+    }
+
+    /// Asks for an echo.
+    pub(crate) fn echo(&mut self, token: u64, echo: &Echo) -> Result<Vec<Sent>, EchoError> {
+        self.pipeline
+            .echo(self.now_ms, token, echo, &mut self.out)?;
+        Ok(self.sent())
+    }
+
+    /// What is due now.
+    pub(crate) fn tick(&mut self) -> Vec<Sent> {
+        self.pipeline.tick(self.now_ms, &mut self.out);
+        self.sent()
     }
 
     fn process(&mut self, ingress: Ingress, frame: Frame) -> Vec<Sent> {
