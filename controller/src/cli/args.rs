@@ -4,6 +4,9 @@ use super::failure::EXIT_CODES;
 use super::human::parse_duration;
 use super::kind::Kind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+use kc_forwarder_api::ProbeTarget;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,6 +59,10 @@ pub enum Command {
     Describe(DescribeArgs),
     /// Delete resources by name, or all that manifests name
     Delete(DeleteArgs),
+    /// Look into a chain: ping, trace, probe
+    Chain(ChainArgs),
+    /// Capture along a chain, as pcapng
+    Capture(CaptureArgs),
     /// Print the output of an instance
     Logs(LogsArgs),
     /// Show load, busiest first
@@ -167,6 +174,111 @@ pub struct DeleteArgs {
     /// Say what would follow, change nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `kc chain`.
+#[derive(Debug, Args)]
+pub struct ChainArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: ChainCommand,
+}
+
+/// What can be done with a chain. Exit code 8 when something was lost or is broken.
+#[derive(Debug, Subcommand)]
+pub enum ChainCommand {
+    /// Send echoes along a chain's path, from forwarder to forwarder (exit code 8 when one is lost)
+    Ping(PingArgs),
+    /// Name every box and function on a chain's path, and the hop that is broken (exit code 8)
+    Trace(TraceArgs),
+    /// Send real traffic into a chain and measure loss, latency and jitter (exit code 8 on loss)
+    Probe(ProbeArgs),
+}
+
+/// `kc chain ping`. `--timeout` is the time to wait for each answer, 1s unless said.
+#[derive(Debug, Args)]
+pub struct PingArgs {
+    /// Chain
+    pub name: String,
+    /// How many
+    #[arg(short, long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub count: u32,
+    /// From one to the next
+    #[arg(short, long, default_value = "1s", value_name = "TIME", value_parser = parse_duration)]
+    pub interval: Duration,
+    /// Along the return path
+    #[arg(long = "return")]
+    pub back: bool,
+    /// Length of each echo in octets, for finding out what fits
+    #[arg(long, default_value_t = 0)]
+    pub size: u16,
+    /// json or yaml
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Format>,
+}
+
+/// `kc chain trace`. `--timeout` is the time to wait for each answer, 1s unless said.
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// Chain
+    pub name: String,
+    /// Along the return path
+    #[arg(long = "return")]
+    pub back: bool,
+    /// json or yaml
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Format>,
+}
+
+/// `kc chain probe`. `--timeout` is the time to wait for each answer, 1s unless said.
+#[derive(Debug, Args)]
+pub struct ProbeArgs {
+    /// Chain
+    pub name: String,
+    /// Whom to ask: tcp://10.0.0.2:80, udp://10.0.0.2:7 (an echo is expected) or icmp://10.0.0.2
+    pub target: ProbeTarget,
+    /// Unused address of the network where the chain begins, to send from
+    #[arg(long, value_name = "ADDRESS/PREFIX")]
+    pub source: IpNet,
+    /// Router to a target outside of that network
+    #[arg(long, value_name = "ADDRESS")]
+    pub gateway: Option<IpAddr>,
+    /// How many
+    #[arg(short, long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub count: u32,
+    /// From one to the next
+    #[arg(short, long, default_value = "200ms", value_name = "TIME", value_parser = parse_duration)]
+    pub interval: Duration,
+    /// Octets of payload; for TCP, octets that are to be echoed
+    #[arg(long, default_value_t = 0)]
+    pub size: u16,
+    /// json or yaml
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Format>,
+}
+
+/// `kc capture`.
+#[derive(Debug, Args)]
+pub struct CaptureArgs {
+    /// chain
+    pub kind: Kind,
+    /// Its name
+    pub name: String,
+    /// Only at this box or function of its path, or at its ingress or egress; may be repeated
+    #[arg(long, value_name = "BOX|FUNCTION|ingress|egress")]
+    pub at: Vec<String>,
+    /// End after so many packets
+    #[arg(short, long)]
+    pub count: Option<u64>,
+    /// End after so many seconds, 600 at most
+    #[arg(long)]
+    pub seconds: Option<u64>,
+    /// Octets kept of each packet
+    #[arg(long)]
+    pub snaplen: Option<u32>,
+    /// Where to write it; a pipe when absent
+    #[arg(short, long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
 }
 
 /// `kc logs`.

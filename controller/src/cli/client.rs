@@ -99,6 +99,14 @@ impl Client {
         Self { server, timeout }
     }
 
+    /// The same client, waiting longer for answers.
+    pub(super) fn waiting(&self, timeout: Duration) -> Self {
+        Self {
+            server: self.server.clone(),
+            timeout,
+        }
+    }
+
     /// Its server.
     pub(super) fn server(&self) -> &Server {
         &self.server
@@ -133,6 +141,17 @@ impl Client {
             path: path.to_owned(),
             body: response.into_body(),
             buffer: Vec::new(),
+        })
+    }
+
+    /// Begins an answer of octets that goes on.
+    pub(super) async fn octets(&self, path: &str) -> Result<Octets, ClientError> {
+        let response = self
+            .in_time(self.send(Method::POST, path, Vec::new()))
+            .await?;
+        Ok(Octets {
+            server: self.server.address.to_string(),
+            body: response.into_body(),
         })
     }
 
@@ -286,6 +305,29 @@ fn hint(address: &Address, error: &std::io::Error) -> String {
         _ => "is kc-controller running there? Name another server with --server, KC_SERVER or \
               ~/.config/kcluster/kc.toml; kc playground up starts one on this machine"
             .to_owned(),
+    }
+}
+
+/// An answer of octets that goes on.
+#[derive(Debug)]
+pub(super) struct Octets {
+    server: String,
+    body: Incoming,
+}
+
+impl Octets {
+    /// The next octets; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        while let Some(frame) = self.body.frame().await {
+            let frame = frame.map_err(|source| ClientError::Broken {
+                server: self.server.clone(),
+                source,
+            })?;
+            if let Ok(data) = frame.into_data() {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
     }
 }
 

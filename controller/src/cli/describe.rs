@@ -117,7 +117,8 @@ pub(super) async fn explain(client: &Client, args: &ExplainArgs) -> Result<(), F
     print::raw(&story.text)
 }
 
-async fn find<T: Listed>(client: &Client, name: &str) -> Result<T, Failure> {
+/// One thing by its name, or the nearest name.
+pub(super) async fn find<T: Listed>(client: &Client, name: &str) -> Result<T, Failure> {
     let all: Vec<T> = client.get(&format!("/api/v1/{}", T::KIND)).await?;
     let names: Vec<String> = all.iter().map(Listed::name).collect();
     all.into_iter()
@@ -191,6 +192,7 @@ impl Story {
             .iter()
             .map(|(why, count)| format!("{why}: {count}"))
             .collect();
+        self.list("No answer", &node.dead);
         self.list("Drops", &drops);
         self.list("Errors", &node.errors);
     }
@@ -202,6 +204,7 @@ impl Story {
         if let Some(reason) = &chain.reason {
             self.field("Reason", reason);
         }
+        self.list("No answer", &chain.dead);
         self.field("Functions", &chain.functions.join(" -> "));
         self.field("Scheduler", &chain.scheduler);
         self.field("From", &chain.from);

@@ -14,7 +14,8 @@ Exit codes:
   4  the manifest was refused; nothing has changed
   5  no controller could be reached
   6  --timeout ran out
-  7  kc diff found differences";
+  7  kc diff found differences
+  8  kc chain: something was lost, or a hop is broken";
 
 /// Why a command ended without success.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,9 @@ pub enum Failure {
     /// It took too long.
     #[error("{0}")]
     Timeout(String),
+    /// Traffic does not get through.
+    #[error("{0}")]
+    Broken(String),
     /// There are differences; said on stdout already.
     #[error("")]
     Differs,
@@ -57,6 +61,7 @@ impl Failure {
             Self::Unreachable(_) => 5,
             Self::Timeout(_) => 6,
             Self::Differs => 7,
+            Self::Broken(_) => 8,
         }
     }
 

@@ -3,6 +3,8 @@
 
 mod apply;
 mod args;
+mod capture;
+mod chain;
 mod client;
 mod describe;
 mod failure;
@@ -74,6 +76,8 @@ async fn run(client: &Client, global: &Global, command: Command) -> Result<(), F
         Command::Events(args) => get::events(client, &args, true).await,
         Command::Describe(args) => describe::describe(client, &args).await,
         Command::Explain(args) => describe::explain(client, &args).await,
+        Command::Chain(args) => chain::chain(client, global, &args.command).await,
+        Command::Capture(args) => capture::capture(client, &args).await,
         Command::Logs(args) => logs::logs(client, &args).await,
         Command::Top(args) => top::top(client, &args).await,
         Command::Cordon(args) => node::set(client, &args.node, "cordon").await,

@@ -134,6 +134,15 @@ pub(super) fn status(node: &NodeView) -> String {
     } else if node.cordoned {
         status.push_str(",cordoned");
     }
+    unanswered(status, &node.dead)
+}
+
+/// A status, and what does not answer.
+fn unanswered(mut status: String, dead: &[String]) -> String {
+    if !dead.is_empty() {
+        status.push_str(", no answer: ");
+        status.push_str(&dead.join(", "));
+    }
     status
 }
 
@@ -197,7 +206,7 @@ impl Listed for ChainView {
     fn row(&self, now_ms: u64) -> Vec<String> {
         vec![
             self.name.clone(),
-            self.state.clone(),
+            unanswered(self.state.clone(), &self.dead),
             self.path.join(" -> "),
             text(&self.spi),
             self.packets.to_string(),

@@ -2,9 +2,11 @@
 //! It reads snapshots and sends mutations to the run loop; it decides nothing.
 
 mod auth;
+mod capture;
 mod change;
 mod error;
 mod listen;
+mod look;
 mod openapi;
 mod params;
 mod read;

@@ -1,6 +1,6 @@
 //! The API's own description.
 
-use super::{change, read, stream, talk};
+use super::{capture, change, look, read, stream, talk};
 use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -37,6 +37,10 @@ use utoipa::{Modify, OpenApi};
         read::chains,
         read::chain,
         read::explain,
+        look::echo,
+        look::trace,
+        look::probe,
+        capture::capture,
         read::services,
         read::service,
         read::alarms,

@@ -2,7 +2,7 @@
 
 use super::auth::{self, Token};
 use super::error::ApiError;
-use super::{MAX_BODY, change, openapi, read, stream, talk};
+use super::{MAX_BODY, capture, change, look, openapi, read, stream, talk};
 use crate::execute::Handle;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{StatusCode, header};
@@ -84,6 +84,10 @@ routes! {
     get "/api/v1/chains" => read::chains,
     get "/api/v1/chains/{name}" => read::chain,
     get "/api/v1/chains/{name}/explain" => read::explain,
+    post "/api/v1/chains/{name}/echo" => look::echo,
+    post "/api/v1/chains/{name}/trace" => look::trace,
+    post "/api/v1/chains/{name}/probe" => look::probe,
+    post "/api/v1/chains/{name}/capture" => capture::capture,
     get "/api/v1/services" => read::services,
     get "/api/v1/services/{name}" => read::service,
     get "/api/v1/alarms" => read::alarms,

@@ -15,6 +15,8 @@ mod tests;
 mod tree;
 mod words;
 
+pub(crate) use words::hint;
+
 pub use error::ManifestError;
 pub(crate) use place::Page;
 pub(crate) use read::typed;

@@ -25,7 +25,7 @@ pub(super) fn nearest<'a>(
 }
 
 /// `did you mean X? <what> are A, B, C`, as far as there is something to say.
-pub(super) fn hint<'a>(
+pub(crate) fn hint<'a>(
     word: &str,
     what: &str,
     candidates: impl IntoIterator<Item = &'a str>,

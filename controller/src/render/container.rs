@@ -5,7 +5,7 @@ use super::wiring::{LegKind, mac_address, port_name};
 use crate::plan::{Instance, State};
 use crate::resource::{FunctionSpec, Resource, ServiceNetwork, Wiring, WorkloadSpec};
 use kc_agent_api::{ContainerSpec, File, Leg, Limits, Mount, Network, NodeName, Role};
-use kc_forwarder_api::{Attachment, Function, PortName, SfName};
+use kc_forwarder_api::{Attachment, Function, Liveness, PortName, SfName};
 
 /// MTU of the legs of functions: what their clients think they have. Paths clamp further.
 const LEG_MTU: u16 = 1500;
@@ -35,7 +35,7 @@ pub(super) fn containers(state: &State, node: &NodeName) -> (Vec<ContainerSpec>,
                 functions.push(Function {
                     name: sf,
                     attachment,
-                    liveness: None,
+                    liveness: Some(Liveness::default()),
                 });
             }
             Some(Resource::Service(object)) => {

@@ -13,7 +13,7 @@ use crate::plan::{NodeRecord, State, can_tunnel};
 use crate::resource::{Resource, ServiceNetwork, ServiceSpec};
 use kc_agent_api::{NodeName, NodeSpec};
 use kc_forwarder_api::{
-    Port, PortName, SffName, Tables, Transport, Tunnel, TunnelName, Underlay, Vni,
+    Liveness, Port, PortName, SffName, Tables, Transport, Tunnel, TunnelName, Underlay, Vni,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -76,7 +76,7 @@ fn tunnels(state: &State, name: &NodeName, record: &NodeRecord) -> Vec<Tunnel> {
             Some(Tunnel {
                 name: tunnel_name(other)?,
                 transport: Transport::gpe(record.vtep?, Vni::new(GPE_VNI).ok()?),
-                liveness: None,
+                liveness: Some(Liveness::default()),
             })
         })
         .collect()

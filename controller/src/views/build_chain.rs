@@ -6,7 +6,7 @@ use crate::execute::Snapshot;
 use crate::plan::{ChainRecord, PathRecord, Phase};
 use crate::resource::{ChainSpec, Name, ReturnPath, TrafficMatch};
 use kc_agent_api::NodeName;
-use kc_forwarder_api::{NextHop, Si, Spi};
+use kc_forwarder_api::{HealthState, NextHop, Si, Spi};
 
 /// All chains in name order, also those on their way out.
 pub fn chains(moment: &Snapshot) -> Vec<ChainView> {
@@ -62,6 +62,7 @@ fn chain(
         packets: entered.and_then(|hop| hop.packets).unwrap_or(0),
         bytes: entered.and_then(|hop| hop.bytes).unwrap_or(0),
         explanation: carrying.or(latest).map(explained).unwrap_or_default(),
+        dead: carrying.map(|path| dead(moment, path)).unwrap_or_default(),
         paths,
     }
 }
@@ -77,6 +78,41 @@ fn explained(path: &PathRecord) -> Vec<String> {
         .lines()
         .map(str::to_owned)
         .collect()
+}
+
+/// What of a path does not answer its forwarder.
+fn dead(moment: &Snapshot, path: &PathRecord) -> Vec<String> {
+    let spis = [Some(path.forward), path.reverse];
+    let mut all = Vec::new();
+    for node in path.nodes() {
+        let seen = moment.observed.nodes.get(node);
+        let (Some(state), Some(document)) = (
+            seen.and_then(|seen| seen.state.as_ref()),
+            moment.documents.get(node),
+        ) else {
+            continue;
+        };
+        let parts = document.forwarder.paths.iter();
+        let hops = parts
+            .filter(|part| spis.contains(&Some(part.spi)))
+            .flat_map(|part| &part.hops);
+        for hop in hops {
+            let (health, told) = match &hop.to {
+                NextHop::Tunnel { name } => {
+                    (state.report.tunnels.get(name), format!("{node} -> {name}"))
+                }
+                NextHop::Function { name, .. } => (
+                    state.report.functions.get(name),
+                    format!("{name} on {node}"),
+                ),
+                _ => continue,
+            };
+            if health == Some(&HealthState::Dead) && !all.contains(&told) {
+                all.push(told);
+            }
+        }
+    }
+    all
 }
 
 /// The conditions of one match, `tcp to 10.0.0.0/24 port 80`.

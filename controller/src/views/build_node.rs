@@ -6,7 +6,12 @@ use crate::observation::NodeObservation;
 use crate::plan::{Instance, InstanceHealth};
 use crate::resource::{Kind, Resource, ServiceNetwork, Wiring};
 use kc_agent_api::{ContainerPhase, ContainerState, NodeName, Presence};
+use kc_forwarder_api::HealthState;
 use std::collections::BTreeSet;
+
+fn is_dead(health: &HealthState) -> bool {
+    *health == HealthState::Dead
+}
 
 /// All boxes in name order: registered, heard of, or named by a manifest.
 pub fn nodes(moment: &Snapshot) -> Vec<NodeView> {
@@ -53,6 +58,13 @@ fn node(moment: &Snapshot, name: &NodeName) -> NodeView {
             .map(|(why, count)| (why.to_string(), *count));
         named.collect()
     });
+    let dead = state.map(|state| {
+        let tunnels = state.tunnels.iter().filter(|(_, health)| is_dead(health));
+        let functions = state.functions.iter().filter(|(_, health)| is_dead(health));
+        let tunnels = tunnels.map(|(name, _)| format!("tunnel {name}"));
+        let functions = functions.map(|(name, _)| format!("function {name}"));
+        tunnels.chain(functions).collect()
+    });
     let capacity = record.map(|record| record.capacity);
     NodeView {
         name: name.to_string(),
@@ -88,6 +100,7 @@ fn node(moment: &Snapshot, name: &NodeName) -> NodeView {
         }),
         generation: record.map_or(0, |record| record.generation),
         acknowledged: moment.observed.acknowledged(name),
+        dead: dead.unwrap_or_default(),
         drops: drops.unwrap_or_default(),
         errors,
     }

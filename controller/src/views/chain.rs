@@ -36,6 +36,8 @@ pub struct ChainView {
     pub packets: u64,
     /// Octets that entered it.
     pub bytes: u64,
+    /// What does not answer on the path in use and its way back: `box1 -> box2`, `nat-1 on box3`.
+    pub dead: Vec<String>,
     /// Every path installed for it: in use, coming, going.
     pub paths: Vec<PathView>,
     /// How the scheduler came to the path, a line each.

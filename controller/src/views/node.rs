@@ -83,6 +83,8 @@ pub struct NodeView {
     pub acknowledged: u64,
     /// Frames its forwarder has dropped, by reason.
     pub drops: BTreeMap<String, u64>,
+    /// Tunnels and functions that its forwarder gets no answer from, such as `tunnel box2`.
+    pub dead: Vec<String>,
     /// What keeps it from matching its document.
     pub errors: Vec<String>,
 }
