@@ -171,6 +171,8 @@ fn entry(error: &TableError) -> Option<Entry> {
         | TableError::Liveness(entry)
         | TableError::LivenessAddress { entry, .. }
         | TableError::NotAMember { entry, .. } => entry.clone(),
+        TableError::Weightless { entry, .. } | TableError::NshLength { entry, .. } => entry.clone(),
+        TableError::EmptyGroup(name) => Entry::Group(name.clone()),
         TableError::SharedInterface { second, .. } => Entry::Port(second.clone()),
         TableError::PortRole { port, .. } | TableError::PortAddress { port, .. } => {
             Entry::Port(port.clone())
@@ -198,6 +200,7 @@ fn locate(text: &str, entry: &Entry) -> Option<usize> {
         Entry::Port(name) => find("ports", "name", name.as_str()),
         Entry::Tunnel(name) => find("tunnels", "name", name),
         Entry::Function(name) => find("functions", "name", name.as_str()),
+        Entry::Group(name) => find("groups", "name", name.as_str()),
         Entry::Rule(name) => find("rules", "name", name),
         Entry::Path(spi) | Entry::Hop(spi, _) => find("paths", "spi", &spi.to_string()),
         Entry::Segment(vni) => find("segments", "vni", &vni.to_string()),

@@ -6,6 +6,7 @@ pub mod config;
 pub mod control;
 mod ecn;
 pub mod frame;
+mod group;
 mod health;
 mod limits;
 mod neighbour;

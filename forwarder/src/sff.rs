@@ -8,8 +8,8 @@
 
 use crate::wire::Error;
 use crate::wire::ethernet::ethertype;
-use crate::wire::nsh::{MetadataRepr, NextProtocol, Packet, Repr};
-use kc_forwarder_api::{DropReason, Ttl};
+use crate::wire::nsh::{self, Context, MetadataRepr, NextProtocol, Packet, Repr};
+use kc_forwarder_api::{DropReason, Metadata, Ttl};
 
 /// An NSH that may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +18,8 @@ pub(crate) struct Arrived {
     pub(crate) length: usize,
     /// SPI and SI as they stand.
     pub(crate) path: u32,
-    /// Whether an Ethernet frame follows.
-    pub(crate) ethernet: bool,
+    /// What follows.
+    pub(crate) next: NextProtocol,
     /// Its TTL after this hop.
     pub(crate) ttl: Ttl,
 }
@@ -44,7 +44,7 @@ pub(crate) fn arrive(octets: &[u8]) -> Result<Arrived, DropReason> {
     Ok(Arrived {
         length: packet.header_len(),
         path: path(octets).ok_or(DropReason::Truncated)?,
-        ethernet: packet.next_protocol() == NextProtocol::Ethernet,
+        next: packet.next_protocol(),
         ttl,
     })
 }
@@ -99,37 +99,81 @@ pub(crate) fn network(nsh: &[u8], framed: u16) -> u16 {
     }
 }
 
-/// Length of an NSH made by [`fresh`] at most.
-pub(crate) const FRESH: usize = 24;
+/// Length of an NSH made by [`fresh`].
+pub(crate) const FRESH: usize = nsh::MD1_LEN;
 
-/// A new NSH for an Ethernet frame, and its length.
-pub(crate) fn fresh(path: u32, metadata: MetadataRepr<'_>) -> ([u8; FRESH], u8) {
+/// A new NSH of MD type 1 for an Ethernet frame, with zeroes for context.
+pub(crate) fn fresh(path: u32) -> [u8; FRESH] {
+    let mut octets = [0; FRESH];
+    start(path, MetadataRepr::One([0; 16])).emit(&mut octets);
+    octets
+}
+
+/// A new NSH for an Ethernet frame, with the context that a rule asks for, in `buffer`.
+///
+/// # Errors
+/// The length it would have, which is more than an NSH can have.
+pub(crate) fn originate<'a>(
+    path: u32,
+    metadata: &Metadata,
+    buffer: &'a mut [u8; nsh::MAX_LEN],
+) -> Result<&'a [u8], usize> {
+    let mut contexts = [0; nsh::MAX_LEN - nsh::BASE_LEN];
+    let metadata = match metadata {
+        Metadata::Md1 { context } => {
+            let mut octets = [0; 16];
+            let words = context.iter().flat_map(|word| word.to_be_bytes());
+            octets
+                .iter_mut()
+                .zip(words)
+                .for_each(|(to, from)| *to = from);
+            MetadataRepr::One(octets)
+        }
+        Metadata::Md2 { headers } => {
+            let total = headers
+                .iter()
+                .map(|header| Context::from(header).buffer_len())
+                .sum();
+            let whole = contexts.get_mut(..total).ok_or(nsh::BASE_LEN + total)?;
+            let mut rest = &mut *whole;
+            for context in headers.iter().map(Context::from) {
+                let (place, next) = rest.split_at_mut(context.buffer_len().min(rest.len()));
+                context.emit(place).map_err(|_| nsh::BASE_LEN + total)?;
+                rest = next;
+            }
+            MetadataRepr::Two(whole)
+        }
+    };
+    let repr = start(path, metadata);
+    let octets = buffer
+        .get_mut(..repr.buffer_len())
+        .ok_or(repr.buffer_len())?;
+    repr.emit(octets);
+    Ok(octets)
+}
+
+/// The header at the start of a path.
+fn start(path: u32, metadata: MetadataRepr<'_>) -> Repr<'_> {
     let (spi, si) = crate::tables::steering::unpack(path);
-    // RFC 8300 section 2.2: "If no initial value is explicitly provided, the default initial TTL
-    // value of 63 MUST be used."
-    let repr = Repr {
+    Repr {
         oam: false,
+        // RFC 8300 section 2.2: "If no initial value is explicitly provided, the default initial
+        // TTL value of 63 MUST be used."
         ttl: Ttl::MAX,
         next: NextProtocol::Ethernet,
         spi,
         si,
         metadata,
-    };
-    let mut octets = [0; FRESH];
-    repr.emit(&mut octets);
-    (
-        octets,
-        u8::try_from(repr.buffer_len().min(FRESH)).unwrap_or(0),
-    )
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kc_forwarder_api::{ContextHeader, ContextValue};
 
     fn nsh(ttl: u8) -> [u8; FRESH] {
-        let (mut octets, length) = fresh(0x2aff, MetadataRepr::One([7; 16]));
-        assert_eq!(length, 24);
+        let mut octets = fresh(0x2aff);
         put_ttl(&mut octets, Ttl::new(ttl).unwrap());
         octets
     }
@@ -163,18 +207,53 @@ mod tests {
         let mut octets = nsh(9);
         let arrived = arrive(&octets).unwrap();
         assert_eq!(
-            (arrived.path, arrived.length, arrived.ethernet),
-            (0x2aff, 24, true)
+            (arrived.path, arrived.length, arrived.next),
+            (0x2aff, 24, NextProtocol::Ethernet)
         );
         put_path(&mut octets, 0x0102_03fe);
         assert_eq!(octets[4..8], [1, 2, 3, 0xfe]);
         assert_eq!(path(&octets[..7]), None);
     }
 
+    fn header(class: u16, kind: u8, length: usize) -> ContextHeader {
+        ContextHeader {
+            class,
+            kind,
+            value: ContextValue::new(vec![0xab; length]).unwrap(),
+        }
+    }
+
     #[test]
     fn the_shortest_nsh_has_eight_octets() {
-        let (octets, length) = fresh(5 << 8 | 200, MetadataRepr::Two(&[]));
-        assert_eq!(length, 8);
-        assert_eq!(octets[..8], [0x0f, 0xc2, 2, 3, 0, 0, 5, 200]);
+        let mut buffer = [0; nsh::MAX_LEN];
+        let headers = Vec::new();
+        let octets = originate(5 << 8 | 200, &Metadata::Md2 { headers }, &mut buffer).unwrap();
+        assert_eq!(octets, [0x0f, 0xc2, 2, 3, 0, 0, 5, 200]);
+    }
+
+    #[test]
+    fn context_headers_are_written_in_order_and_padded() {
+        let mut buffer = [0; nsh::MAX_LEN];
+        let headers = vec![header(0x0102, 7, 5), header(3, 4, 0)];
+        let octets = originate(0x2aff, &Metadata::Md2 { headers }, &mut buffer).unwrap();
+        assert_eq!(
+            octets[8..],
+            [
+                1, 2, 7, 5, 0xab, 0xab, 0xab, 0xab, 0xab, 0, 0, 0, 0, 3, 4, 0
+            ]
+        );
+        let packet = Packet::new_checked(octets).unwrap();
+        assert_eq!((packet.header_len(), packet.contexts().count()), (24, 2));
+    }
+
+    #[test]
+    fn more_context_than_fits_is_refused_with_its_length() {
+        let mut buffer = [0; nsh::MAX_LEN];
+        let fits = vec![header(1, 1, 118), header(1, 1, 116)];
+        let octets = originate(0x2aff, &Metadata::Md2 { headers: fits }, &mut buffer).unwrap();
+        assert_eq!(octets.len(), 252);
+        let over = vec![header(1, 1, 118), header(1, 1, 117)];
+        let refused = originate(0x2aff, &Metadata::Md2 { headers: over }, &mut buffer);
+        assert_eq!(refused, Err(256));
     }
 }

@@ -73,7 +73,7 @@ impl Topology {
             [[rules]]
             name = "all"
             match = {{ port = "c0" }}
-            action = {{ path = {{ spi = 100, si = 255, metadata = "md2" }} }}
+            action = {{ path = {{ spi = 100, si = 255, metadata = {{ md2 = {{}} }} }} }}
             [[paths]]
             spi = 100
             hops = [

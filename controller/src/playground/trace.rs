@@ -126,6 +126,10 @@ fn look_up(
         Some(NextHop::Segment { vni }) => Ok(Step::Egress {
             port: format!("segment {vni}"),
         }),
+        // The controller chooses instances itself; a group is a person's own.
+        Some(NextHop::Group { name, .. }) => {
+            bail!("group {name} of {node} spreads flows; which way depends on each")
+        }
         Some(NextHop::Tunnel { name }) => {
             let tunnel = tables.tunnels.iter().find(|tunnel| tunnel.name == *name);
             let remote = tunnel.and_then(|tunnel| tunnel.transport.vtep());

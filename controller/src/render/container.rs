@@ -75,18 +75,21 @@ fn attach(spec: &FunctionSpec, instance: &Instance) -> Option<(Attachment, Vec<L
             let attachment = Attachment::TwoLeg {
                 inside: inside.port.clone(),
                 outside: outside.port.clone(),
+                vlan: None,
             };
             Some((attachment, vec![inside, outside]))
         }
         Wiring::OneLeg => {
             let only = leg("eth0", LegKind::Only)?;
             let (port, mac) = (only.port.clone(), only.mac);
-            Some((Attachment::OneLeg { port, mac }, vec![only]))
+            let vlan = None;
+            Some((Attachment::OneLeg { port, mac, vlan }, vec![only]))
         }
         Wiring::NshAware => {
             let only = leg("eth0", LegKind::Only)?;
             let (port, mac) = (only.port.clone(), only.mac);
-            Some((Attachment::NshAware { port, mac }, vec![only]))
+            let vlan = None;
+            Some((Attachment::NshAware { port, mac, vlan }, vec![only]))
         }
     }
 }

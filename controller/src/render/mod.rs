@@ -43,6 +43,7 @@ pub fn documents(state: &State) -> BTreeMap<NodeName, NodeSpec> {
             ports: Vec::new(),
             tunnels: tunnels(state, name, record),
             functions,
+            groups: Vec::new(),
             rules: classify::rules(state, name),
             paths: path::paths(state, name),
             segments: segment.into_iter().collect(),

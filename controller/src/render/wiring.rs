@@ -67,10 +67,12 @@ pub(super) fn function_ports(functions: &[Function]) -> BTreeSet<PortName> {
     let ports = functions
         .iter()
         .flat_map(|function| match &function.attachment {
-            Attachment::TwoLeg { inside, outside } => vec![inside.clone(), outside.clone()],
-            Attachment::OneLeg { port, .. } | Attachment::NshAware { port, .. } => {
-                vec![port.clone()]
-            }
+            Attachment::TwoLeg {
+                inside, outside, ..
+            } => vec![inside.clone(), outside.clone()],
+            Attachment::VlanPair { port, .. }
+            | Attachment::OneLeg { port, .. }
+            | Attachment::NshAware { port, .. } => vec![port.clone()],
         });
     ports.collect()
 }

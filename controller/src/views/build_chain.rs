@@ -275,6 +275,7 @@ fn walk(moment: &Snapshot, spi: Spi, start: &NodeName) -> Vec<HopView> {
             }
             NextHop::Egress { port } => format!("out {port}"),
             NextHop::Segment { vni } => format!("out segment {vni}"),
+            NextHop::Group { name, .. } => format!("any of {name}"),
         };
         hops.push(HopView {
             node: node.to_string(),

@@ -14,6 +14,12 @@ pub const TUNNELS: usize = 16_384;
 /// [`Tables::functions`](crate::Tables::functions): each has a memory of its flows.
 pub const FUNCTIONS: usize = 4096;
 
+/// [`Tables::groups`](crate::Tables::groups): each has 32 KiB of buckets.
+pub const GROUPS: usize = 1024;
+
+/// [`Group::members`](crate::Group::members).
+pub const GROUP_MEMBERS: usize = 64;
+
 /// [`Tables::rules`](crate::Tables::rules).
 pub const RULES: usize = 65_536;
 

@@ -95,6 +95,11 @@ drop_reasons! {
     ReservedGroup = "reserved-group",
     /// The next hop on a LAN did not tell its MAC address, or not in time for this frame.
     NoNeighbour = "no-neighbour",
+    /// No member of the group is alive.
+    GroupDown = "group-down",
+    /// At a port that functions share by VLAN: a tag that belongs to none of them, or a frame
+    /// with a tag of its own for the one that has no VLAN.
+    LegVlan = "leg-vlan",
 }
 
 impl fmt::Display for DropReason {

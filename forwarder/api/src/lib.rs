@@ -29,13 +29,13 @@ pub use counters::{RuleCounters, UnderlayCounters, drops_by_reason};
 pub use health::{FunctionStatus, HealthEvent, HealthState, HealthSubject, Liveness, TunnelStatus};
 pub use ids::{IdError, Si, Spi, Ttl, Vid, Vni};
 pub use matching::{Match, MatchError, PortRange, Protocol};
-pub use names::{MacAddr, NameError, PortName, SfName, SffName, TunnelName};
+pub use names::{GroupName, MacAddr, NameError, PortName, SfName, SffName, TunnelName};
 pub use oam::{Echo, EchoCode, EchoFunction, EchoReply, MAX_ECHO, MAX_ECHO_TIMEOUT_MS, Responder};
 pub use probe::{Probe, ProbeError, ProbeReport, ProbeTarget, ProbeTargetError, Spread};
 pub use tables::{
-    Action, Attachment, Direction, Encapsulation, Function, Hop, Metadata, Neighbour, NextHop,
-    Path, Port, Rule, Segment, StaticEntry, Tables, Transport, Tunnel, Underlay, VtepAddressError,
-    VtepAddresses,
+    Action, Attachment, ContextHeader, ContextValue, ContextValueError, Direction, Encapsulation,
+    Function, Group, Hop, Member, MemberTarget, Metadata, Neighbour, NextHop, Path, Port, Rule,
+    Segment, StaticEntry, Tables, Transport, Tunnel, Underlay, VtepAddressError, VtepAddresses,
 };
 pub use trace::{Trace, TraceFault};
 pub use word::Word;

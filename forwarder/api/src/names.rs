@@ -98,6 +98,10 @@ name!(
     SffName, "SFF", 63
 );
 name!(
+    /// A group of next hops.
+    GroupName, "group", 63
+);
+name!(
     /// A tunnel to another VTEP.
     TunnelName, "tunnel", 63
 );

@@ -146,7 +146,6 @@ impl Health {
     }
 
     /// Whether `subject` may be used: nobody has found it dead.
-    #[expect(dead_code, reason = "groups follow")]
     pub(crate) fn alive(&self, subject: Subject) -> bool {
         self.of(subject).0 != HealthState::Dead
     }

@@ -127,11 +127,7 @@ impl Run<'_> {
             return self.drop(frame, DropReason::NoPath);
         };
         let mut mtu = rule.mtu;
-        let nsh = rule
-            .nsh
-            .get(..usize::from(rule.nsh_len))
-            .unwrap_or(&rule.nsh);
-        self.state.nsh.set(nsh);
+        self.state.nsh.set(rule.nsh.octets());
         if let Some(path) = path.filter(|&path| path != hop.key)
             && let Some(&own) = self.tables.steering.get(path)
         {
@@ -140,6 +136,9 @@ impl Run<'_> {
             mtu = self.tables.mtu(path >> 8).min(mtu);
             sff::put_path(self.state.nsh.octets_mut(), path);
         }
+        let Some(hop) = self.settle(&hop, packet, Origin::Port(port)) else {
+            return self.drop(frame, DropReason::GroupDown);
+        };
         if let Some(ip) = &packet.ip
             && ip.protocol == 6
         {

@@ -223,7 +223,7 @@ impl Run<'_> {
             frame,
             &packet,
             Some(Location::Peer(peer)),
-            Origin::Tunnel,
+            Origin::Tunnel(None),
         );
     }
 }

@@ -4,6 +4,7 @@ use super::packet::{Ip, Packet};
 use super::run::{Origin, Run};
 use crate::frame::{Frame, Gso, GsoKind};
 use crate::limits::{fragment, icmp, segment};
+use crate::tables::{Circuit, Tagging};
 use kc_forwarder_api::DropReason;
 
 /// How a frame that is too long can be made to fit.
@@ -42,10 +43,12 @@ impl Run<'_> {
 
     fn way(&self, frame: &Frame, packet: &Packet, ip: &Ip, origin: Origin) -> Cut {
         let received = match origin {
-            Origin::Port(port) | Origin::Lan(port) => self.port_mtu(port),
+            Origin::Port(port)
+            | Origin::Lan(port, _)
+            | Origin::Function(_, Circuit { port, .. }) => self.port_mtu(port),
             // Carried by one outer packet: what is longer came through a UDP tunnel offload of the
             // sender's kernel, over a link that never put it on a wire.
-            Origin::Tunnel => self.tables.underlay_mtu(),
+            Origin::Tunnel(_) => self.tables.underlay_mtu(),
         };
         // No link delivers a packet longer than its MTU: the sender's kernel left it to be cut.
         let is_super = frame.len() - packet.l2_len > usize::from(received);
@@ -102,16 +105,16 @@ impl Run<'_> {
         self.out.pool.give(frame);
         self.state.balance.segmented += made as u64 - 1;
         if matches!(way, Cut::Udp(_)) {
-            self.cut_datagrams(before, mtu, origin);
+            self.cut_datagrams(before, packet, mtu, origin);
         }
     }
 
     /// Datagrams that were handed over together may be too long each for itself.
-    fn cut_datagrams(&mut self, from: usize, mtu: u16, origin: Origin) {
+    fn cut_datagrams(&mut self, from: usize, like: &Packet, mtu: u16, origin: Origin) {
         let mut datagrams = std::mem::take(&mut self.state.datagrams);
         datagrams.extend(self.state.pieces.drain(from..));
         for datagram in datagrams.drain(..) {
-            match Packet::parse(datagram.bytes()) {
+            match like.like(datagram.bytes()) {
                 Some(packet) if !Self::fits(&datagram, &packet, mtu) => match &packet.ip {
                     Some(ip) => self.cut(datagram, &packet, ip, mtu, origin),
                     None => self.drop(datagram, DropReason::MtuExceeded),
@@ -124,16 +127,29 @@ impl Run<'_> {
 
     /// Tells the sender of a packet that it was too long, where there is a way back to it.
     fn tell(&mut self, frame: &Frame, packet: &Packet, ip: &Ip, mtu: u16, origin: Origin) {
-        let Origin::Port(port) = origin else { return };
-        if !icmp::may_answer(frame.bytes(), ip) || !self.state.icmp.take(self.now_ms) {
+        let circuit = match origin {
+            Origin::Port(port) => Circuit {
+                port,
+                tagging: Tagging::Open,
+            },
+            Origin::Function(_, circuit) => circuit,
+            Origin::Tunnel(_) | Origin::Lan(..) => return,
+        };
+        // What carries no Ethernet came in NSH, from a function that expects NSH back.
+        if !packet.is_ethernet
+            || !icmp::may_answer(frame.bytes(), ip)
+            || !self.state.icmp.take(self.now_ms)
+        {
             return;
         }
         let mut answer = self.out.pool.take();
         match icmp::too_big(frame.bytes(), packet, ip, mtu, &mut answer) {
-            Some(()) if answer.len() - packet.l2_len <= usize::from(self.port_mtu(port)) => {
+            Some(())
+                if answer.len() - packet.l2_len <= usize::from(self.port_mtu(circuit.port)) =>
+            {
                 self.state.balance.generated += 1;
                 let seen = self.state.taps.begin_own();
-                self.emit_port(port, answer);
+                self.emit_circuit(circuit, packet.l2_len, answer);
                 self.state.taps.seen = seen;
             }
             _ => self.out.pool.give(answer),

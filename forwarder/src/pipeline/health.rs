@@ -97,21 +97,21 @@ impl Run<'_> {
         match function.wiring {
             Wiring::TwoLeg { inside, .. } => {
                 let frame = self.made(&probe_frame(number, key));
-                self.emit_port(inside, frame);
+                self.emit_circuit(inside, ethernet::HEADER_LEN, frame);
             }
-            Wiring::OneLeg { port, mac } => {
+            Wiring::OneLeg { leg, mac } => {
                 if let Some(IpAddr::V4(address)) = address_of(tables, number) {
-                    let own = self.mac_of(port);
+                    let own = self.mac_of(leg.port);
                     let frame = self.made(&arp_probe(own, mac, address));
-                    self.emit_port(port, frame);
+                    self.emit_circuit(leg, ethernet::HEADER_LEN, frame);
                 }
             }
-            Wiring::NshAware { port, mac } => {
+            Wiring::NshAware { leg, mac } => {
                 self.write_probe(key);
                 let path = function.newest.into_iter().flatten().next();
                 self.oam_nsh(path.unwrap_or(0), NEXT_SFF_ONLY);
                 let frame = self.written();
-                self.send_to_aware(frame, port, mac);
+                self.send_to_aware(frame, leg, mac);
             }
         }
     }
@@ -155,14 +155,14 @@ impl Run<'_> {
     /// Round trip, if this is the ARP answer that was asked for.
     fn is_arp_answer(&mut self, number: u16, octets: &[u8]) -> Option<u64> {
         let function = self.tables.functions.get(usize::from(number))?;
-        let Wiring::OneLeg { port, mac } = function.wiring else {
+        let Wiring::OneLeg { leg, mac } = function.wiring else {
             return None;
         };
         let reply = arp::Repr::parse(octets.get(ethernet::HEADER_LEN..)?).ok()?;
         let ours = reply.operation == arp::Operation::Reply
             && reply.sender_mac == mac
             && IpAddr::V4(reply.sender) == address_of(self.tables, number)?
-            && octets.starts_with(&self.mac_of(port));
+            && octets.starts_with(&self.mac_of(leg.port));
         if !ours {
             return None;
         }

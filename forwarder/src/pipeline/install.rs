@@ -13,6 +13,8 @@ impl State {
         self.adopt_ports(old, new);
         self.adopt_functions(old, new);
         self.adopt_segments(old, new);
+        self.returns
+            .renumber(|member| new.member(&old.member_name(member)?));
         self.adopt_paths(old, new);
         self.adopt_rules(old, new);
         self.adopt_lans(old, new);

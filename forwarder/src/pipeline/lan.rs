@@ -182,7 +182,7 @@ impl Run<'_> {
         frame.offload.vlan = None;
         frame.pull(head.len);
         if let Some((frame, packet, hop)) = self.take_nsh(frame, Via::Lan(tunnel)) {
-            self.steer(frame, &packet, &hop, u16::MAX, Origin::Lan(port));
+            self.steer(frame, &packet, &hop, u16::MAX, Origin::Lan(port, tunnel));
         }
     }
 

@@ -9,8 +9,10 @@
 
 mod access;
 mod bridge;
+mod circuit;
 mod echo;
 mod fit;
+mod group;
 mod guest;
 mod health;
 mod install;
@@ -172,6 +174,7 @@ impl Pipeline {
             .functions
             .iter_mut()
             .for_each(|memory| memory.expire(now_ms));
+        self.state.returns.expire(now_ms);
         self.state
             .segments
             .iter_mut()

@@ -3,7 +3,7 @@
 
 use super::Egress;
 use super::packet::Packet;
-use super::run::Run;
+use super::run::{Origin, Run};
 use crate::frame::Frame;
 use crate::health::Subject;
 use crate::limits::Bucket;
@@ -217,6 +217,11 @@ impl Run<'_> {
             let Some(&hop) = self.tables.steering.get(path) else {
                 return broken;
             };
+            // No flow has this path as its key, so it shows one of the ways that flows take.
+            let flow = Packet::opaque(hop.key);
+            let Some(hop) = self.settle(&hop, &flow, Origin::Tunnel(None)) else {
+                return broken;
+            };
             mtu = mtu.min(self.inner_mtu(&hop));
             let end = match hop.target {
                 Target::Function(number, direction) => {
@@ -231,6 +236,7 @@ impl Run<'_> {
                 }
                 Target::Tunnel(number) => End::Tunnel(number),
                 Target::Egress(_) | Target::Segment(_) => End::Here,
+                Target::Group(..) => return broken,
             };
             return Way { end, path, mtu };
         }
@@ -338,6 +344,7 @@ impl Run<'_> {
             key: 0,
             number: 0,
             target: Target::Tunnel(number),
+            teaches: false,
         };
         self.hop_mtu(&hop, &Packet::opaque(0))
     }

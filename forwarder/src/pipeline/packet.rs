@@ -1,6 +1,7 @@
 //! What the stages need to know of a frame, read once.
 
 use crate::wire::flow::FlowKey;
+use crate::wire::nsh::NextProtocol;
 use crate::wire::summary::Summary;
 use crate::wire::{ethernet, ipv4, vlan};
 use std::net::IpAddr;
@@ -64,7 +65,47 @@ impl Packet {
         })
     }
 
-    /// Something other than an Ethernet frame, on the service path `path`.
+    /// Reads what an NSH on the service path `path` carries; `None` when it is shorter than its
+    /// own header.
+    pub(crate) fn carried(next: NextProtocol, octets: &[u8], path: u32) -> Option<Self> {
+        match next {
+            NextProtocol::Ethernet => Self::parse(octets),
+            NextProtocol::Ipv4 | NextProtocol::Ipv6 => {
+                // What makes no sense to us may do so to its receiver.
+                let packet = Self::bare(octets);
+                Some(if packet.ip.is_some() {
+                    packet
+                } else {
+                    Self::opaque(path)
+                })
+            }
+            _ => Some(Self::opaque(path)),
+        }
+    }
+
+    /// Reads a frame of the kind that this one is.
+    pub(crate) fn like(&self, octets: &[u8]) -> Option<Self> {
+        if self.is_ethernet {
+            Self::parse(octets)
+        } else {
+            Some(Self::bare(octets))
+        }
+    }
+
+    /// Reads an IP packet without Ethernet.
+    fn bare(octets: &[u8]) -> Self {
+        let summary = Summary::of_ip(octets);
+        Self {
+            l2_len: 0,
+            vlan: 0,
+            ethertype: summary.ethertype,
+            is_ethernet: false,
+            flow: FlowKey::of(&summary),
+            ip: Ip::of(octets, &summary),
+        }
+    }
+
+    /// Something that is neither Ethernet nor IP, on the service path `path`.
     pub(crate) fn opaque(path: u32) -> Self {
         let mut flow = FlowKey::of(&Summary::default());
         if let Some(place) = flow.source.last_chunk_mut() {

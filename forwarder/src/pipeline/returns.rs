@@ -12,7 +12,6 @@ use crate::sff;
 use crate::tables::steering::{Hop, Steering};
 use crate::tables::{Binding, Compiled, CompiledFunction, Leg, Target};
 use crate::wire::ethernet;
-use crate::wire::nsh::MetadataRepr;
 use kc_forwarder_api::{Direction, DropReason};
 
 impl Run<'_> {
@@ -25,15 +24,25 @@ impl Run<'_> {
             return self.consume(frame);
         }
         match leg {
-            Leg::Aware => self.aware(frame, port, function),
+            Leg::Aware => self.aware(port, function, frame),
             Leg::Inside => self.unaware(port, function, Side::Inside, frame),
             Leg::Outside => self.unaware(port, function, Side::Outside, frame),
             Leg::Only => self.unaware(port, function, Side::Only, frame),
         }
     }
 
+    /// Where frames of a function come from, and `direction` leads back to.
+    fn from(&self, number: u16, direction: Direction) -> Option<Origin> {
+        let function = self.tables.functions.get(usize::from(number))?;
+        let circuit = function.wiring.entrance(direction);
+        Some(Origin::Function(number, circuit))
+    }
+
     /// Ethernet frames of NSH's EtherType, 0x894F (RFC 8300 section 9.1), or nothing.
-    fn aware(&mut self, mut frame: Frame, port: PortIndex, function: u16) {
+    fn aware(&mut self, port: PortIndex, number: u16, mut frame: Frame) {
+        let Some(origin) = self.from(number, Direction::Forward) else {
+            return self.drop(frame, DropReason::NoReturn);
+        };
         let ethernet = ethernet::Packet::new_checked(frame.bytes());
         match ethernet.map(|ethernet| ethernet.ethertype()) {
             Ok(ethernet::ethertype::NSH) => {
@@ -42,8 +51,8 @@ impl Run<'_> {
                     self.saw_aware_return(port, &frame);
                 }
                 frame.pull(ethernet::HEADER_LEN);
-                if let Some((frame, packet, hop)) = self.take_nsh(frame, Via::Function(function)) {
-                    self.steer(frame, &packet, &hop, u16::MAX, Origin::Port(port));
+                if let Some((frame, packet, hop)) = self.take_nsh(frame, Via::Function(number)) {
+                    self.steer(frame, &packet, &hop, u16::MAX, origin);
                 }
             }
             Ok(_) => self.drop(frame, DropReason::NotNsh),
@@ -56,12 +65,24 @@ impl Run<'_> {
         let Some((mut frame, packet)) = self.whole(frame) else {
             return;
         };
-        let Some(hop) = self.restore(number, side, &packet) else {
+        // Frames on a reverse path enter by the outside leg.
+        let direction = match side {
+            Side::Outside => Direction::Reverse,
+            Side::Inside | Side::Only => Direction::Forward,
+        };
+        let (Some(hop), Some(origin)) = (
+            self.restore(number, side, &packet),
+            self.from(number, direction),
+        ) else {
             return self.drop(frame, DropReason::NoReturn);
         };
         if self.state.taps.on {
             self.saw_return(port, &frame, Some(hop.key));
         }
+        // The member that the flow came through must be known before a group is asked.
+        let Some(hop) = self.settle(&hop, &packet, origin) else {
+            return self.drop(frame, DropReason::GroupDown);
+        };
         // A connection of the function's own was never clamped by a classifier. What it says
         // binds the answers, so the path's MTU counts, not the next hop's alone.
         if let Some(ip) = &packet.ip
@@ -71,7 +92,7 @@ impl Run<'_> {
             let mtu = self.hop_mtu(&hop, &packet).min(path);
             mss::clamp(frame.bytes_mut(), ip, mtu);
         }
-        self.steer(frame, &packet, &hop, u16::MAX, Origin::Port(port));
+        self.steer(frame, &packet, &hop, u16::MAX, origin);
     }
 
     /// Puts the NSH for a frame that came out of a function into `state.nsh`, and finds where it
@@ -100,8 +121,7 @@ impl Run<'_> {
                     Side::Only => forward.or(reverse),
                 }?;
                 let hop = after(steering, binding)?;
-                let (nsh, length) = sff::fresh(hop.key, MetadataRepr::One([0; 16]));
-                self.state.nsh.set(nsh.get(..usize::from(length))?);
+                self.state.nsh.set(&sff::fresh(hop.key));
                 Some(hop)
             }
         }
@@ -129,8 +149,10 @@ fn continued(function: &CompiledFunction, tables: &Compiled, recall: Recall<'_>)
         Recall::Answer(nsh) => {
             let asked = sff::path(nsh)?;
             let back = match steering.get(asked)?.target {
-                Target::Function(_, Direction::Forward) => Direction::Reverse,
-                Target::Function(_, Direction::Reverse) => Direction::Forward,
+                Target::Function(_, direction) | Target::Group(_, direction) => match direction {
+                    Direction::Forward => Direction::Reverse,
+                    Direction::Reverse => Direction::Forward,
+                },
                 _ => return None,
             };
             let spi = asked >> 8;

@@ -5,19 +5,21 @@ use super::state::{State, TunnelId};
 use super::{Egress, Outputs, PortIndex};
 use crate::capture::Layer;
 use crate::frame::{Checksum, Frame, Offload};
-use crate::tables::{Compiled, Role};
+use crate::tables::{Circuit, Compiled, Role};
 use kc_forwarder_api::DropReason;
 use std::net::IpAddr;
 
 /// Where a frame came from, as far as it matters for what is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// A port, by which the sender can be told.
+    /// An access port, by which the sender can be told.
     Port(PortIndex),
-    /// A tunnel.
-    Tunnel,
-    /// Another SFF on the LAN of a port.
-    Lan(PortIndex),
+    /// A function, by its number, and its leg, by which it can be told.
+    Function(u16, Circuit),
+    /// The tunnel of this number, or one that leads nowhere from here.
+    Tunnel(Option<u16>),
+    /// Another SFF on the LAN of a port, by the number of its tunnel where it has one.
+    Lan(PortIndex, Option<u16>),
 }
 
 /// One batch on its way.
@@ -47,6 +49,7 @@ impl Run<'_> {
                 Some(Role::Access) if lan => self.lan(port, frame),
                 Some(Role::Access) => self.access(port, frame),
                 Some(Role::Leg(function, leg)) => self.leg(port, function, leg, frame),
+                Some(Role::Trunk(trunk)) => self.trunk(port, trunk, frame),
                 // The shell and the tables disagree for a moment during a change.
                 None => self.drop(frame, DropReason::PortDown),
             }

@@ -8,6 +8,7 @@ use super::{Balance, Egress, PortInfo};
 use crate::capture::Taps;
 use crate::classifier::FlowCache;
 use crate::frame::Frame;
+use crate::group::Returns;
 use crate::health::{Health, Subject};
 use crate::limits::Bucket;
 use crate::overlay::Fdb;
@@ -99,7 +100,7 @@ impl Tunnels {
 
 /// The tunnels of `tables`.
 fn expected(tables: &Compiled) -> FxHashSet<TunnelId> {
-    let gpe = tables.gpe_remotes.iter().map(|&(remote, vni)| TunnelId {
+    let gpe = tables.gpe_remotes.keys().map(|&(remote, vni)| TunnelId {
         remote,
         vni,
         gpe: true,
@@ -124,6 +125,7 @@ fn peers(tables: &Compiled, gpe: bool) -> impl Iterator<Item = TunnelId> {
 pub(super) struct State {
     pub(super) ports: Vec<PortState>,
     pub(super) functions: Vec<Memory>,
+    pub(super) returns: Returns,
     pub(super) segments: Vec<Fdb>,
     pub(super) cache: FlowCache,
     pub(super) paths: Vec<Count>,
@@ -158,6 +160,7 @@ impl State {
         Self {
             ports: vec![PortState::default(); tables.ports.len()],
             functions: tables.functions.iter().map(|_| Memory::new()).collect(),
+            returns: Returns::new(),
             segments: tables.segments.iter().map(Fdb::new).collect(),
             cache: FlowCache::new(),
             paths: vec![Count::default(); tables.steering.len()],

@@ -9,7 +9,7 @@ use crate::frame::Frame;
 use crate::proxy::Side;
 use crate::sff;
 use crate::tables::steering::Hop;
-use crate::tables::{CompiledTunnel, Target, Wiring};
+use crate::tables::{Circuit, CompiledTunnel, Target, Wiring};
 use crate::wire::{ethernet, vxlan_gpe};
 use kc_forwarder_api::{Direction, DropReason};
 
@@ -27,6 +27,9 @@ impl Run<'_> {
         if self.state.taps.on {
             self.saw_hop(hop);
         }
+        let Some(hop) = &self.settle(hop, packet, origin) else {
+            return self.drop(frame, DropReason::GroupDown);
+        };
         let mtu = self.hop_mtu(hop, packet).min(mtu);
         if Self::fits(&frame, packet, mtu) {
             self.count(hop, frame.len());
@@ -41,7 +44,7 @@ impl Run<'_> {
         for piece in pieces.drain(..) {
             self.count(hop, piece.len());
             // Only the first fragment has ports.
-            let own = Packet::parse(piece.bytes());
+            let own = packet.like(piece.bytes());
             self.forward(piece, own.as_ref().unwrap_or(packet), hop, origin);
         }
         self.state.pieces = pieces;
@@ -65,13 +68,15 @@ impl Run<'_> {
             },
             Target::Egress(port) => self.port_mtu(port),
             Target::Function(number, direction) => match self.entrance(number, direction) {
-                Some((port, Wiring::NshAware { .. })) => {
-                    let room = usize::from(self.port_mtu(port)).saturating_sub(headers);
+                Some((circuit, Wiring::NshAware { .. })) => {
+                    let room = usize::from(self.port_mtu(circuit.port)).saturating_sub(headers);
                     u16::try_from(room).unwrap_or(u16::MAX)
                 }
-                Some((port, _)) => self.port_mtu(port),
+                Some((circuit, _)) => self.circuit_mtu(circuit, packet),
                 None => u16::MAX,
             },
+            // Settled by now: nobody is alive.
+            Target::Group(..) => u16::MAX,
             // Members differ: the overlay looks at each.
             Target::Segment(_) => u16::MAX,
         }
@@ -79,20 +84,15 @@ impl Run<'_> {
 
     /// Whether frames can be sent into a function.
     pub(super) fn is_enterable(&self, number: u16, direction: Direction) -> bool {
-        let port = self.entrance(number, direction).map(|(port, _)| port);
-        let port = port.and_then(|port| self.state.ports.get(port.at()));
+        let leg = self.entrance(number, direction).map(|(leg, _)| leg);
+        let port = leg.and_then(|leg| self.state.ports.get(leg.port.at()));
         port.is_some_and(|port| port.is_up())
     }
 
-    /// The port by which frames enter a function.
-    fn entrance(&self, number: u16, direction: Direction) -> Option<(PortIndex, Wiring)> {
+    /// The leg by which frames enter a function.
+    fn entrance(&self, number: u16, direction: Direction) -> Option<(Circuit, Wiring)> {
         let wiring = self.tables.functions.get(usize::from(number))?.wiring;
-        let port = match (wiring, direction) {
-            (Wiring::TwoLeg { inside, .. }, Direction::Forward) => inside,
-            (Wiring::TwoLeg { outside, .. }, Direction::Reverse) => outside,
-            (Wiring::OneLeg { port, .. } | Wiring::NshAware { port, .. }, _) => port,
-        };
-        Some((port, wiring))
+        Some((wiring.entrance(direction), wiring))
     }
 
     fn forward(&mut self, frame: Frame, packet: &Packet, hop: &Hop, origin: Origin) {
@@ -103,9 +103,9 @@ impl Run<'_> {
             return self.send_to_tunnel(frame, packet, number);
         }
         if let Target::Function(number, direction) = hop.target
-            && let Some((port, Wiring::NshAware { mac, .. })) = self.entrance(number, direction)
+            && let Some((leg, Wiring::NshAware { mac, .. })) = self.entrance(number, direction)
         {
-            return self.send_to_aware(frame, port, mac);
+            return self.send_to_aware(frame, leg, mac);
         }
         // RFC 8300 section 2.2: "Packets with Next Protocol values not supported SHOULD be
         // silently dropped by default". Functions, ports and segments take Ethernet.
@@ -118,7 +118,7 @@ impl Run<'_> {
             }
             Target::Egress(port) => self.end_of_path(frame, packet, port, hop),
             Target::Segment(number) => self.bridge(number, frame, packet, None, origin),
-            Target::Tunnel(_) => self.drop(frame, DropReason::NoPath),
+            Target::Tunnel(_) | Target::Group(..) => self.drop(frame, DropReason::NoPath),
         }
     }
 
@@ -162,8 +162,9 @@ impl Run<'_> {
     }
 
     /// Ethernet with NSH's EtherType, 0x894F (RFC 8300 section 9.1).
-    pub(super) fn send_to_aware(&mut self, mut frame: Frame, port: PortIndex, mac: [u8; 6]) {
-        let own = self.state.ports.get(port.at()).and_then(|port| port.info);
+    pub(super) fn send_to_aware(&mut self, mut frame: Frame, leg: Circuit, mac: [u8; 6]) {
+        let own = self.state.ports.get(leg.port.at());
+        let own = own.and_then(|port| port.info);
         let own = own.map_or([0; 6], |info| info.mac);
         let nsh = self.state.nsh.octets();
         let outer = frame.push(ethernet::HEADER_LEN + nsh.len());
@@ -174,7 +175,7 @@ impl Run<'_> {
         source.copy_from_slice(&own);
         ethertype.copy_from_slice(&ethernet::ethertype::NSH.to_be_bytes());
         inner.copy_from_slice(nsh);
-        self.emit_port(port, frame);
+        self.emit_circuit(leg, ethernet::HEADER_LEN, frame);
     }
 
     /// The SFC proxy's way in: NSH stays behind.
@@ -186,13 +187,13 @@ impl Run<'_> {
         direction: Direction,
     ) {
         let place = usize::from(number);
-        let Some((port, wiring)) = self.entrance(number, direction) else {
+        let Some((leg, wiring)) = self.entrance(number, direction) else {
             return self.drop(frame, DropReason::NoPath);
         };
         if !self
             .state
             .ports
-            .get(port.at())
+            .get(leg.port.at())
             .is_some_and(|port| port.is_up())
         {
             return self.drop(frame, DropReason::PortDown);
@@ -218,6 +219,6 @@ impl Run<'_> {
         if let Some(memory) = self.state.functions.get_mut(place) {
             memory.learn(self.now_ms, leaves_by, packet, self.state.nsh.octets());
         }
-        self.emit_port(port, frame);
+        self.emit_circuit(leg, packet.l2_len, frame);
     }
 }

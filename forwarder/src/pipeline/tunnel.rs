@@ -10,7 +10,8 @@ use crate::ecn;
 use crate::frame::Frame;
 use crate::sff;
 use crate::tables::steering::Hop;
-use crate::wire::vxlan_gpe::{HEADER_LEN, NextProtocol, Repr};
+use crate::wire::nsh::NextProtocol;
+use crate::wire::vxlan_gpe::{self, HEADER_LEN, Repr};
 use kc_forwarder_api::DropReason;
 use std::net::IpAddr;
 
@@ -26,11 +27,12 @@ impl Run<'_> {
         };
         let vni = header.vni.get();
         match header.next {
-            NextProtocol::Nsh => {
+            vxlan_gpe::NextProtocol::Nsh => {
+                let tunnel = self.tables.gpe_remotes.get(&(remote, vni)).copied();
                 let awaited = |run: &Self, frame: &Frame| {
                     run.is_awaited(frame.bytes().get(HEADER_LEN..).unwrap_or_default())
                 };
-                if !self.tables.gpe_remotes.contains(&(remote, vni)) && !awaited(self, &frame) {
+                if tunnel.is_none() && !awaited(self, &frame) {
                     // Only an SFF that we have a tunnel to may hand us packets of our paths:
                     // what an NSH says is believed.
                     let reason = if self.tables.gpe_vnis.contains(&vni) {
@@ -43,10 +45,10 @@ impl Run<'_> {
                 self.count_received(remote, vni, true, frame.len());
                 frame.pull(HEADER_LEN);
                 if let Some((frame, packet, hop)) = self.take_nsh(frame, Via::Gpe { remote, vni }) {
-                    self.steer(frame, &packet, &hop, u16::MAX, Origin::Tunnel);
+                    self.steer(frame, &packet, &hop, u16::MAX, Origin::Tunnel(tunnel));
                 }
             }
-            NextProtocol::Ethernet => {
+            vxlan_gpe::NextProtocol::Ethernet => {
                 let Some(&number) = self.tables.segment_vnis.get(&vni) else {
                     return self.drop(frame, DropReason::GpeNextProtocol);
                 };
@@ -85,12 +87,13 @@ impl Run<'_> {
             return None;
         };
         let (nsh, inner) = frame.bytes().split_at(arrived.length.min(frame.len()));
-        let packet = if arrived.ethernet {
-            Packet::parse(inner)
-        } else {
-            Some(Packet::opaque(arrived.path))
-        };
-        let Some(packet) = packet else {
+        // RFC 8300 section 2.2: "Packets with Next Protocol values not supported SHOULD be
+        // silently dropped by default".
+        if let NextProtocol::Other(_) = arrived.next {
+            self.drop(frame, DropReason::NshNextProtocol);
+            return None;
+        }
+        let Some(packet) = Packet::carried(arrived.next, inner, arrived.path) else {
             self.drop(frame, DropReason::Truncated);
             return None;
         };

@@ -250,7 +250,7 @@ impl Run<'_> {
         (seen.to, seen.into) = match target {
             Target::Function(function, _) => (Some(function), None),
             Target::Tunnel(tunnel) => (None, Some(tunnel)),
-            Target::Egress(_) | Target::Segment(_) => (None, None),
+            Target::Egress(_) | Target::Segment(_) | Target::Group(..) => (None, None),
         };
     }
 

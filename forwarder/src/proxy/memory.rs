@@ -42,6 +42,8 @@ impl Side {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct FlowId {
     leaves_by: Side,
+    /// The frame's own VLAN: who separates customers by VLAN gives them overlapping addresses.
+    vlan: u16,
     flow: FlowKey,
 }
 
@@ -56,6 +58,7 @@ enum End {
 struct Endpoint {
     leaves_by: Side,
     end: End,
+    vlan: u16,
     protocol: u16,
     port: u16,
     address: u128,
@@ -76,6 +79,7 @@ impl Endpoint {
         Some(Self {
             leaves_by,
             end,
+            vlan: packet.vlan,
             protocol: u16::from(ip.protocol),
             port,
             address,
@@ -118,6 +122,7 @@ impl Memory {
     pub(crate) fn learn(&mut self, now_ms: u64, leaves_by: Side, packet: &Packet, nsh: &[u8]) {
         let id = FlowId {
             leaves_by,
+            vlan: packet.vlan,
             flow: packet.flow,
         };
         let renew = match self.flows.get(now_ms, &id) {
@@ -170,10 +175,12 @@ impl Memory {
     ) -> Option<Recall<'_>> {
         let same = FlowId {
             leaves_by: side,
+            vlan: packet.vlan,
             flow: packet.flow,
         };
         let answer = FlowId {
             leaves_by: side.opposite(),
+            vlan: packet.vlan,
             flow: packet.flow.reversed(),
         };
         if self

@@ -2,19 +2,22 @@
 
 use super::check;
 use super::compiled::{
-    Compiled, CompiledFunction, CompiledPort, CompiledSegment, CompiledTunnel, Leg, Location,
-    PortIndex, Role, Wiring,
+    Compiled, CompiledFunction, CompiledPort, CompiledSegment, CompiledTunnel, Location, PortIndex,
+    Role,
 };
 use super::error::{Entry, Kind, PortRole, TableError};
+use super::groups::{self, CompiledGroup, Pair};
 use super::lan::Lans;
+use super::legs;
 use super::names::Names;
 use super::relations;
 use super::rules;
 use super::steering::{Hop, Steering, Target, key};
+use crate::health::Subject;
 use crate::pipeline::tunnel_headers;
 use kc_forwarder_api::{
-    Attachment, Direction, NextHop, PortName, SfName, StaticEntry, Tables, Transport, TunnelName,
-    Vni,
+    Direction, GroupName, NextHop, PortName, SfName, Si, Spi, StaticEntry, Tables, Transport,
+    TunnelName, Vni,
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +27,7 @@ pub(super) struct Scope {
     pub(super) ports: Names<PortName>,
     pub(super) tunnels: Names<TunnelName>,
     pub(super) functions: Names<SfName>,
+    pub(super) groups: Names<GroupName>,
     pub(super) segments: Names<Vni>,
     /// What each port was found to be so far.
     roles: Vec<Option<PortRole>>,
@@ -38,6 +42,7 @@ impl Scope {
                 tables.tunnels.iter().map(|tunnel| &tunnel.name),
             )?,
             functions: Names::number(Kind::Function, tables.functions.iter().map(|sf| &sf.name))?,
+            groups: Names::number(Kind::Group, tables.groups.iter().map(|group| &group.name))?,
             segments: Names::number(Kind::Segment, tables.segments.iter().map(|seg| &seg.vni))?,
             roles: vec![None; tables.ports.len()],
         })
@@ -57,8 +62,8 @@ impl Scope {
         };
         match (held.as_ref(), &role) {
             (None, _) => *held = Some(role),
-            (Some(PortRole::Leg(_)), _)
-            | (_, PortRole::Leg(_))
+            (Some(PortRole::Leg(_) | PortRole::TaggedLeg(..)), _)
+            | (_, PortRole::Leg(_) | PortRole::TaggedLeg(..))
             | (Some(PortRole::Member(_)), PortRole::Member(_)) => {
                 let (port, second) = (name.clone(), role);
                 let first = held.take().unwrap_or_else(|| second.clone());
@@ -73,6 +78,20 @@ impl Scope {
         }
         Ok(number)
     }
+
+    /// Resolves a port that may be a leg of several functions, and nothing else.
+    pub(super) fn leg(
+        &mut self,
+        name: &PortName,
+        entry: impl Fn() -> Entry,
+        role: PortRole,
+    ) -> Result<PortIndex, TableError> {
+        let number = PortIndex(self.ports.resolve(name, &entry)?);
+        match self.roles.get(number.at()) {
+            Some(Some(PortRole::Leg(_) | PortRole::TaggedLeg(..))) => Ok(number),
+            _ => self.port(name, entry, role),
+        }
+    }
 }
 
 /// See [`Compiled::new`].
@@ -84,29 +103,43 @@ pub(super) fn build(tables: Tables) -> Result<Compiled, TableError> {
         check::underlay(underlay)?;
     }
     let mut ports = ports(&tables)?;
-    let mut functions = functions(&tables, &mut scope, &mut ports)?;
+    let (mut functions, trunks) = legs::build(&tables, &mut scope, &mut ports)?;
     let (tunnels, lans) = tunnels(&tables, &mut scope, &mut ports)?;
+    let groups = groups::build(&tables, &scope)?;
+    let pairs = groups::pairs(&tables, &scope);
     let segments = segments(&tables, &mut scope, &mut ports)?;
-    let steering = steering(&tables, &mut scope, &mut functions)?;
+    let reached = Reached {
+        functions: &mut functions,
+        groups: &groups,
+        pairs: &pairs,
+    };
+    let steering = steering(&tables, &mut scope, reached)?;
     let (rules, classifier) = rules::build(&tables, &mut scope, &steering)?;
-    let gpe = tunnels.iter().filter_map(|tunnel| match tunnel {
-        CompiledTunnel::Gpe { remote, vni } => Some((remote.ip(), vni.get())),
-        CompiledTunnel::Lan(_) => None,
-    });
-    let gpe_remotes: FxHashSet<_> = gpe.collect();
-    let gpe_vnis = gpe_remotes.iter().map(|&(_, vni)| vni).collect();
+    let mut gpe_remotes = FxHashMap::default();
+    for (number, tunnel) in (0..).zip(&tunnels) {
+        if let CompiledTunnel::Gpe { remote, vni } = tunnel {
+            let id = (remote.ip(), vni.get());
+            gpe_remotes.entry(id).or_insert(number);
+        }
+    }
+    let gpe_vnis = gpe_remotes.keys().map(|&(_, vni)| vni).collect();
     let segment_vnis: FxHashMap<u32, u16> = (0..)
         .zip(&segments)
         .map(|(number, segment)| (segment.vni.get(), number))
         .collect();
     Ok(Compiled {
         port_names: scope.ports,
+        function_names: scope.functions,
+        tunnel_names: scope.tunnels,
         facts: relations::facts(&tables),
         answers: relations::answers(&tables),
         tables,
         ports,
         tunnels,
         functions,
+        trunks,
+        groups,
+        pairs,
         segments,
         rules,
         classifier,
@@ -170,55 +203,6 @@ fn tunnels(
         port.lan = lans.touches(PortIndex(number));
     }
     Ok((tunnels, lans))
-}
-
-fn functions(
-    tables: &Tables,
-    scope: &mut Scope,
-    ports: &mut [CompiledPort],
-) -> Result<Vec<CompiledFunction>, TableError> {
-    let mut functions = Vec::with_capacity(tables.functions.len());
-    for (number, function) in (0..).zip(&tables.functions) {
-        let entry = || Entry::Function(function.name.clone());
-        let mut leg = |name: &PortName, leg: Leg| {
-            let index = scope.port(name, entry, PortRole::Leg(function.name.clone()))?;
-            if let Some(port) = ports.get_mut(index.at()) {
-                port.role = Role::Leg(number, leg);
-            }
-            Ok(index)
-        };
-        let wiring = match &function.attachment {
-            Attachment::TwoLeg { inside, outside } => Wiring::TwoLeg {
-                inside: leg(inside, Leg::Inside)?,
-                outside: leg(outside, Leg::Outside)?,
-            },
-            Attachment::OneLeg { port, mac } => Wiring::OneLeg {
-                port: leg(port, Leg::Only)?,
-                mac: mac.0,
-            },
-            Attachment::NshAware { port, mac } => Wiring::NshAware {
-                port: leg(port, Leg::Aware)?,
-                mac: mac.0,
-            },
-        };
-        if let Attachment::OneLeg { mac, .. } | Attachment::NshAware { mac, .. } =
-            &function.attachment
-            && mac.is_group()
-        {
-            return Err(TableError::GroupMac {
-                entry: entry(),
-                mac: *mac,
-            });
-        }
-        let name = function.name.clone();
-        functions.push(CompiledFunction {
-            name,
-            wiring,
-            bindings: Default::default(),
-            newest: [None; 2],
-        });
-    }
-    Ok(functions)
 }
 
 fn segments(
@@ -317,10 +301,17 @@ fn segments(
     Ok(segments)
 }
 
+/// What the hops of paths lead to.
+struct Reached<'a> {
+    functions: &'a mut [CompiledFunction],
+    groups: &'a [CompiledGroup],
+    pairs: &'a FxHashMap<u32, Vec<Pair>>,
+}
+
 fn steering(
     tables: &Tables,
     scope: &mut Scope,
-    functions: &mut [CompiledFunction],
+    mut reached: Reached<'_>,
 ) -> Result<Steering, TableError> {
     let count = tables.paths.iter().map(|path| path.hops.len()).sum();
     let mut steering = Steering::with_capacity(count);
@@ -333,15 +324,13 @@ fn steering(
             let target = match &hop.to {
                 NextHop::Function { name, direction } => {
                     let function = scope.functions.resolve(name, entry)?;
-                    // RFC 8300 section 2.3: "SI MUST be decremented by a value of 1 by Service
-                    // Functions or by SFC Proxy nodes after performing required services".
-                    if hop.si.next().is_none() {
-                        return Err(TableError::FunctionAtZero(entry()));
-                    }
-                    if let Some(compiled) = functions.get_mut(usize::from(function)) {
-                        bind(compiled, *direction, key);
-                    }
+                    reached.bind(function, *direction, (path.spi, hop.si))?;
                     Target::Function(function, *direction)
+                }
+                NextHop::Group { name, direction } => {
+                    let group = scope.groups.resolve(name, entry)?;
+                    reached.bind_all(group, *direction, (path.spi, hop.si))?;
+                    Target::Group(group, *direction)
                 }
                 NextHop::Tunnel { name } => Target::Tunnel(scope.tunnels.resolve(name, entry)?),
                 NextHop::Egress { port } => {
@@ -349,10 +338,12 @@ fn steering(
                 }
                 NextHop::Segment { vni } => Target::Segment(scope.segments.resolve(vni, entry)?),
             };
+            let teaches = reached.pairs.contains_key(&key);
             if !steering.insert(Hop {
                 key,
                 number,
                 target,
+                teaches,
             }) {
                 return Err(TableError::DuplicateHop {
                     spi: path.spi,
@@ -362,22 +353,58 @@ fn steering(
             number += 1;
         }
     }
-    for function in functions {
-        function
-            .bindings
-            .iter_mut()
-            .for_each(|bindings| bindings.sort_unstable());
+    for function in reached.functions {
+        for bindings in &mut function.bindings {
+            bindings.sort_unstable();
+            bindings.dedup();
+        }
     }
     Ok(steering)
 }
 
-fn bind(function: &mut CompiledFunction, direction: Direction, key: u32) {
-    let [forward, reverse] = &mut function.bindings;
-    let [newest_forward, newest_reverse] = &mut function.newest;
-    let (bindings, newest) = match direction {
-        Direction::Forward => (forward, newest_forward),
-        Direction::Reverse => (reverse, newest_reverse),
-    };
-    bindings.push(key);
-    *newest = Some(key);
+impl Reached<'_> {
+    /// A hop leads to a function.
+    fn bind(
+        &mut self,
+        function: u16,
+        direction: Direction,
+        (spi, si): (Spi, Si),
+    ) -> Result<(), TableError> {
+        // RFC 8300 section 2.3: "SI MUST be decremented by a value of 1 by Service
+        // Functions or by SFC Proxy nodes after performing required services".
+        if si.next().is_none() {
+            return Err(TableError::FunctionAtZero(Entry::Hop(spi, si)));
+        }
+        let Some(function) = self.functions.get_mut(usize::from(function)) else {
+            return Ok(());
+        };
+        let [forward, reverse] = &mut function.bindings;
+        let [newest_forward, newest_reverse] = &mut function.newest;
+        let (bindings, newest) = match direction {
+            Direction::Forward => (forward, newest_forward),
+            Direction::Reverse => (reverse, newest_reverse),
+        };
+        bindings.push(key(spi, si));
+        *newest = Some(key(spi, si));
+        Ok(())
+    }
+
+    /// A hop leads to any of a group's functions.
+    fn bind_all(
+        &mut self,
+        group: u16,
+        direction: Direction,
+        hop: (Spi, Si),
+    ) -> Result<(), TableError> {
+        let members = self
+            .groups
+            .get(usize::from(group))
+            .map(|group| &group.members);
+        for member in members.into_iter().flatten() {
+            if let Subject::Function(function) = member {
+                self.bind(*function, direction, hop)?;
+            }
+        }
+        Ok(())
+    }
 }

@@ -18,6 +18,7 @@ pub(super) fn bounds(tables: &Tables) -> Result<(), TableError> {
         (Kind::Port, tables.ports.len(), bounds::PORTS),
         (Kind::Tunnel, tables.tunnels.len(), bounds::TUNNELS),
         (Kind::Function, tables.functions.len(), bounds::FUNCTIONS),
+        (Kind::Group, tables.groups.len(), bounds::GROUPS),
         (Kind::Rule, tables.rules.len(), bounds::RULES),
         (Kind::Path, tables.paths.len(), bounds::PATHS),
         (Kind::Hop, hops, bounds::ALL_HOPS),
@@ -40,6 +41,10 @@ pub(super) fn bounds(tables: &Tables) -> Result<(), TableError> {
     for path in &tables.paths {
         let entry = || Entry::Path(path.spi);
         within(entry, Kind::Hop, path.hops.len(), bounds::HOPS)?;
+    }
+    for group in &tables.groups {
+        let (entry, kind) = (|| Entry::Group(group.name.clone()), Kind::GroupMember);
+        within(entry, kind, group.members.len(), bounds::GROUP_MEMBERS)?;
     }
     for segment in &tables.segments {
         let entry = || Entry::Segment(segment.vni);

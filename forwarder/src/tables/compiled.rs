@@ -2,11 +2,16 @@
 
 use super::build;
 use super::error::TableError;
+use super::groups::{CompiledGroup, Pair};
 use super::lan::Lans;
 use super::names::Names;
 use super::steering::{Hop, Steering};
 use crate::classifier::Classifier;
-use kc_forwarder_api::{Direction, Port, PortName, SfName, Tables, Vni};
+use crate::health::Subject;
+use crate::proxy::Held;
+use kc_forwarder_api::{
+    Direction, MemberTarget, Port, PortName, SfName, Tables, TunnelName, Vid, Vni,
+};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::net::{IpAddr, SocketAddr};
 
@@ -41,6 +46,38 @@ pub(crate) enum Role {
     Access,
     /// Traffic that comes back from a function.
     Leg(u16, Leg),
+    /// Traffic that comes back from functions, told apart by VLAN; a place in
+    /// [`Compiled::trunks`].
+    Trunk(u16),
+}
+
+/// Whose legs share a port.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trunk {
+    /// Who gets frames without a tag.
+    pub(crate) untagged: Option<(u16, Leg)>,
+    /// Who has which VLAN.
+    pub(crate) tagged: FxHashMap<u16, (u16, Leg)>,
+}
+
+/// How a leg's frames are told from others on the same port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tagging {
+    /// Nobody else is there: any tag is the frame's own.
+    Open,
+    /// They have no tag; the others on the port have one.
+    Untagged,
+    /// They have this tag in front of any of their own.
+    Vlan(Vid),
+}
+
+/// One leg of a function: its attachment circuit, as RFC 7665 section 4.6 calls it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Circuit {
+    /// The port.
+    pub(crate) port: PortIndex,
+    /// The function's part of it.
+    pub(crate) tagging: Tagging,
 }
 
 /// What the pipeline knows of a port.
@@ -96,24 +133,44 @@ pub(crate) enum Wiring {
     /// Bump in the wire.
     TwoLeg {
         /// Towards the start of a forward path.
-        inside: PortIndex,
+        inside: Circuit,
         /// Towards its end.
-        outside: PortIndex,
+        outside: Circuit,
     },
     /// Routed, by its MAC address.
     OneLeg {
         /// Its leg.
-        port: PortIndex,
+        leg: Circuit,
         /// Its address.
         mac: [u8; 6],
     },
     /// Knows NSH.
     NshAware {
         /// Its leg.
-        port: PortIndex,
+        leg: Circuit,
         /// Its address.
         mac: [u8; 6],
     },
+}
+
+impl Wiring {
+    /// All legs, to be changed.
+    pub(super) fn circuits_mut(&mut self) -> impl Iterator<Item = &mut Circuit> {
+        let (first, second) = match self {
+            Self::TwoLeg { inside, outside } => (inside, Some(outside)),
+            Self::OneLeg { leg, .. } | Self::NshAware { leg, .. } => (leg, None),
+        };
+        std::iter::once(first).chain(second)
+    }
+
+    /// The leg by which frames enter in `direction`.
+    pub(crate) fn entrance(&self, direction: Direction) -> Circuit {
+        match (*self, direction) {
+            (Self::TwoLeg { inside, .. }, Direction::Forward) => inside,
+            (Self::TwoLeg { outside, .. }, Direction::Reverse) => outside,
+            (Self::OneLeg { leg, .. } | Self::NshAware { leg, .. }, _) => leg,
+        }
+    }
 }
 
 /// The service path header of a path at a function.
@@ -191,20 +248,15 @@ pub(crate) enum Verdict {
     Drop,
 }
 
-/// Longest NSH that a classifier rule can ask for.
-pub(crate) const MAX_RULE_NSH: usize = 24;
-
 /// A classifier rule's action, ready to be written in front of a frame.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct CompiledRule {
     /// What to do.
     pub(crate) verdict: Verdict,
-    /// Length of `nsh`.
-    pub(crate) nsh_len: u8,
     /// Largest inner IP packet of the path.
     pub(crate) mtu: u16,
     /// The NSH to put on.
-    pub(crate) nsh: [u8; MAX_RULE_NSH],
+    pub(crate) nsh: Held,
 }
 
 /// What a path says of itself.
@@ -223,9 +275,17 @@ pub(crate) struct PathFacts {
 pub struct Compiled {
     pub(super) tables: Tables,
     pub(super) port_names: Names<PortName>,
+    pub(super) function_names: Names<SfName>,
+    pub(super) tunnel_names: Names<TunnelName>,
     pub(crate) ports: Vec<CompiledPort>,
     pub(crate) tunnels: Vec<CompiledTunnel>,
     pub(crate) functions: Vec<CompiledFunction>,
+    /// Ports that several functions share.
+    pub(crate) trunks: Vec<Trunk>,
+    pub(crate) groups: Vec<CompiledGroup>,
+    /// By service path header: groups of the return path that lead back to where a packet at
+    /// this hop came from.
+    pub(crate) pairs: FxHashMap<u32, Vec<Pair>>,
     pub(crate) segments: Vec<CompiledSegment>,
     pub(crate) rules: Vec<CompiledRule>,
     pub(crate) classifier: Classifier,
@@ -237,8 +297,8 @@ pub struct Compiled {
     pub(crate) answers: Vec<Option<u32>>,
     /// VNIs that NSH may arrive with.
     pub(crate) gpe_vnis: FxHashSet<u32>,
-    /// Who may send NSH with which VNI: those that we have tunnels to.
-    pub(crate) gpe_remotes: FxHashSet<(IpAddr, u32)>,
+    /// Who may send NSH with which VNI: those that we have tunnels to, and the first of these.
+    pub(crate) gpe_remotes: FxHashMap<(IpAddr, u32), u16>,
     /// LANs of other SFFs.
     pub(crate) lans: Lans,
     /// VNI to segment.
@@ -292,11 +352,34 @@ impl Compiled {
         self.facts.get(&spi)?.reverse
     }
 
+    /// The number of a function or tunnel.
+    pub(crate) fn member(&self, name: &MemberTarget) -> Option<Subject> {
+        match name {
+            MemberTarget::Function { name } => self.function_names.get(name).map(Subject::Function),
+            MemberTarget::Tunnel { name } => self.tunnel_names.get(name).map(Subject::Tunnel),
+        }
+    }
+
+    /// The name of a function or tunnel.
+    pub(crate) fn member_name(&self, member: Subject) -> Option<MemberTarget> {
+        let tables = &self.tables;
+        Some(match member {
+            Subject::Function(number) => {
+                let name = tables.functions.get(usize::from(number))?.name.clone();
+                MemberTarget::Function { name }
+            }
+            Subject::Tunnel(number) => {
+                let name = tables.tunnels.get(usize::from(number))?.name.clone();
+                MemberTarget::Tunnel { name }
+            }
+        })
+    }
+
     /// Whether a port is a function's leg.
     pub(crate) fn is_leg(&self, port: PortIndex) -> bool {
         self.ports
             .get(port.at())
-            .is_some_and(|port| matches!(port.role, Role::Leg(..)))
+            .is_some_and(|port| matches!(port.role, Role::Leg(..) | Role::Trunk(_)))
     }
 
     /// Largest outer IP packet.

@@ -1,7 +1,7 @@
 //! What can be wrong with tables. Every message names the entry that is wrong and what would be
 //! right, because a person wrote it or wrote the program that did.
 
-use kc_forwarder_api::{MacAddr, Neighbour, PortName, SfName, Si, Spi, Vni};
+use kc_forwarder_api::{GroupName, MacAddr, Neighbour, PortName, SfName, Si, Spi, Vid, Vni};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -16,6 +16,8 @@ pub enum Entry {
     Tunnel(String),
     /// A function.
     Function(SfName),
+    /// A group.
+    Group(GroupName),
     /// A classifier rule, by name.
     Rule(String),
     /// A path.
@@ -33,6 +35,7 @@ impl fmt::Display for Entry {
             Self::Port(name) => write!(f, "port {name}"),
             Self::Tunnel(name) => write!(f, "tunnel {name}"),
             Self::Function(name) => write!(f, "function {name}"),
+            Self::Group(name) => write!(f, "group {name}"),
             Self::Rule(name) => write!(f, "rule {name:?}"),
             Self::Path(spi) => write!(f, "path {spi}"),
             Self::Hop(spi, si) => write!(f, "path {spi} at SI {si}"),
@@ -50,6 +53,10 @@ pub enum Kind {
     Tunnel,
     /// A function.
     Function,
+    /// A group.
+    Group,
+    /// A member of a group.
+    GroupMember,
     /// A classifier rule.
     Rule,
     /// A segment.
@@ -74,6 +81,8 @@ impl fmt::Display for Kind {
             Self::Port => "port",
             Self::Tunnel => "tunnel",
             Self::Function => "function",
+            Self::Group => "group",
+            Self::GroupMember => "group member",
             Self::Rule => "rule",
             Self::Segment => "segment",
             Self::Path => "path",
@@ -211,9 +220,9 @@ pub enum TableError {
         if address.is_ipv4() { "IPv4" } else { "IPv6" }
     )]
     NoAddress {
-        /// The tunnel.
+        /// The tunnel or function.
         entry: Entry,
-        /// The port on the LAN.
+        /// The port that is to carry the tag.
         port: PortName,
         /// The next hop.
         address: IpAddr,
@@ -231,9 +240,9 @@ pub enum TableError {
         "{entry} has a VLAN tag, which backend pnet of port {port} never sees; use packet or auto"
     )]
     TagHidden {
-        /// The tunnel.
+        /// The tunnel or function.
         entry: Entry,
-        /// The port on the LAN.
+        /// The port that is to carry the tag.
         port: PortName,
     },
     /// A VTEP address no frame can be sent to.
@@ -263,6 +272,31 @@ pub enum TableError {
         first: PortRole,
         /// What it was to become.
         second: PortRole,
+    },
+    /// A group that leads nowhere.
+    #[error("group {0} has no members; give it one at least")]
+    EmptyGroup(GroupName),
+    /// A member that would get nothing.
+    #[error(
+        "{entry} gives {member} a weight of 0; weights are 1 to 65535, and a member that shall get nothing is left out"
+    )]
+    Weightless {
+        /// The group.
+        entry: Entry,
+        /// The member.
+        member: String,
+    },
+    /// More NSH context than a header holds.
+    #[error(
+        "{entry} asks for an NSH of {length} octets; its length field ends at {max}, of which 8 are no context"
+    )]
+    NshLength {
+        /// The rule.
+        entry: Entry,
+        /// Octets it would have.
+        length: usize,
+        /// Octets it may have.
+        max: usize,
     },
     /// A VLAN identifier out of range.
     #[error("{entry} matches VLAN {vlan}; VLANs are 1 to 4094, and 0 stands for untagged frames")]
@@ -330,6 +364,8 @@ pub enum TableError {
 pub enum PortRole {
     /// Leg of a function.
     Leg(SfName),
+    /// Leg of a function in a VLAN.
+    TaggedLeg(SfName, Vid),
     /// Member of a segment.
     Member(Vni),
     /// The end of a path, or where a rule sends frames.
@@ -344,6 +380,9 @@ impl fmt::Display for PortRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Leg(function) => write!(f, "a leg of function {function}"),
+            Self::TaggedLeg(function, vlan) => {
+                write!(f, "a leg of function {function} in VLAN {vlan}")
+            }
             Self::Member(vni) => write!(f, "a member of segment {vni}"),
             Self::Egress(entry) => write!(f, "the egress of {entry}"),
             Self::Ingress(entry) => write!(f, "the ingress port of {entry}"),

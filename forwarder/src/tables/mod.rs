@@ -6,15 +6,17 @@ mod build;
 mod check;
 mod compiled;
 mod error;
+mod groups;
 mod lan;
+mod legs;
 mod names;
 mod relations;
 mod rules;
 pub(crate) mod steering;
 
 pub(crate) use compiled::{
-    Binding, CompiledFunction, CompiledRule, CompiledSegment, CompiledTunnel, LanHop, Leg,
-    Location, Role, Station, Verdict, Wiring,
+    Binding, Circuit, CompiledFunction, CompiledRule, CompiledSegment, CompiledTunnel, LanHop, Leg,
+    Location, Role, Station, Tagging, Verdict, Wiring,
 };
 pub use compiled::{Compiled, PortIndex};
 pub use error::{Conflict, Entry, Kind, PortRole, Suggestion, TableError};

@@ -2,14 +2,15 @@
 
 use super::build::Scope;
 use super::check;
-use super::compiled::{CompiledRule, MAX_RULE_NSH, Verdict};
+use super::compiled::{CompiledRule, Verdict};
 use super::error::{Entry, Kind, PortRole, Suggestion, TableError};
 use super::steering::{Hop, Steering, key};
 use crate::classifier::{Classifier, Condition};
 use crate::pipeline::{room, tunnel_headers};
+use crate::proxy::Held;
 use crate::sff;
 use crate::wire::{ethernet, nsh};
-use kc_forwarder_api::{Action, NextHop, Rule, Si, Spi, Tables};
+use kc_forwarder_api::{Action, Member, MemberTarget, NextHop, Rule, Si, Spi, Tables, TunnelName};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// What the rules need to know about a path.
@@ -57,19 +58,39 @@ pub(super) fn build(
     Ok((rules, Classifier::new(conditions)))
 }
 
+/// The tunnel of a group's member.
+fn leads(member: &Member) -> Option<&TunnelName> {
+    match &member.to {
+        MemberTarget::Tunnel { name } => Some(name),
+        MemberTarget::Function { .. } => None,
+    }
+}
+
 fn known(tables: &Tables) -> FxHashMap<Spi, Known> {
     let remotes = tables.tunnels.iter();
     let remotes: FxHashMap<_, _> = remotes
         .filter_map(|tunnel| Some((&tunnel.name, tunnel.transport.vtep()?)))
         .collect();
+    let groups = tables.groups.iter();
+    let groups: FxHashMap<_, Vec<_>> = groups
+        .map(|group| {
+            (
+                &group.name,
+                group.members.iter().filter_map(leads).collect(),
+            )
+        })
+        .collect();
     let mut paths: FxHashMap<Spi, Known> = FxHashMap::default();
     for path in &tables.paths {
         let known = paths.entry(path.spi).or_default();
         known.mtu = known.mtu.into_iter().chain(path.mtu).min();
-        let outer = path.hops.iter().filter_map(|hop| match &hop.to {
-            NextHop::Tunnel { name } => remotes.get(name).map(|&remote| tunnel_headers(remote)),
-            _ => None,
+        let reached = path.hops.iter().flat_map(|hop| match &hop.to {
+            NextHop::Tunnel { name } => vec![name],
+            NextHop::Group { name, .. } => groups.get(name).cloned().unwrap_or_default(),
+            _ => Vec::new(),
         });
+        let outer =
+            reached.filter_map(|name| remotes.get(name).map(|&remote| tunnel_headers(remote)));
         known.outer = known.outer.max(outer.max());
         known.highest = known.highest.max(path.hops.iter().map(|hop| hop.si).max());
     }
@@ -86,9 +107,8 @@ fn compile(
     let entry = || Entry::Rule(rule.name.clone());
     let plain = |verdict| CompiledRule {
         verdict,
-        nsh_len: 0,
         mtu: u16::MAX,
-        nsh: [0; MAX_RULE_NSH],
+        nsh: Held::new(&[]),
     };
     match &rule.action {
         Action::Path { spi, si, metadata } => {
@@ -103,13 +123,16 @@ fn compile(
                     suggestion,
                 });
             };
-            let (nsh, nsh_len) = sff::fresh(hop.key, nsh::MetadataRepr::from(metadata));
-            let mtu = known.map_or(u16::MAX, |known| path_mtu(tables, known, nsh_len));
+            let (mut nsh, max) = ([0; nsh::MAX_LEN], nsh::MAX_LEN);
+            let nsh = sff::originate(hop.key, metadata, &mut nsh).map_err(|length| {
+                let entry = entry();
+                TableError::NshLength { entry, length, max }
+            })?;
+            let mtu = known.map_or(u16::MAX, |known| path_mtu(tables, known, nsh.len()));
             Ok(CompiledRule {
                 verdict: Verdict::Path(*hop),
-                nsh_len,
                 mtu,
-                nsh,
+                nsh: Held::new(nsh),
             })
         }
         Action::Segment { vni } => Ok(plain(Verdict::Segment(scope.segments.resolve(vni, entry)?))),
@@ -122,18 +145,16 @@ fn compile(
 }
 
 /// The path's MTU as given; else what fits our own tunnels if the path has one here.
-fn path_mtu(tables: &Tables, known: &Known, nsh_len: u8) -> u16 {
+fn path_mtu(tables: &Tables, known: &Known, nsh_len: usize) -> u16 {
     match (known.mtu, &tables.underlay, known.outer) {
         (Some(mtu), _, _) => mtu,
         (None, Some(underlay), Some(outer)) => {
-            let headers = outer + usize::from(nsh_len) + ethernet::HEADER_LEN;
+            let headers = outer + nsh_len + ethernet::HEADER_LEN;
             room(underlay.mtu, headers)
         }
         _ => u16::MAX,
     }
 }
-
-const _: () = assert!(MAX_RULE_NSH == sff::FRESH);
 
 /// A hop is copied into each rule: it must stay small.
 const _: () = assert!(size_of::<Hop>() <= 16);

@@ -11,6 +11,8 @@ pub(crate) enum Target {
     Function(u16, Direction),
     /// Another SFF.
     Tunnel(u16),
+    /// One of several functions and SFFs.
+    Group(u16, Direction),
     /// End of path at a port.
     Egress(PortIndex),
     /// End of path in a segment.
@@ -26,6 +28,8 @@ pub(crate) struct Hop {
     pub(crate) number: u32,
     /// Next hop.
     pub(crate) target: Target,
+    /// Whether a group of the return path wants to know where packets at this hop came from.
+    pub(crate) teaches: bool,
 }
 
 /// SPI and SI as the NSH's service path header holds them.
@@ -45,6 +49,7 @@ const VACANT: Hop = Hop {
     key: 0,
     number: EMPTY,
     target: Target::Tunnel(u16::MAX),
+    teaches: false,
 };
 
 /// All hops of the tables.
@@ -133,7 +138,8 @@ mod tests {
                 assert!(steering.insert(Hop {
                     key,
                     number,
-                    target: Target::Segment(1)
+                    target: Target::Segment(1),
+                    teaches: false,
                 }));
             }
         }
@@ -159,6 +165,7 @@ mod tests {
             key: last,
             number: 0,
             target: Target::Tunnel(0),
+            teaches: false,
         };
         assert!(steering.insert(hop) && !steering.insert(hop));
         assert_eq!(unpack(steering.get(last).unwrap().key), (Spi::MAX, Si::MAX));

@@ -67,6 +67,23 @@ impl FlowKey {
         }
     }
 
+    /// A hash that is the same for both directions, on every machine and in every version: for
+    /// choices that several SFFs have to make alike.
+    pub fn stable_hash(&self) -> u64 {
+        let reversed = self.reversed();
+        let key = if *self <= reversed { self } else { &reversed };
+        let halves = [&key.source, &key.destination].map(|address| address.as_chunks::<8>().0);
+        let halves = halves
+            .into_iter()
+            .flatten()
+            .map(|half| u64::from_be_bytes(*half));
+        let ports = u64::from(key.source_port) << 16 | u64::from(key.destination_port);
+        let kind = u64::from(key.ethertype) << 8 | u64::from(key.protocol);
+        halves
+            .chain([kind << 32 | ports])
+            .fold(0, |hash, word| mix(hash ^ word))
+    }
+
     /// 16 bits of [`symmetric_hash`](Self::symmetric_hash), for an outer UDP source port.
     pub fn entropy(&self) -> u16 {
         let [a, b, ..] = self.symmetric_hash().to_be_bytes();
@@ -79,6 +96,13 @@ impl FlowKey {
     }
 }
 
+/// Every bit of the result depends on every bit of `x` (the finish of SplitMix64).
+pub(crate) const fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
 fn padded(mac: [u8; 6]) -> [u8; 16] {
     let mut octets = [0; 16];
     octets[10..].copy_from_slice(&mac);
@@ -88,6 +112,26 @@ fn padded(mac: [u8; 6]) -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_stable_hash_is_the_same_everywhere_and_in_both_directions() {
+        let key = FlowKey {
+            source: [1; 16],
+            destination: [2; 16],
+            source_port: 40_000,
+            destination_port: 80,
+            ethertype: ethertype::IPV4,
+            protocol: 6,
+        };
+        // SFFs of different versions spread flows alike: this must never change.
+        assert_eq!(key.stable_hash(), 6_448_986_193_649_893_547);
+        assert_eq!(key.reversed().stable_hash(), key.stable_hash());
+        let other = FlowKey {
+            source_port: 40_001,
+            ..key
+        };
+        assert_ne!(other.stable_hash() % 8192, key.stable_hash() % 8192);
+    }
 
     #[test]
     fn an_answer_has_the_same_symmetric_hash() {

@@ -11,6 +11,7 @@
 
 pub mod arp;
 pub mod checksum;
+pub mod context;
 pub mod ethernet;
 pub mod flow;
 pub mod icmp;

@@ -12,9 +12,11 @@
 //! +---------------------------------------------------------------+
 //! ```
 
-use super::field::{array_at, put, u16_at, u24_at};
+pub use super::context::{Context, Contexts};
+
+use super::field::{array_at, put, u24_at};
 use super::{Error, illegal, require};
-use kc_forwarder_api::{Metadata, Si, Spi, Ttl};
+use kc_forwarder_api::{Si, Spi, Ttl};
 
 /// Octets of base header and service path header.
 pub const BASE_LEN: usize = 8;
@@ -184,9 +186,7 @@ impl<T: AsRef<[u8]>> Packet<T> {
         } else {
             BASE_LEN
         };
-        Contexts {
-            data: &self.0.as_ref()[BASE_LEN..end],
-        }
+        Contexts::new(&self.0.as_ref()[BASE_LEN..end])
     }
 
     /// The header, context included.
@@ -220,51 +220,6 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Packet<T> {
     }
 }
 
-/// One variable-length context header (section 2.5.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Context<'a> {
-    /// Metadata class: who defines the type.
-    pub class: u16,
-    /// Type within the class.
-    pub kind: u8,
-    /// Its value, without padding.
-    pub value: &'a [u8],
-}
-
-/// Walks variable-length context headers.
-#[derive(Debug, Clone)]
-pub struct Contexts<'a> {
-    data: &'a [u8],
-}
-
-impl Contexts<'_> {
-    /// Octets left that are no context header, after the walk.
-    fn broken(&self) -> Option<usize> {
-        (!self.data.is_empty()).then_some(self.data.len())
-    }
-}
-
-impl<'a> Iterator for Contexts<'a> {
-    type Item = Context<'a>;
-
-    fn next(&mut self) -> Option<Context<'a>> {
-        let header = self.data.get(..4)?;
-        // Section 2.5.1: "The receiver MUST round the Length field up to the nearest 4-byte-word
-        // boundary to locate and process the next field in the packet. The receiver MUST access
-        // only those bytes in the metadata indicated by the Length field".
-        let length = usize::from(header[3] & 0x7f);
-        let value = self.data.get(4..4 + length)?;
-        let rest = self.data.get(4 + length.next_multiple_of(4)..)?;
-        let context = Context {
-            class: u16_at(header, 0),
-            kind: header[2],
-            value,
-        };
-        self.data = rest;
-        Some(context)
-    }
-}
-
 /// Metadata of a header that is written from nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetadataRepr<'a> {
@@ -272,21 +227,6 @@ pub enum MetadataRepr<'a> {
     One([u8; 16]),
     /// MD type 2: whole context headers with their padding, a multiple of 4 octets.
     Two(&'a [u8]),
-}
-
-impl From<&Metadata> for MetadataRepr<'static> {
-    fn from(metadata: &Metadata) -> Self {
-        match metadata {
-            Metadata::Md1 { context } => {
-                let mut octets = [0; 16];
-                for (place, word) in context.iter().enumerate() {
-                    put(&mut octets, place * 4, &word.to_be_bytes());
-                }
-                Self::One(octets)
-            }
-            Metadata::Md2 => Self::Two(&[]),
-        }
-    }
 }
 
 /// The header's meaning.

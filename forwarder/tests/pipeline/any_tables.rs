@@ -2,9 +2,10 @@
 
 use fastrand::Rng;
 use kc_forwarder_api::{
-    Action, Attachment, Backend, Direction, Function, Hop, MacAddr, Match, Metadata, Neighbour,
-    NextHop, Path, Port, PortName, PortRange, Protocol, Rule, Segment, SfName, Si, Spi,
-    StaticEntry, Tables, Transport, Tunnel, TunnelName, Underlay, Vid, Vni,
+    Action, Attachment, Backend, ContextHeader, ContextValue, Direction, Function, Group,
+    GroupName, Hop, MacAddr, Match, Member, MemberTarget, Metadata, Neighbour, NextHop, Path, Port,
+    PortName, PortRange, Protocol, Rule, Segment, SfName, Si, Spi, StaticEntry, Tables, Transport,
+    Tunnel, TunnelName, Underlay, Vid, Vni,
 };
 use std::net::IpAddr;
 
@@ -27,6 +28,10 @@ fn si(number: usize) -> Si {
 
 fn spi(number: u32) -> Spi {
     Spi::new(number).unwrap()
+}
+
+fn vid(number: u16) -> Vid {
+    Vid::new(number).unwrap()
 }
 
 fn vni(number: u32) -> Vni {
@@ -110,19 +115,47 @@ pub(crate) fn any_tables(seed: u64) -> Tables {
         let name = SfName::new(format!("f{number}")).unwrap();
         let leg = shape.access + 2 * number;
         let (port, mac) = (port_name(leg), MacAddr([2, 0, 0, 0, 9, 9]));
-        let attachment = match rng.u8(0..4) {
-            0 => Attachment::OneLeg { port, mac },
-            1 => Attachment::NshAware { port, mac },
-            _ => Attachment::TwoLeg {
-                inside: port,
-                outside: port_name(leg + 1),
+        let vlan = rng.bool().then(|| vid(rng.u16(1..4)));
+        let outside = port_name(leg + 1);
+        let attachment = match rng.u8(0..5) {
+            0 => Attachment::OneLeg { port, mac, vlan },
+            1 => Attachment::NshAware { port, mac, vlan },
+            2 => Attachment::VlanPair {
+                port,
+                inside: vid(1),
+                outside: vid(2),
             },
+            _ => {
+                let (inside, outside) = (port.clone(), outside.clone());
+                if rng.bool() {
+                    // Another way into the same function.
+                    tables.functions.push(Function {
+                        name: SfName::new(format!("f{number}-too")).unwrap(),
+                        attachment: Attachment::TwoLeg {
+                            inside: port,
+                            outside: port_name(leg + 1),
+                            vlan: Some(vid(9)),
+                        },
+                        liveness: None,
+                    });
+                }
+                Attachment::TwoLeg {
+                    inside,
+                    outside,
+                    vlan,
+                }
+            }
         };
         tables.functions.push(Function {
             name,
             attachment,
             liveness: None,
         });
+    }
+    if shape.functions > 0 {
+        tables.groups = (0..2)
+            .map(|number| any_group(rng, &tables, number))
+            .collect();
     }
     for number in 0..shape.segments {
         let ports = (0..shape.access)
@@ -166,9 +199,41 @@ pub(crate) fn any_tables(seed: u64) -> Tables {
     tables
 }
 
+fn any_group(rng: &mut Rng, tables: &Tables, number: u32) -> Group {
+    let functions = tables.functions.iter().map(|function| {
+        let name = function.name.clone();
+        MemberTarget::Function { name }
+    });
+    let tunnels = tables.tunnels.iter().map(|tunnel| {
+        let name = tunnel.name.clone();
+        MemberTarget::Tunnel { name }
+    });
+    let mut members: Vec<_> = functions
+        .chain(tunnels)
+        .map(|to| Member {
+            to,
+            key: None,
+            weight: rng.u16(1..),
+            backup: rng.bool(),
+        })
+        .collect();
+    rng.shuffle(&mut members);
+    members.truncate(rng.usize(1..=members.len()));
+    let name = GroupName::new(format!("g{number}")).unwrap();
+    Group { name, members }
+}
+
 fn any_path(rng: &mut Rng, shape: &Shape, number: u32) -> Path {
     let hops = (0..rng.usize(1..5)).map(|place| {
-        let to = match rng.u8(0..6) {
+        let to = match rng.u8(0..7) {
+            6 if shape.functions > 0 => NextHop::Group {
+                name: GroupName::new(format!("g{}", rng.u8(0..2))).unwrap(),
+                direction: if rng.bool() {
+                    Direction::Forward
+                } else {
+                    Direction::Reverse
+                },
+            },
             0..3 if shape.functions > 0 => NextHop::Function {
                 name: SfName::new(format!("f{}", rng.usize(0..shape.functions))).unwrap(),
                 direction: if rng.bool() {
@@ -217,7 +282,14 @@ fn any_action(rng: &mut Rng, shape: &Shape, paths: &[Path]) -> Action {
                 let hop = rng.choice(&path.hops).unwrap();
                 let context = [rng.u32(..); 4];
                 let metadata = if rng.bool() {
-                    Metadata::Md2
+                    let count = rng.u8(0..3);
+                    let header = |kind| ContextHeader {
+                        class: rng.u16(..),
+                        kind,
+                        value: ContextValue::new(vec![kind; rng.usize(0..70)]).unwrap(),
+                    };
+                    let headers = (0..count).map(header).collect();
+                    Metadata::Md2 { headers }
                 } else {
                     Metadata::Md1 { context }
                 };

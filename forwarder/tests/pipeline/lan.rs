@@ -36,7 +36,7 @@ const BOX1: &str = r#"
     [[rules]]
     name = "to the fixed one"
     match = { port = "client" }
-    action = { path = { spi = 19, si = 255, metadata = "md2" } }
+    action = { path = { spi = 19, si = 255, metadata = { md2 = {} } } }
     [[rules]]
     name = "access beside the LAN"
     match = { port = "lan" }

@@ -325,6 +325,7 @@ impl Cluster {
                     return;
                 }
                 NextHop::Segment { .. } => panic!("chains do not end in segments"),
+                NextHop::Group { .. } => panic!("chains name each instance"),
             }
         }
         panic!("({spi}, {si}) goes round for ever");

@@ -2,6 +2,7 @@
 //! and the TOML file that a person writes. A file for each concept.
 
 mod function;
+mod group;
 mod metadata;
 mod path;
 mod port;
@@ -12,7 +13,8 @@ mod underlay;
 mod whole;
 
 pub use function::{Attachment, Function};
-pub use metadata::Metadata;
+pub use group::{Group, Member, MemberTarget};
+pub use metadata::{ContextHeader, ContextValue, ContextValueError, Metadata};
 pub use path::{Direction, Hop, NextHop, Path};
 pub use port::Port;
 pub use rule::{Action, Rule};

@@ -1,6 +1,6 @@
 //! Rendered service paths, as far as they concern one forwarder.
 
-use crate::{PortName, SfName, Si, Spi, TunnelName, Vni};
+use crate::{GroupName, PortName, SfName, Si, Spi, TunnelName, Vni};
 use serde::{Deserialize, Serialize};
 
 /// Which way a path runs through a function.
@@ -67,6 +67,16 @@ pub enum NextHop {
     Tunnel {
         /// Tunnel.
         name: TunnelName,
+    },
+    /// One of several functions and SFFs, the same for all packets of a flow.
+    Group {
+        /// Group.
+        name: GroupName,
+        /// Which way through those of its members that are functions. Where it is reverse, a
+        /// packet that answers a flow goes to the member which that flow came through, if it is
+        /// known: behind a NAT no hash can tell.
+        #[serde(default)]
+        direction: Direction,
     },
     /// End of path: NSH is removed and the frame leaves by this port.
     Egress {

@@ -1,7 +1,7 @@
 //! The steering state of one forwarder, whole: it arrives in one piece, is validated in one
 //! piece and replaces the former one between two packets.
 
-use super::{Function, Path, Port, Rule, Segment, Tunnel, Underlay};
+use super::{Function, Group, Path, Port, Rule, Segment, Tunnel, Underlay};
 use crate::SffName;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,8 @@ pub struct Tables {
     pub tunnels: Vec<Tunnel>,
     /// Service functions attached to this forwarder.
     pub functions: Vec<Function>,
+    /// Next hops that share the flows of a path.
+    pub groups: Vec<Group>,
     /// Classifier rules, first match wins.
     pub rules: Vec<Rule>,
     /// Rendered service paths, as far as they concern this forwarder.

@@ -150,7 +150,7 @@ mod tests {
     use kc_forwarder::frame::Checksum;
     use kc_forwarder::wire::ethernet::{self, ethertype};
     use kc_forwarder::wire::{arp, nsh};
-    use kc_forwarder_api::{Metadata, Si, Spi, Ttl};
+    use kc_forwarder_api::{Si, Spi, Ttl};
 
     const OWN: [u8; 6] = [2, 0, 0, 0, 0, 9];
     const SFF: [u8; 6] = [2, 0, 0, 0, 0, 8];
@@ -189,7 +189,7 @@ mod tests {
             next: nsh::NextProtocol::Ethernet,
             spi: Spi::new(42).unwrap(),
             si: Si::new(255).unwrap(),
-            metadata: (&Metadata::default()).into(),
+            metadata: nsh::MetadataRepr::One([0; 16]),
         };
         repr.emit(frame.push(repr.buffer_len()));
         let link = ethernet::Repr {
