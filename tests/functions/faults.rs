@@ -84,6 +84,11 @@ impl Pair {
         }
     }
 
+    /// Frames dropped by the first box.
+    fn drops_here(&self) -> u64 {
+        self.site.forwarder(0).counters().drops.values().sum()
+    }
+
     fn leg(&self, number: usize, state: PortState) {
         let name = ["fn-i", "fn-o"][number];
         let reached = |client: &mut kc_forwarder::control::Client| {
@@ -231,4 +236,24 @@ fn noise_out_of_both_legs_is_counted_to_the_last_frame_and_harms_nobody() {
     assert_eq!(unexpected_drops(second, &[]), [""; 0]);
     nft::bridge(&pair.function.namespace);
     pair.ends.ping("10.0.0.2");
+}
+
+#[test]
+fn frames_for_a_leg_whose_other_end_is_down_are_counted_by_name() {
+    let Some(pair) = Pair::build() else { return };
+    nft::bridge(&pair.function.namespace);
+    pair.ends.ping("10.0.0.2");
+    let function = &pair.function.namespace;
+    for inner in ["i0", "o0"] {
+        let before = pair.drops_here();
+        function.run(&format!("ip link set {inner} down"));
+        let lost = pair.ends.client.output("ping -n -c 2 -i 0.1 -W 1 10.0.0.2");
+        assert!(!lost.status.success(), "answered without its function");
+        // Out of i0 nobody answers the client's questions; nothing comes to o0 from the server.
+        assert!(inner == "o0" || pair.drops_here() > before);
+        function.run(&format!("ip link set {inner} up"));
+        pair.ends.ping("10.0.0.2");
+    }
+    pair.drops_nothing_but(&["tx-full"]);
+    println!("beside: {}", pair.beside_serves());
 }
