@@ -20,7 +20,7 @@ pub(super) fn write(text: &mut String, record: &Record<'_>) {
         Kind::Gpe | Kind::Vxlan | Kind::Own => {}
     }
     word(text, "tunnel", record.tunnel);
-    if let Outer::Udp { from, to } = record.outer {
+    if let Outer::Udp { from, to, .. } = record.outer {
         let remote = match record.way {
             super::pcapng::Way::Outbound => to,
             _ => from,
@@ -132,6 +132,7 @@ mod tests {
             outer: Outer::Udp {
                 from: "192.168.50.1:49152".parse().unwrap(),
                 to: "192.168.50.2:4790".parse().unwrap(),
+                class: 0,
             },
             path: Some(100 << 8 | 254),
             vni: Some(100),

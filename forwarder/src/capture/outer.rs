@@ -1,6 +1,6 @@
 //! Headers put in front of what the forwarder never sees them on, so that a capture is Ethernet
-//! throughout and dissects by itself. Addresses and ports are what the sockets told; MAC
-//! addresses, TTL and TOS are not known, and plain to see as such.
+//! throughout and dissects by itself. Addresses, ports and traffic class are what the sockets told; MAC
+//! addresses and TTL are not known: the former are zeroes, the latter is 64.
 
 use super::record::Outer;
 use crate::wire::checksum;
@@ -30,10 +30,10 @@ impl Front {
         match outer {
             Outer::Ethernet => {}
             Outer::Nsh => front.ethernet(ethernet::ethertype::NSH),
-            Outer::Udp { from, to } => {
+            Outer::Udp { from, to, class } => {
                 // A datagram carries no more, and no frame that came or went in one is longer.
                 let payload = usize::try_from(length).unwrap_or(usize::MAX).min(65_507);
-                front.datagram(from, to, payload, kept);
+                front.datagram((from, to), class, payload, kept);
             }
         }
         front
@@ -51,7 +51,13 @@ impl Front {
         self.length = ethernet::HEADER_LEN;
     }
 
-    fn datagram(&mut self, from: SocketAddr, to: SocketAddr, payload: usize, kept: [&[u8]; 2]) {
+    fn datagram(
+        &mut self,
+        (from, to): (SocketAddr, SocketAddr),
+        class: u8,
+        payload: usize,
+        kept: [&[u8]; 2],
+    ) {
         let payload_len = u16::try_from(payload).unwrap_or(u16::MAX);
         let udp_len = payload_len.saturating_add(8);
         let (ethertype, ip_len) = match (from.ip(), to.ip()) {
@@ -62,7 +68,7 @@ impl Front {
                     protocol: 17,
                     payload_len: udp_len,
                     ttl: TTL,
-                    tos: 0,
+                    tos: class,
                     ident: 0,
                     dont_fragment: true,
                 };
@@ -78,7 +84,7 @@ impl Front {
                     next_header: 17,
                     payload_len: udp_len,
                     hop_limit: TTL,
-                    traffic_class: 0,
+                    traffic_class: class,
                     flow_label: 0,
                 };
                 if let Some(header) = self.octets.get_mut(14..) {
@@ -153,6 +159,7 @@ mod tests {
             let outer = Outer::Udp {
                 from: from.parse().unwrap(),
                 to: to.parse().unwrap(),
+                class: 0xb8,
             };
             let front = Front::new(outer, 9, [&[], &payload]);
             let mut frame = front.octets().to_vec();

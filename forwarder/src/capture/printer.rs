@@ -49,8 +49,8 @@ pub struct Printer {
 
 /// Said of interfaces whose outer headers are made up.
 const MADE_UP: &str = "outer Ethernet, IP and UDP headers are put in front from what the socket \
-    told: addresses and ports are true but for the sender's port of what came in, shown as 0; MAC \
-    addresses, TTL and TOS are not known";
+    told: addresses, traffic class and ports are true, but for the sender's port of what came in, \
+    shown as 0; MAC addresses and TTL are not known";
 
 fn description(kind: Kind, name: &str) -> String {
     match kind {

@@ -38,6 +38,8 @@ pub(crate) enum Outer {
         from: SocketAddr,
         /// Receiver, of the same family.
         to: SocketAddr,
+        /// Traffic class of the IP header.
+        class: u8,
     },
 }
 
@@ -118,6 +120,7 @@ mod field {
     pub(super) const DECIDED: usize = 82;
     pub(super) const FLAGS: usize = 83;
     pub(super) const NAMES: usize = 84;
+    pub(super) const CLASS: usize = 89;
 }
 
 const HAS_PATH: u8 = 1;
@@ -195,11 +198,12 @@ impl<'a> Record<'a> {
         let outer = match self.outer {
             Outer::Ethernet => 0,
             Outer::Nsh => 1,
-            Outer::Udp { from, to } => {
+            Outer::Udp { from, to, class } => {
                 put(&mut octets, field::FROM, mapped(from.ip()));
                 put(&mut octets, field::TO, mapped(to.ip()));
                 put(&mut octets, field::FROM_PORT, from.port().to_ne_bytes());
                 put(&mut octets, field::TO_PORT, to.port().to_ne_bytes());
+                put(&mut octets, field::CLASS, [class]);
                 2
             }
         };
@@ -269,6 +273,7 @@ impl<'a> Record<'a> {
             2 => Outer::Udp {
                 from: socket(field::FROM, field::FROM_PORT)?,
                 to: socket(field::TO, field::TO_PORT)?,
+                class: byte(field::CLASS)?,
             },
             _ => Outer::Ethernet,
         };
@@ -327,6 +332,7 @@ mod tests {
         let udp = Outer::Udp {
             from: "192.0.2.1:49152".parse().unwrap(),
             to: "192.0.2.2:4790".parse().unwrap(),
+            class: 0xb8,
         };
         let record = Record {
             at_ns: u64::MAX - 1,
@@ -351,6 +357,7 @@ mod tests {
         let six = Outer::Udp {
             from: "[fd00::1]:0".parse().unwrap(),
             to: "[fd00::2]:4790".parse().unwrap(),
+            class: 1,
         };
         for outer in [udp, six, Outer::Nsh, Outer::Ethernet] {
             let record = Record { outer, ..record };

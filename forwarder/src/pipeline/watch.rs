@@ -133,6 +133,7 @@ impl Run<'_> {
         let outer = Outer::Udp {
             from: SocketAddr::new(remote, 0),
             to: SocketAddr::new(self.own(remote), self.own_port(gpe)),
+            class: frame.offload.outer_class,
         };
         let (vni, path) = tunnelled(frame.bytes(), gpe);
         self.state.taps.seen = Seen::new(via, Layer::Udp(outer));
@@ -262,12 +263,12 @@ impl Run<'_> {
             Egress::Port(port) => (Via::Port(port), Outer::Ethernet, (None, seen.path)),
             Egress::Gpe { remote, entropy } => (
                 tunnel_to(self.tables, remote.ip()),
-                self.outgoing(remote, entropy),
+                self.outgoing(remote, entropy, frame.offload.outer_class),
                 tunnelled(frame.bytes(), true),
             ),
             Egress::Vxlan { remote, entropy } => (
                 Via::Vxlan,
-                self.outgoing(remote, entropy),
+                self.outgoing(remote, entropy, frame.offload.outer_class),
                 tunnelled(frame.bytes(), false),
             ),
         };
@@ -342,7 +343,7 @@ impl Run<'_> {
         })
     }
 
-    fn outgoing(&self, remote: SocketAddr, entropy: u16) -> Outer {
+    fn outgoing(&self, remote: SocketAddr, entropy: u16, class: u8) -> Outer {
         let [v4, v6] = &self.state.taps.sources;
         let sources = if remote.is_ipv4() { v4 } else { v6 };
         let place = usize::from(entropy).checked_rem(sources.len());
@@ -350,6 +351,7 @@ impl Run<'_> {
         Outer::Udp {
             from: SocketAddr::new(self.own(remote.ip()), port.unwrap_or(0)),
             to: remote,
+            class,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod affinity;
 mod any_tables;
+mod capture;
 mod ecn;
 mod frames;
 mod health;

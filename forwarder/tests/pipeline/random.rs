@@ -119,8 +119,8 @@ fn offload(rng: &mut Rng) -> Offload {
 }
 
 /// A pipeline, and what is known about its links.
-struct Subject {
-    pipeline: Pipeline,
+pub(crate) struct Subject {
+    pub(crate) pipeline: Pipeline,
     tables: Tables,
     out: Outputs,
     batch: Vec<Frame>,
@@ -131,7 +131,7 @@ struct Subject {
 }
 
 impl Subject {
-    fn new(seed: u64, rng: &mut Rng) -> Self {
+    pub(crate) fn new(seed: u64, rng: &mut Rng) -> Self {
         let tables = any_tables(seed);
         let compiled = Compiled::new(tables.clone()).unwrap();
         let pipeline = Pipeline::new(Arc::new(compiled));
@@ -149,7 +149,7 @@ impl Subject {
         subject
     }
 
-    fn install(&mut self, seed: u64, rng: &mut Rng) {
+    pub(crate) fn install(&mut self, seed: u64, rng: &mut Rng) {
         self.tables = any_tables(seed);
         self.pipeline
             .install(Arc::new(Compiled::new(self.tables.clone()).unwrap()));
@@ -173,7 +173,7 @@ impl Subject {
         }
     }
 
-    fn step(&mut self, now_ms: u64, rng: &mut Rng) {
+    pub(crate) fn step(&mut self, now_ms: u64, rng: &mut Rng) {
         let v6 = is_v6(&self.tables);
         let ports = u16::try_from(self.tables.ports.len()).unwrap();
         let mut bytes = inner(rng, &self.taint);
