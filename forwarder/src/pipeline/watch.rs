@@ -9,7 +9,7 @@ use crate::classifier::Choice;
 use crate::frame::Frame;
 use crate::sff;
 use crate::tables::steering::Hop;
-use crate::tables::{self, Compiled, CompiledTunnel, Target};
+use crate::tables::{self, Compiled, CompiledTunnel, Role, Target};
 use crate::wire::{ethernet, vlan, vxlan_gpe};
 use kc_forwarder_api::{CapturePoint, DropReason};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -272,7 +272,16 @@ impl Run<'_> {
                 tunnelled(frame.bytes(), false),
             ),
         };
-        let point = match (via, seen.to, seen.into) {
+        // What we make ourselves goes to a function's leg without having been steered there.
+        let leg = match via {
+            Via::Port(port) => self.tables.ports.get(port.at()).map(|port| port.role),
+            _ => None,
+        };
+        let to = match leg {
+            Some(Role::Leg(function, _)) => seen.to.or(Some(function)),
+            _ => seen.to,
+        };
+        let point = match (via, to, seen.into) {
             (Via::Port(_), Some(_), _) => CapturePoint::Function,
             (Via::Port(_), None, None) => CapturePoint::Egress,
             _ => CapturePoint::Tunnel,
@@ -281,7 +290,7 @@ impl Run<'_> {
             outer,
             vni,
             path,
-            functions: [None, seen.to.filter(|_| point == CapturePoint::Function)],
+            functions: [None, to.filter(|_| point == CapturePoint::Function)],
             tunnel: seen.into.filter(|_| matches!(via, Via::Port(_))),
             octets: [&[], frame.bytes()],
             ..blank(point, Way::Outbound, via)
