@@ -84,9 +84,10 @@ pub(crate) fn masquerading_router(namespace: &Namespace, legs: [&str; 2]) {
         namespace,
         r#"
         table ip nat {
+            counter connections { }
             chain after {
                 type nat hook postrouting priority srcnat;
-                ip saddr 10.1.0.0/24 counter masquerade
+                ip saddr 10.1.0.0/24 counter name connections masquerade
             }
         }
         table ip filter {

@@ -50,6 +50,7 @@ pub(crate) struct Site {
     pub(super) functions: Vec<Placed>,
     pub(super) ends: usize,
     pub(super) routes: Vec<Route>,
+    pub(super) group: Vec<usize>,
     /// Held, not used: its bridge forwards by itself.
     _underlay: Namespace,
 }
@@ -83,6 +84,7 @@ impl Site {
             functions: Vec::new(),
             ends: 0,
             routes: Vec::new(),
+            group: Vec::new(),
             _underlay: underlay,
         })
     }
@@ -182,6 +184,12 @@ impl Site {
     /// Gives a function that was unplugged its legs again.
     pub(crate) fn plug(&self, function: &Function) {
         self.wire(function, &["i0", "o0"]);
+    }
+
+    /// Functions of one box that share the flows of every path through the first of them.
+    pub(crate) fn group(&mut self, functions: &[&Function]) {
+        let numbers = functions.iter().map(|function| function.number);
+        self.group = numbers.collect();
     }
 
     /// A client behind the first box and a server behind the last.

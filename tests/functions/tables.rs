@@ -76,6 +76,17 @@ impl Site {
             )
             .unwrap();
         }
+        if let Some(first) = self.group.first().map(|&first| &self.functions[first])
+            && first.at == at
+        {
+            let name = |&number: &usize| self.functions[number].name.as_str();
+            let members = self.group.iter().map(name);
+            let members: Vec<_> = members
+                .map(|name| format!("{{ to = {{ function = {{ name = \"{name}\" }} }} }}"))
+                .collect();
+            let members = members.join(", ");
+            writeln!(text, "[[groups]]\nname = \"group\"\nmembers = [{members}]").unwrap();
+        }
         for (number, route) in self.routes.iter().enumerate() {
             let spi = Self::spi(number);
             for (back, place) in [(false, 0), (true, last)] {
@@ -120,6 +131,9 @@ impl Site {
             .map(|(_, si, next)| {
                 let to = match next {
                     Next::Box(number) => format!("tunnel = {{ name = \"box{number}\" }}"),
+                    Next::Function(number) if self.group.first() == Some(number) => {
+                        format!("group = {{ name = \"group\", direction = \"{direction}\" }}")
+                    }
                     Next::Function(number) => format!(
                         "function = {{ name = \"{}\", direction = \"{direction}\" }}",
                         self.functions[*number].name

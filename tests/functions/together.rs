@@ -74,3 +74,41 @@ fn nftables_suricata_and_nat_make_one_chain_on_the_portable_backend() {
     site.backend(Backend::Pnet);
     serve(site, "all three, pnet");
 }
+
+#[test]
+fn two_nats_share_the_connections_and_get_the_answers_to_their_own() {
+    let Some(mut site) = Site::build(&[1500; 3]) else {
+        return;
+    };
+    let nats = ["nat-a", "nat-b"].map(|name| site.two_leg(1, name));
+    site.group(&[&nats[0], &nats[1]]);
+    let ends = site.chain(&[&nats[0]]);
+    ends.behind_a_router();
+    for (end, leg, address) in [
+        (&ends.client, "i0", "10.1.0.1"),
+        (&ends.server, "o0", "10.2.0.2"),
+    ] {
+        let link = end.run("ip -brief link show e0");
+        let mac = link.split_whitespace().nth(2).unwrap();
+        for nat in &nats {
+            // One router to the ends, and it knows them: nobody can tell whose question an
+            // answer belongs to where both have the same addresses.
+            nat.namespace
+                .run(&format!("ip link set {leg} address 02:00:00:00:02:01"));
+            nat.namespace.run(&format!(
+                "ip neigh replace {address} lladdr {mac} dev {leg}"
+            ));
+        }
+    }
+    for nat in &nats {
+        nft::masquerading_router(&nat.namespace, ["i0", "o0"]);
+    }
+    site.start();
+    ends.ping("10.2.0.2");
+    everything_passes(&site, &ends, "two NATs", "10.2.0.2", "10.2.0.2");
+    let shares = nats
+        .each_ref()
+        .map(|nat| count(&nat.namespace, "ip nat", "connections"));
+    println!("two NATs: {shares:?} connections");
+    assert!(shares.iter().all(|&share| share > 800), "{shares:?}");
+}
