@@ -55,13 +55,21 @@ impl<'a> OpenVswitch<'a> {
     }
 
     /// Runs `ovs-vsctl`, which returns when the switch has done what was asked.
-    pub(crate) fn configure(&self, arguments: &str) {
+    pub(crate) fn configure(&self, arguments: &str) -> String {
         let mut command = self.namespace.command("ovs-vsctl");
         command.arg(format!("--db=unix:{}/db.sock", self.folder.display()));
         command
             .args(["--timeout=15"])
             .args(arguments.split_whitespace());
-        succeed(&mut command);
+        succeed(&mut command)
+    }
+
+    /// The number by which flows know a port.
+    pub(crate) fn number(&self, port: &str) -> u32 {
+        let told = self.configure(&format!(
+            "wait-until interface {port} ofport!=[] -- get interface {port} ofport"
+        ));
+        told.trim().parse().unwrap()
     }
 
     /// Adds a bridge of the userspace datapath that forwards nothing unless told.
@@ -114,11 +122,13 @@ fn daemon(namespace: &Namespace, folder: &Path, name: &str, arguments: &[&str]) 
     }
 }
 
-fn succeed(command: &mut Command) {
+/// Runs to the end, which must be a good one, and returns what was printed.
+fn succeed(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
         "{command:?} within {PATIENCE:?}: {told}"
     );
+    String::from_utf8(output.stdout).unwrap()
 }

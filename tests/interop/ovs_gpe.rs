@@ -102,11 +102,7 @@ fn open_vswitch_is_an_sff_between_ours_over_gpe_on_ipv6() {
 #[test]
 fn open_vswitch_classifies_and_ends_paths_over_gpe() {
     let Some(site) = Site::build() else { return };
-    // The client's side is the switch's own: it is moved there.
-    site.client.run("ip link delete e0");
-    site.client.join("e0", &site.middle, "c1");
-    site.client.address("e0", "192.168.2.1/24");
-    site.client.address("e0", "fd02::1/64");
+    site.move_client();
     plain(&site.client, "e0");
     let Some(ovs) = OpenVswitch::start(&site.lab, &site.middle) else {
         return;

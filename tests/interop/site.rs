@@ -69,6 +69,14 @@ impl Site {
         }
     }
 
+    /// Moves the client from the first box to the middle, as `c1`.
+    pub(crate) fn move_client(&self) {
+        self.client.run("ip link delete e0");
+        self.client.join("e0", &self.middle, "c1");
+        self.client.address("e0", "192.168.2.1/24");
+        self.client.address("e0", "fd02::1/64");
+    }
+
     /// Three answers in ten seconds, from the server by both families.
     pub(crate) fn ping(&self) {
         for address in ["192.168.2.2", "fd02::2"] {
