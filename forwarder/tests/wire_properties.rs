@@ -111,14 +111,23 @@ proptest! {
     }
 
     #[test]
-    fn vxlan_and_gpe(vni in vni(), next: u8, oam: bool) {
+    fn vxlan_and_gpe(vni in vni(), next: u8, oam: bool, noise: [u8; 8]) {
+        // Reserved bits are zero when sent, and ignored when received.
+        let reserved = |octets: &mut [u8], mask: [u8; 8]| {
+            for ((octet, noise), mask) in octets.iter_mut().zip(noise).zip(mask) {
+                assert_eq!(*octet & mask, 0);
+                *octet |= noise & mask;
+            }
+        };
         let repr = vxlan::Repr { vni };
         let mut octets = vec![0xaa; repr.buffer_len()];
         repr.emit(&mut octets);
+        reserved(&mut octets, [0xf7, 0xff, 0xff, 0xff, 0, 0, 0, 0xff]);
         prop_assert_eq!(vxlan::Repr::parse(&octets).unwrap(), repr);
         let repr = vxlan_gpe::Repr { vni, next: next.into(), oam };
         let mut octets = vec![0xaa; repr.buffer_len()];
         repr.emit(&mut octets);
+        reserved(&mut octets, [0xc2, 0xff, 0xff, 0, 0, 0, 0, 0xff]);
         prop_assert_eq!(vxlan_gpe::Repr::parse(&octets).unwrap(), repr);
     }
 

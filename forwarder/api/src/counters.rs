@@ -43,6 +43,9 @@ drop_reasons! {
     NshNextProtocol = "nsh-next-protocol",
     /// NSH O bit where no OAM is spoken.
     NshOam = "nsh-oam",
+    /// NSH in a frame from or for somebody outside the domain: by an access port, or on a LAN for
+    /// another station.
+    NshOutside = "nsh-outside",
     /// NSH TTL reached zero.
     TtlExpired = "ttl-expired",
     /// Service index could not be decremented.

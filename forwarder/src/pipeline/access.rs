@@ -8,7 +8,7 @@ use crate::frame::{Checksum, Frame};
 use crate::limits::mss;
 use crate::sff;
 use crate::tables::{CompiledRule, Location, Verdict};
-use crate::wire::{checksum, vlan};
+use crate::wire::{checksum, ethernet, vlan};
 use kc_forwarder_api::DropReason;
 
 impl Run<'_> {
@@ -17,6 +17,11 @@ impl Run<'_> {
         let Some((frame, packet)) = self.whole(frame) else {
             return;
         };
+        // RFC 8300 section 8.1: "packets originating outside the SFC-enabled domain MUST be dropped
+        // if they contain an NSH".
+        if packet.ethertype == ethernet::ethertype::NSH {
+            return self.drop(frame, DropReason::NshOutside);
+        }
         let tables = self.tables;
         let choice = self.classify(port, &frame, &packet);
         if self.state.taps.on {

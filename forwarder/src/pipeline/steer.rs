@@ -112,6 +112,12 @@ impl Run<'_> {
         if !packet.is_ethernet {
             return self.drop(frame, DropReason::NshNextProtocol);
         }
+        // RFC 8300 section 8.1: "packets exiting the SFC-enabled domain MUST be dropped if they
+        // contain an NSH".
+        let leaves = matches!(hop.target, Target::Egress(_) | Target::Segment(_));
+        if leaves && packet.ethertype == ethernet::ethertype::NSH {
+            return self.drop(frame, DropReason::NshOutside);
+        }
         match hop.target {
             Target::Function(number, direction) => {
                 self.send_to_function(frame, packet, number, direction)

@@ -17,6 +17,7 @@ mod path;
 mod proxy;
 mod random;
 mod refusals;
+mod requirements;
 mod tables;
 mod taint;
 mod transports;
