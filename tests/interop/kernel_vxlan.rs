@@ -6,7 +6,7 @@ use crate::wire::Capture;
 use kc_tests::lab::{Forwarder, Namespace};
 
 /// A vxlan device of `vni` in `namespace` that reaches the other VTEPs by `interface`.
-fn device(
+pub(crate) fn device(
     namespace: &Namespace,
     interface: &str,
     vni: u32,

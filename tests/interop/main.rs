@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test program")]
 
+mod congestion;
 mod decode;
 mod kernel_vxlan;
 mod open_vswitch;
@@ -13,4 +14,5 @@ mod ovs_ethernet;
 mod ovs_gpe;
 mod scapy;
 mod site;
+mod underlay;
 mod wire;

@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 /// Python with scapy: Debian's, whatever else is called python3.
-fn scapy(namespace: &Namespace, program: &str) -> Command {
+pub(crate) fn scapy(namespace: &Namespace, program: &str) -> Command {
     let mut command = namespace.command("/usr/bin/python3");
     command.args(["-u", "-c", program]);
     command
 }
 
 /// What a program printed, which must have ended well.
-fn told(mut command: Command) -> String {
+pub(crate) fn told(mut command: Command) -> String {
     let output = command.output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{error}");

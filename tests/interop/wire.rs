@@ -21,16 +21,24 @@ impl Capture {
         filter: &str,
         packets: u32,
     ) -> Self {
-        let file = lab.folder().join(format!("{interface}-{packets}.pcapng"));
+        Self::start_as(lab, namespace, interface, filter, packets, interface)
+    }
+
+    /// The same, into a file of this name.
+    pub(crate) fn start_as(
+        lab: &Lab,
+        namespace: &Namespace,
+        interface: &str,
+        filter: &str,
+        packets: u32,
+        name: &str,
+    ) -> Self {
+        let file = lab.folder().join(format!("{name}-{packets}.pcapng"));
         let mut command = namespace.command("tshark");
-        command
-            .args(["-q", "-l", "-i", interface, "-f", filter, "-w"])
-            .arg(&file);
-        command.args(["-c", &packets.to_string()]);
-        Self {
-            process: Process::start_capture(command),
-            file,
-        }
+        command.args(["-q", "-l", "-i", interface, "-f", filter, "-w"]);
+        command.arg(&file).args(["-c", &packets.to_string()]);
+        let process = Process::start_capture(command);
+        Self { process, file }
     }
 
     /// Makes traffic until there is enough, and hands over the file.
@@ -82,7 +90,7 @@ impl Frames {
         // From here on a packet is worth a warning. What is said of conversations, such as a
         // request without an answer, is not about how a packet is made.
         let wrong = "(_ws.malformed || _ws.expert.severity >= 0x600000) \
-                     && !(icmp.resp_not_found || icmpv6.resp_not_found)";
+                     && !(icmp.resp_not_found || icmpv6.resp_not_found || tcp.connection.rst)";
         let mut command = self.tshark(wrong);
         for protocol in ["ip", "udp", "tcp"] {
             command.args(["-o", &format!("{protocol}.check_checksum:TRUE")]);
