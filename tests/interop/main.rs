@@ -4,7 +4,7 @@
 //! What they need is in `tests/setup.sh`; where something is missing a test fails, except for the
 //! right to make namespaces, without which it is skipped and says so.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test program")]
+#![expect(clippy::unwrap_used, reason = "a test program")]
 
 mod congestion;
 mod decode;
