@@ -81,7 +81,12 @@ fn an_answer_from_the_middle_keeps_ttl_and_unassigned_bits() {
 fn experiments_are_not_carried() {
     let mut world = World::new(BOX1);
     for next in [0xfe, 0xff] {
-        let mut packet = nsh(11, 253, 63, NONE, &WEB.udp(b"?"));
+        // Towards another SFF, which takes all that is known.
+        let mut packet = nsh(10, 254, 63, NONE, &WEB.udp(b"?"));
+        only(
+            world.gpe("192.168.50.2", &gpe(100, &packet)),
+            "gpe 192.168.50.2",
+        );
         packet[3] = next;
         assert!(world.gpe("192.168.50.2", &gpe(100, &packet)).is_empty());
     }
