@@ -1,6 +1,6 @@
 //! Counters and status for people: aligned columns, one record a line, stable for scripts.
 
-use kc_forwarder_api::{Counters, HealthState, Status};
+use kc_forwarder_api::{Counters, HealthState, NeighbourStatus, Status};
 use std::fmt::Write;
 
 /// Rows under headings, columns as wide as their widest cell.
@@ -176,7 +176,23 @@ pub(crate) fn status(status: &Status) -> String {
         let headings = ["FUNCTION", "STATE", "FOR", "ROUND-TRIP"];
         sections.push(columns(headings, &functions));
     }
+    let neighbours: Vec<_> = status.neighbours.iter().map(neighbour).collect();
+    if !neighbours.is_empty() {
+        let headings = ["NEIGHBOUR", "PORT", "VLAN", "MAC", "STATE"];
+        sections.push(columns(headings, &neighbours));
+    }
     sections.join("\n")
+}
+
+fn neighbour(neighbour: &NeighbourStatus) -> [String; 5] {
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    [
+        neighbour.address.to_string(),
+        neighbour.port.to_string(),
+        or_dash(neighbour.vlan.map(|vlan| vlan.to_string())),
+        or_dash(neighbour.mac.map(|mac| mac.to_string())),
+        neighbour.state.to_string(),
+    ]
 }
 
 /// The two largest units of a duration.

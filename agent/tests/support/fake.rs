@@ -116,6 +116,7 @@ fn answer(request: &Request, tables: &mut Tables) -> Response {
                 ports: vec![],
                 tunnels: vec![],
                 functions: vec![],
+                neighbours: vec![],
             },
         },
         Request::Echo { .. } => Response::Echo { reply: None },

@@ -2,8 +2,8 @@
 //! A connection may stay open; its end tells the peer that the forwarder has gone.
 
 use crate::{
-    Capture, Counters, Echo, EchoReply, FunctionStatus, HealthEvent, PortName, Probe, ProbeReport,
-    Tables, TunnelStatus,
+    Capture, Counters, Echo, EchoReply, FunctionStatus, HealthEvent, NeighbourStatus, PortName,
+    Probe, ProbeReport, Tables, TunnelStatus,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -172,6 +172,9 @@ pub struct Status {
     /// Functions in table order.
     #[serde(default)]
     pub functions: Vec<FunctionStatus>,
+    /// Next hops on LANs, in the order that tunnels name them.
+    #[serde(default)]
+    pub neighbours: Vec<NeighbourStatus>,
 }
 
 /// State of one port.

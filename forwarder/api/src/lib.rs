@@ -12,6 +12,7 @@ mod health;
 mod ids;
 mod matching;
 mod names;
+mod neighbour;
 mod oam;
 mod probe;
 mod tables;
@@ -30,6 +31,7 @@ pub use health::{FunctionStatus, HealthEvent, HealthState, HealthSubject, Livene
 pub use ids::{IdError, Si, Spi, Ttl, Vid, Vni};
 pub use matching::{Match, MatchError, PortRange, Protocol};
 pub use names::{GroupName, MacAddr, NameError, PortName, SfName, SffName, TunnelName};
+pub use neighbour::{NeighbourState, NeighbourStatus};
 pub use oam::{Echo, EchoCode, EchoFunction, EchoReply, MAX_ECHO, MAX_ECHO_TIMEOUT_MS, Responder};
 pub use probe::{Probe, ProbeError, ProbeReport, ProbeTarget, ProbeTargetError, Spread};
 pub use tables::{

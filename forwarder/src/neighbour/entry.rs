@@ -11,6 +11,8 @@
 //!            a frame└─ ...  failed ◄──┘     (used, asked one by one)
 //! ```
 
+use kc_forwarder_api::NeighbourState;
+
 /// RFC 4861 section 10: RETRANS_TIMER.
 const RETRANS_MS: u64 = 1_000;
 
@@ -107,6 +109,18 @@ impl Entry {
                 Some(mac)
             }
             State::Idle | State::Incomplete { .. } | State::Failed { .. } => None,
+        }
+    }
+
+    /// How far it is known at `now_ms`.
+    pub(super) const fn told(&self, now_ms: u64) -> NeighbourState {
+        match self.state {
+            State::Idle => NeighbourState::Idle,
+            State::Incomplete { .. } => NeighbourState::Incomplete,
+            State::Reachable { until_ms, .. } if now_ms < until_ms => NeighbourState::Reachable,
+            State::Reachable { .. } | State::Stale { .. } => NeighbourState::Stale,
+            State::Probe { .. } => NeighbourState::Probe,
+            State::Failed { .. } => NeighbourState::Failed,
         }
     }
 
@@ -281,6 +295,8 @@ mod tests {
     #[test]
     fn what_is_stale_is_used_while_it_is_probed() {
         let mut entry = reachable();
+        let told = [30_009, 30_010].map(|now| entry.told(now));
+        assert_eq!(told, [NeighbourState::Reachable, NeighbourState::Stale]);
         assert_eq!(entry.way(30_010), (Way::To(A), Some(Question::Alone(A))));
         assert_eq!(entry.way(30_011), (Way::To(A), None));
         assert_eq!(entry.due(31_010), Due::Ask(Question::Alone(A)));

@@ -204,6 +204,29 @@ pub(crate) fn answer(
     }
 }
 
+/// Writes news for everybody into `frame`, which is empty: `own` is with us. For IPv4 a request for
+/// itself (RFC 5227 section 2.3), for IPv6 an advertisement (RFC 4861 section 7.2.6).
+pub(crate) fn announce(frame: &mut Frame, station: Station, own: IpAddr) -> Option<()> {
+    match own {
+        IpAddr::V4(_) => ask(frame, station, own, own, Question::Everybody),
+        IpAddr::V6(own) => {
+            let advertisement = ndp::Repr {
+                source: own,
+                destination: ndp::ALL_NODES,
+                target: own,
+                message: ndp::Message::Advertisement {
+                    router: false,
+                    solicited: false,
+                    overrides: true,
+                    target_mac: Some(station.mac),
+                },
+            };
+            let to = ndp::group_mac(ndp::ALL_NODES);
+            write_discovery(frame, station, to, &advertisement)
+        }
+    }
+}
+
 /// Ethernet, and the tag where the LAN has one.
 fn head(frame: &mut Frame, station: Station, to: Mac, kind: u16) {
     frame.extend(&to);

@@ -10,5 +10,5 @@ mod message;
 mod table;
 
 pub(crate) use entry::{Question, Way};
-pub(crate) use message::{Said, Station, answer, ask, nearest};
+pub(crate) use message::{Said, Station, announce, answer, ask, nearest};
 pub(crate) use table::{Neighbours, Overdue};

@@ -2,6 +2,7 @@
 
 use super::entry::{Due, Entry, Heard, Question, Way};
 use crate::frame::Frame;
+use kc_forwarder_api::NeighbourState;
 
 /// Frames that wait for one neighbour. RFC 4861 section 7.2.2: "The queue MUST hold at least one
 /// packet, and MAY contain more. However, the number of queued packets per neighbor SHOULD be
@@ -51,6 +52,11 @@ impl Neighbours {
     /// Its MAC address, as far as it is known.
     pub(crate) fn mac(&self, number: u16) -> Option<[u8; 6]> {
         self.slots.get(usize::from(number))?.entry.mac()
+    }
+
+    /// How far each is known at `now_ms`.
+    pub(crate) fn told(&self, now_ms: u64) -> impl Iterator<Item = NeighbourState> {
+        self.slots.iter().map(move |slot| slot.entry.told(now_ms))
     }
 
     /// Where a frame for a neighbour goes, and what has to be asked because of it.

@@ -1,11 +1,11 @@
 //! NSH in Ethernet between SFFs on a LAN (RFC 8300 section 9.1), tagged or not, and what it takes
 //! to find them there. Everything else on such a port is an access port's.
 
-use super::PortIndex;
 use super::access::finish_checksum;
 use super::oam::Via;
 use super::run::{Origin, Run};
 use super::state::State;
+use super::{Pipeline, PortIndex};
 use crate::frame::Frame;
 use crate::limits::Bucket;
 use crate::neighbour::{self, Neighbours, Overdue, Question, Said, Way};
@@ -13,7 +13,7 @@ use crate::stats::Traffic;
 use crate::tables::{Compiled, CompiledTunnel, LanHop, Station};
 use crate::wire::ethernet::{self, ethertype};
 use crate::wire::vlan;
-use kc_forwarder_api::DropReason;
+use kc_forwarder_api::{DropReason, MacAddr, NeighbourStatus, Vid};
 use rustc_hash::FxHashMap;
 
 /// Answers to neighbours a second, and at once.
@@ -25,11 +25,14 @@ pub(super) struct LanState {
     pub(super) neighbours: Neighbours,
     /// Tunnel by (port, tag, MAC address) of the other SFF, for the counters.
     macs: FxHashMap<(u16, u16, [u8; 6]), u16>,
-    /// By a tunnel's number; those over UDP stay at zero.
+    /// By a tunnel's number; those over UDP stay at zero. What a port's kernel refuses is taken
+    /// back from the port only.
     pub(super) traffic: Vec<Traffic>,
     answers: Bucket,
     /// What is due in the tick at hand; empty between ticks.
     overdue: Vec<Overdue>,
+    /// Ports whose LANs are to be told where we are; each once.
+    unannounced: Vec<PortIndex>,
 }
 
 impl LanState {
@@ -41,9 +44,26 @@ impl LanState {
             traffic: Vec::new(),
             answers: Bucket::new(rate, burst),
             overdue: Vec::new(),
+            unannounced: Vec::new(),
         };
         state.number(tables);
         state
+    }
+
+    /// When something is due.
+    pub(super) fn next_deadline(&self) -> Option<u64> {
+        if self.unannounced.is_empty() {
+            self.neighbours.next_deadline()
+        } else {
+            Some(0)
+        }
+    }
+
+    /// A port came up, or is another one by its address: whoever knew us there, knows too little.
+    pub(super) fn port_changed(&mut self, port: PortIndex) {
+        if !self.unannounced.contains(&port) {
+            self.unannounced.push(port);
+        }
     }
 
     /// Fills in what follows from the tables.
@@ -86,6 +106,17 @@ impl State {
         let lost = self.lan.neighbours.adopt(count, former).len() as u64;
         self.balance.held = self.balance.held.saturating_sub(lost);
         self.dropped(DropReason::NoNeighbour, lost);
+
+        self.lan.unannounced.clear();
+        for (place, port) in (0..).map(PortIndex).zip(new.ports()) {
+            let before = former_port(place).and_then(|index| old.ports().get(index.at()));
+            let known = before.map_or(&[][..], |before| &before.addresses);
+            let is_news = port.addresses.iter().any(|own| !known.contains(own));
+            let up = self.ports.get(place.at()).is_some_and(|port| port.is_up());
+            if is_news && up {
+                self.lan.port_changed(place);
+            }
+        }
 
         let tunnels = |tables: &Compiled| {
             let tunnels = tables
@@ -137,6 +168,25 @@ impl Head {
             ethertype,
             len,
         })
+    }
+}
+
+impl Pipeline {
+    /// All next hops on LANs, as of `now_ms`.
+    pub fn neighbours(&self, now_ms: u64) -> Vec<NeighbourStatus> {
+        let neighbours = &self.state.lan.neighbours;
+        let known = self.tables.lans.neighbours.iter().zip(0..);
+        let told = known.zip(neighbours.told(now_ms));
+        told.filter_map(|((at, number), state)| {
+            Some(NeighbourStatus {
+                address: at.address,
+                port: self.tables.ports().get(at.port.at())?.name.clone(),
+                vlan: Vid::new(at.vlan).ok(),
+                mac: neighbours.mac(number).map(MacAddr),
+                state: state.into(),
+            })
+        })
+        .collect()
     }
 }
 
@@ -337,8 +387,27 @@ impl Run<'_> {
         }
     }
 
+    /// Tells the LANs of a port which addresses are ours.
+    fn announce(&mut self, port: PortIndex) {
+        let tables = self.tables;
+        let Some((mac, known)) = self.own_mac(port).zip(tables.ports().get(port.at())) else {
+            return;
+        };
+        for vlan in tables.lans.tags(port) {
+            let station = neighbour::Station { mac, vlan };
+            for &own in &known.addresses {
+                if self.state.lan.answers.take(self.now_ms) {
+                    self.generate(port, |frame| neighbour::announce(frame, station, own));
+                }
+            }
+        }
+    }
+
     /// Asks again whoever has not answered, and gives up whoever did not in the end.
     pub(super) fn tick_neighbours(&mut self) {
+        while let Some(port) = self.state.lan.unannounced.pop() {
+            self.announce(port);
+        }
         let mut overdue = std::mem::take(&mut self.state.lan.overdue);
         self.state.lan.neighbours.overdue(self.now_ms, &mut overdue);
         for what in overdue.drain(..) {

@@ -137,8 +137,14 @@ impl Pipeline {
 
     /// Tells what is known about a port's interface.
     pub fn set_port(&mut self, port: PortIndex, info: PortInfo) {
-        if let Some(state) = self.state.ports.get_mut(port.at()) {
-            state.info = Some(info);
+        let Some(state) = self.state.ports.get_mut(port.at()) else {
+            return;
+        };
+        let former = state.info.replace(info).filter(|former| former.up);
+        let known = self.tables.ports().get(port.at());
+        let has_own = known.is_some_and(|known| !known.addresses.is_empty());
+        if has_own && info.up && former.is_none_or(|former| former.mac != info.mac) {
+            self.state.lan.port_changed(port);
         }
     }
 

@@ -11,7 +11,7 @@ impl Pipeline {
     /// before every wait.
     pub fn next_deadline(&self) -> Option<u64> {
         let parts = [
-            self.state.lan.neighbours.next_deadline(),
+            self.state.lan.next_deadline(),
             self.state.oam.under_way.earliest_ms(),
             self.state.health.next_ms(),
         ];

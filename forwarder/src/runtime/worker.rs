@@ -351,6 +351,7 @@ impl Worker {
             ports: self.ports.status(),
             tunnels,
             functions,
+            neighbours: self.pipeline.neighbours(self.milliseconds(now)),
         }
     }
 }

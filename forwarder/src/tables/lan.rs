@@ -45,6 +45,12 @@ impl Lans {
         self.named.contains(&(port.0, vlan))
     }
 
+    /// The tags of a port's LANs, 0 for none.
+    pub(crate) fn tags(&self, port: PortIndex) -> impl Iterator<Item = u16> {
+        let named = self.named.iter().filter(move |&&(own, _)| own == port.0);
+        named.map(|&(_, tag)| tag)
+    }
+
     /// Whether `address` is our own on `port`.
     pub(crate) fn is_own(&self, port: PortIndex, address: IpAddr) -> bool {
         self.own.contains(&(port.0, address))

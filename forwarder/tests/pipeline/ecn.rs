@@ -12,7 +12,12 @@ use kc_forwarder_api::DropReason;
 const MIDDLE: &str = r#"
     ports = [{ name = "out" }]
     underlay = { address = "192.168.50.2", mtu = 1500 }
-    tunnels = [{ name = "t", transport = { vxlan-gpe = { remote = "192.168.50.3", vni = 5 } } }]
+    [[tunnels]]
+    name = "t"
+    transport = { vxlan-gpe = { remote = "192.168.50.3", vni = 5 } }
+    [[tunnels]]
+    name = "former"
+    transport = { vxlan-gpe = { remote = "192.168.50.1", vni = 5 } }
     [[paths]]
     spi = 1
     hops = [{ si = 255, to = { tunnel = { name = "t" } } }, { si = 254, to = { egress = { port = "out" } } }]

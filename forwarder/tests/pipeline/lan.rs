@@ -62,6 +62,13 @@ const BROADCAST: [u8; 6] = [0xff; 6];
 /// No context.
 const NONE: [u8; 16] = [0; 16];
 
+/// A forwarder that has said who it is.
+fn quiet(toml: &str) -> World {
+    let mut world = World::new(toml);
+    world.until(world.now_ms);
+    world
+}
+
 /// An 802.1Q tag put into a frame.
 fn tagged(vlan: u16, frame: &[u8]) -> Vec<u8> {
     let mut frame = frame.to_vec();
@@ -137,7 +144,7 @@ fn is_request(sent: &Sent, to: [u8; 6], target: [u8; 4]) {
 
 #[test]
 fn a_next_hop_by_mac_address_needs_nobody_to_be_asked() {
-    let mut world = World::new(BOX1);
+    let mut world = quiet(BOX1);
     let inner = crate::frames::arp_request();
     let sent = only(world.port("client", &inner), "lan");
     let mut expected = ethernet([2, 0, 0, 0, 0, 9], mac_of(LAN), ethertype::NSH, &[]);
@@ -152,7 +159,7 @@ fn a_next_hop_by_mac_address_needs_nobody_to_be_asked() {
 
 #[test]
 fn frames_wait_for_the_answer_and_keep_their_order() {
-    let mut world = World::new(BOX1);
+    let mut world = quiet(BOX1);
     let question = only(world.port("client", &WEB.udp(b"1")), "lan");
     is_request(
         &Sent {
@@ -191,7 +198,7 @@ fn frames_wait_for_the_answer_and_keep_their_order() {
 
 #[test]
 fn a_tagged_lan_is_asked_and_used_with_its_tag() {
-    let mut world = World::new(BOX1);
+    let mut world = quiet(BOX1);
     let question = only(world.port("client", &WEB.tcp(2, &[], &[])), "lan");
     assert_eq!(question[..6], [0x33, 0x33, 0xff, 0, 0, 3]);
     assert_eq!(question[12..18], [0x81, 0, 0, 7, 0x86, 0xdd]);
@@ -224,7 +231,7 @@ fn a_tagged_lan_is_asked_and_used_with_its_tag() {
 
 #[test]
 fn a_silent_neighbour_is_asked_three_times_and_costs_its_frames() {
-    let mut world = World::new(BOX1);
+    let mut world = quiet(BOX1);
     for _ in 0..10 {
         world.port("client", &WEB.udp(b"?"));
     }
@@ -246,7 +253,7 @@ fn a_silent_neighbour_is_asked_three_times_and_costs_its_frames() {
 
 #[test]
 fn a_station_that_says_it_has_moved_is_followed() {
-    let mut world = World::new(BOX1);
+    let mut world = quiet(BOX1);
     world.port("client", &WEB.udp(b"?"));
     world.port("lan", &arp_answer(TWO));
     // Gratuitous ARP (RFC 5227 section 3): a request for its own address.
@@ -274,7 +281,7 @@ fn a_station_that_says_it_has_moved_is_followed() {
 
 #[test]
 fn only_our_own_addresses_are_answered_for_and_only_on_our_lans() {
-    let mut world = World::new(BOX1);
+    let mut world = quiet(BOX1);
     let who_has = |target: [u8; 4]| {
         arp(
             arp::Operation::Request,
@@ -330,7 +337,7 @@ fn only_our_own_addresses_are_answered_for_and_only_on_our_lans() {
 
 #[test]
 fn a_flood_of_addresses_neither_fills_nor_poisons_anything() {
-    let mut world = World::new(BOX1);
+    let mut world = quiet(BOX1);
     world.port("client", &WEB.udp(b"?"));
     world.port("lan", &arp_answer(TWO));
     for number in 0..5_000_u32 {
@@ -354,7 +361,7 @@ fn a_flood_of_addresses_neither_fills_nor_poisons_anything() {
 
 #[test]
 fn nsh_for_somebody_else_is_not_ours() {
-    let mut world = World::new(BOX1);
+    let mut world = quiet(BOX1);
     let packet = nsh(20, 255, 63, NONE, &WEB.udp(b"!"));
     let ours = ethernet(mac_of(LAN), TWO, ethertype::NSH, &packet);
     assert_eq!(only(world.port("lan", &ours), "client"), WEB.udp(b"!"));
@@ -387,7 +394,7 @@ fn a_lan_takes_its_mtu_less_nsh_and_the_inner_header_with_or_without_a_tag() {
             "next-hop = \"10.0.0.2\" }",
             &format!("next-hop = \"02:00:00:00:00:02\"{vlan} }}"),
         );
-        let mut world = World::new(&text);
+        let mut world = quiet(&text);
         let sent = only(world.port("client", &WEB.udp(&fits)), "lan");
         assert_eq!(sent.len(), 14 + tag + 1500);
         let answer = only(world.port("client", &WEB.udp(&too_long)), "client");
@@ -398,7 +405,7 @@ fn a_lan_takes_its_mtu_less_nsh_and_the_inner_header_with_or_without_a_tag() {
 
 #[test]
 fn a_port_that_is_down_asks_nobody_and_holds_nothing() {
-    let mut world = World::new(BOX1);
+    let mut world = quiet(BOX1);
     world.set_port("lan", false, 1500);
     assert!(world.port("client", &WEB.udp(b"?")).is_empty());
     assert_eq!(world.drops(DropReason::PortDown), 1);
@@ -407,7 +414,7 @@ fn a_port_that_is_down_asks_nobody_and_holds_nothing() {
 
 #[test]
 fn what_is_known_of_neighbours_outlives_a_change_of_tables() {
-    let mut world = World::new(BOX1);
+    let mut world = quiet(BOX1);
     world.port("client", &WEB.udp(b"?"));
     world.port("lan", &arp_answer(TWO));
     world.port("client", &WEB.tcp(2, &[], &[]));
@@ -429,4 +436,77 @@ fn what_is_known_of_neighbours_outlives_a_change_of_tables() {
     let sent = only(world.port("client", &WEB.udp(b"?")), "lan");
     assert_eq!(sent[..6], TWO);
     assert_eq!(world.counters().tunnels[1].tx_packets, 2);
+}
+
+#[test]
+fn a_port_that_comes_up_tells_its_lans_who_is_there() {
+    let mut world = quiet(BOX1);
+    assert_eq!(world.pipeline.next_deadline(), None);
+    world.set_port("lan", false, 1500);
+    assert!(world.until(world.now_ms).is_empty());
+    world.set_port("lan", true, 1500);
+    world.set_port("lan", true, 1400);
+    let told = world.until(world.now_ms);
+    // Two addresses on the untagged LAN and on VLAN 7.
+    assert_eq!(told.len(), 4, "{told:?}");
+    let mut said: Vec<_> = told
+        .iter()
+        .map(|sent| {
+            assert_eq!(sent.via, "lan");
+            let tag = if sent.bytes[12] == 0x81 { 4 } else { 0 };
+            let payload = &sent.bytes[14 + tag..];
+            let target: IpAddr = match sent.bytes[13 + tag] {
+                6 => {
+                    let arp = arp::Repr::parse(payload).unwrap();
+                    assert_eq!((arp.sender, arp.sender_mac), (arp.target, mac_of(LAN)));
+                    arp.target.into()
+                }
+                _ => ndp::Repr::parse(payload).unwrap().target.into(),
+            };
+            (tag, target.to_string())
+        })
+        .collect();
+    said.sort();
+    let expected = [
+        (0, "10.0.0.1"),
+        (0, "fe80::1"),
+        (4, "10.0.0.1"),
+        (4, "fe80::1"),
+    ];
+    assert_eq!(said, expected.map(|(tag, own)| (tag, own.to_owned())));
+    // An address that is new is told, too, and no other port's.
+    world.install(&BOX1.replace("\"10.0.0.1\",", "\"10.0.0.1\", \"10.0.0.11\","));
+    assert_eq!(world.until(world.now_ms).len(), 6);
+    world.install(BOX1);
+    assert!(world.until(world.now_ms).is_empty());
+}
+
+#[test]
+fn how_far_neighbours_are_known_is_told() {
+    let mut world = quiet(BOX1);
+    world.port("client", &WEB.udp(b"?"));
+    world.port("lan", &arp_answer(TWO));
+    world.port("client", &WEB.tcp(2, &[], &[]));
+    let told: Vec<_> = world
+        .pipeline
+        .neighbours(world.now_ms)
+        .into_iter()
+        .map(|at| {
+            format!(
+                "{} {:?} {:?} {}",
+                at.address,
+                at.vlan.map(|vlan| vlan.get()),
+                at.mac,
+                at.state
+            )
+        })
+        .collect();
+    let mac = kc_forwarder_api::MacAddr(TWO);
+    assert_eq!(
+        told,
+        [
+            format!("10.0.0.2 None {:?} reachable", Some(mac)),
+            "fe80::3 Some(7) None incomplete".into()
+        ]
+    );
 }
