@@ -6,6 +6,7 @@
 mod broken;
 mod failures;
 mod foreign;
+mod look;
 mod removal;
 mod survival;
 mod wire;
@@ -67,6 +68,7 @@ fn tell(story: &mut Story) -> Result<()> {
     })?;
     story.step("every replica of hello answers from every box", hello)?;
     wire::steps(story, scratch.path())?;
+    look::steps(story, scratch.path())?;
     broken::steps(story, scratch.path())?;
     survival::steps(story, scratch.path())?;
     foreign::steps(story, scratch.path())?;

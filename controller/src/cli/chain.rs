@@ -193,7 +193,7 @@ fn function(function: &EchoFunctionView) -> String {
 }
 
 async fn probe(client: &Client, timeout: Duration, args: &ProbeArgs) -> Result<(), Failure> {
-    let _: ChainView = find(client, &args.name).await?;
+    let chain: ChainView = find(client, &args.name).await?;
     let total = args.interval * args.count + timeout + SLACK;
     let mut path = format!(
         "/api/v1/chains/{}/probe?target={}&source={}&count={}&interval={}&timeout={}&size={}",
@@ -222,10 +222,19 @@ async fn probe(client: &Client, timeout: Duration, args: &ProbeArgs) -> Result<(
     }
     match view.report.lost {
         0 => Ok(()),
-        lost => Err(Failure::Broken(format!(
-            "{lost} of {} probes were not answered as wanted",
-            view.report.sent
-        ))),
+        lost => {
+            // What the chain does not take never comes to its end.
+            let takes = match chain.matches.join("; ") {
+                only if view.report.received == 0 && !only.is_empty() => {
+                    format!("; chain {} takes {only}", chain.name)
+                }
+                _ => String::new(),
+            };
+            Err(Failure::Broken(format!(
+                "{lost} of {} probes were not answered as wanted{takes}",
+                view.report.sent
+            )))
+        }
     }
 }
 
