@@ -3,6 +3,7 @@
 
 use super::finish::finish;
 use super::nsh;
+use super::oam;
 use super::options::Wiring;
 use super::segment::segment;
 use super::ways::Ways;
@@ -33,6 +34,15 @@ impl Carrier<'_> {
         pool: &mut Pool,
         out: &mut Emissions,
     ) {
+        if matches!(self.wiring, Wiring::Nsh) {
+            let length = frame.len();
+            if oam::answer(&mut frame, self.legs.mac(Side::Only)) {
+                self.stats.received.add(length);
+                self.stats.consumed.add(length);
+                self.stats.answered.add(length);
+                return out.send(side, frame);
+            }
+        }
         let outer = match self.wiring {
             Wiring::Nsh => match nsh::unwrap(&mut frame, self.legs.mac(Side::Only)) {
                 Ok(outer) => Some(outer),

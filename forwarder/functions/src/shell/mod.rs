@@ -5,6 +5,7 @@ mod carry;
 mod finish;
 mod legs;
 mod nsh;
+mod oam;
 mod options;
 mod segment;
 mod ways;
