@@ -212,3 +212,62 @@ fn new_tables_keep_what_is_known() {
     assert_eq!(states(&world)[1], "two unknown");
     assert_eq!(world.pipeline.next_deadline(), None);
 }
+
+/// A group of a watched function and its backup.
+const GROUP: &str = r#"
+    generation = 1
+    ports = [
+        { name = "client" }, { name = "in" }, { name = "out" }, { name = "bin" }, { name = "bout" },
+        { name = "server" },
+    ]
+    rules = [{ name = "all", match = { port = "client" }, action = { path = { spi = 5, si = 255 } } }]
+    [[functions]]
+    name = "main"
+    attachment = { two-leg = { inside = "in", outside = "out" } }
+    liveness = { interval-ms = 100, multiplier = 3 }
+    [[functions]]
+    name = "spare"
+    attachment = { two-leg = { inside = "bin", outside = "bout" } }
+    [[groups]]
+    name = "pair"
+    members = [
+        { to = { function = { name = "main" } } },
+        { to = { function = { name = "spare" } }, backup = true },
+    ]
+    [[paths]]
+    spi = 5
+    hops = [
+        { si = 255, to = { group = { name = "pair" } } },
+        { si = 254, to = { egress = { port = "server" } } },
+    ]
+"#;
+
+#[test]
+fn a_group_leaves_a_dead_function_and_comes_back_to_it() {
+    let mut world = World::new(GROUP);
+    let frame = crate::frames::WEB.udp(b"steady");
+    let way = |world: &mut World| world.port("client", &frame).remove(0).via;
+    assert_eq!(way(&mut world), "in", "unknown counts as alive");
+    let probe = only(next(&mut world), "in");
+    world.port("out", &probe);
+    assert_eq!(way(&mut world), "in");
+    let last_answer = world.now_ms;
+    while way(&mut world) == "in" {
+        next(&mut world);
+    }
+    assert_eq!(world.now_ms - last_answer, 300);
+    assert_eq!(way(&mut world), "bin");
+    let probe = loop {
+        if let Some(probe) = next(&mut world).pop() {
+            break probe;
+        }
+    };
+    world.port("out", &probe.bytes);
+    assert_eq!(way(&mut world), "in");
+    let events = [
+        "function main alive",
+        "function main dead",
+        "function main alive",
+    ];
+    assert_eq!(told(world.pipeline.health_events()), events);
+}
