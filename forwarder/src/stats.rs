@@ -81,7 +81,7 @@ pub struct Balance {
     pub consumed: u64,
     /// Frames dropped, under any reason.
     pub dropped: u64,
-    /// Frames that wait for a neighbour at this moment.
+    /// Frames that wait at this moment, for a neighbour or for a first fragment.
     pub held: u64,
 }
 

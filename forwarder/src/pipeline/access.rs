@@ -1,10 +1,12 @@
 //! Frames from a port that is nobody's leg: made whole, classified, put on their way.
 
+use super::datagrams::Stage;
 use super::packet::Packet;
 use super::run::{Origin, Run};
 use super::{Egress, PortIndex};
 use crate::classifier::{Choice, FlowId, Subject};
 use crate::frame::{Checksum, Frame};
+use crate::limits::datagrams::Place;
 use crate::limits::mss;
 use crate::sff;
 use crate::tables::{CompiledRule, Location, Verdict};
@@ -14,7 +16,7 @@ use kc_forwarder_api::DropReason;
 impl Run<'_> {
     /// One frame from an access port.
     pub(super) fn access(&mut self, port: PortIndex, frame: Frame) {
-        let Some((frame, packet)) = self.whole(frame) else {
+        let Some((mut frame, mut packet)) = self.whole(frame) else {
             return;
         };
         // RFC 8300 section 8.1: "packets originating outside the SFC-enabled domain MUST be dropped
@@ -23,6 +25,13 @@ impl Run<'_> {
             return self.drop(frame, DropReason::NshOutside);
         }
         let tables = self.tables;
+        if packet.is_fragment() && !tables.classifier.is_empty() {
+            let (place, stage) = (Place::Port(port.0, packet.vlan), Stage::Port(port));
+            match self.together(frame, 0, &mut packet, place, stage) {
+                Some(known) => frame = known,
+                None => return,
+            }
+        }
         let choice = self.classify(port, &frame, &packet);
         if self.state.taps.on {
             self.saw_choice(port, &frame, &choice);

@@ -5,6 +5,7 @@ use crate::overlay::Fdb;
 use crate::proxy::Memory;
 use crate::stats::Count;
 use crate::tables::{Compiled, Location};
+use kc_forwarder_api::DropReason;
 use rustc_hash::FxHashMap;
 
 impl State {
@@ -22,6 +23,10 @@ impl State {
         let now_ms = self.oam.now_us / 1000;
         self.oam.adopt(new);
         self.health.adopt(Some(old), new, now_ms);
+        // Where they came from is told by numbers of the former tables.
+        let waited = self.fragments.give_up();
+        self.balance.held -= waited;
+        self.dropped(DropReason::FragmentOrphan, waited);
         let names = |tables: &'_ Compiled| {
             let ports = tables.ports().iter();
             ports.map(|port| port.name.clone()).collect::<Vec<_>>()
@@ -30,6 +35,7 @@ impl State {
             self.cache.doubt();
         } else {
             self.cache.clear();
+            self.fragments.forget();
         }
     }
 

@@ -231,8 +231,9 @@ impl Run<'_> {
         finish_checksum(&mut frame, 0);
         frame.offload.vlan = None;
         frame.pull(head.len);
-        if let Some((frame, packet, hop)) = self.take_nsh(frame, Via::Lan(tunnel)) {
-            self.steer(frame, &packet, &hop, u16::MAX, Origin::Lan(port, tunnel));
+        let (via, origin) = (Via::Lan(tunnel), Origin::Lan(port, tunnel));
+        if let Some((frame, packet, hop)) = self.take_nsh(frame, via, origin) {
+            self.steer(frame, &packet, &hop, u16::MAX, origin);
         }
     }
 

@@ -10,6 +10,7 @@
 mod access;
 mod bridge;
 mod circuit;
+mod datagrams;
 mod echo;
 mod fit;
 mod group;
@@ -169,6 +170,9 @@ impl Pipeline {
             Ingress::Gpe { remote } => batch.drain(..).for_each(|frame| run.gpe(remote, frame)),
             Ingress::Vxlan { remote } => batch.drain(..).for_each(|frame| run.vxlan(remote, frame)),
         }
+        if !run.state.resumed.is_empty() {
+            run.resume();
+        }
     }
 
     /// Forgets what has been silent for too long. Cheap, looks at a part of the memories each
@@ -176,6 +180,7 @@ impl Pipeline {
     pub fn expire(&mut self, now_ms: u64) {
         self.state.taps.purge();
         self.state.cache.expire(now_ms);
+        self.state.fragments.expire(now_ms);
         self.state
             .functions
             .iter_mut()

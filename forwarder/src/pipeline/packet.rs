@@ -27,7 +27,7 @@ pub(crate) struct Ip {
     pub(crate) first: bool,
     /// IPv4's "don't fragment"; always so in IPv6.
     pub(crate) dont_fragment: bool,
-    /// Ports of TCP, UDP or SCTP, where the packet is whole.
+    /// Ports of TCP, UDP or SCTP, where the packet has them or its first fragment told.
     pub(crate) ports: Option<(u16, u16)>,
 }
 
@@ -119,6 +119,21 @@ impl Packet {
             flow,
             ip: None,
         }
+    }
+
+    /// A piece of `whole`, and so of its flow.
+    #[must_use]
+    pub(crate) fn of_flow(mut self, whole: &Self) -> Self {
+        self.flow = whole.flow;
+        if let (Some(ip), Some(whole)) = (&mut self.ip, &whole.ip) {
+            ip.ports = whole.ports;
+        }
+        self
+    }
+
+    /// Whether this is a part of a datagram only.
+    pub(crate) fn is_fragment(&self) -> bool {
+        self.ip.as_ref().is_some_and(|ip| ip.fragment)
     }
 
     /// For the outer source port: the same for all frames of a flow, in both directions.

@@ -2,10 +2,12 @@
 
 use super::PortIndex;
 use super::access::finish_checksum;
+use super::datagrams::Stage;
 use super::oam::Via;
 use super::packet::Packet;
 use super::run::{Origin, Run};
 use crate::frame::Frame;
+use crate::limits::datagrams::Place;
 use crate::limits::mss;
 use crate::proxy::{Recall, Side};
 use crate::sff;
@@ -51,7 +53,8 @@ impl Run<'_> {
                     self.saw_aware_return(port, &frame);
                 }
                 frame.pull(ethernet::HEADER_LEN);
-                if let Some((frame, packet, hop)) = self.take_nsh(frame, Via::Function(number)) {
+                let via = Via::Function(number);
+                if let Some((frame, packet, hop)) = self.take_nsh(frame, via, origin) {
                     self.steer(frame, &packet, &hop, u16::MAX, origin);
                 }
             }
@@ -61,10 +64,17 @@ impl Run<'_> {
     }
 
     /// A frame without NSH from a function that knows none.
-    fn unaware(&mut self, port: PortIndex, number: u16, side: Side, frame: Frame) {
-        let Some((mut frame, packet)) = self.whole(frame) else {
+    pub(super) fn unaware(&mut self, port: PortIndex, number: u16, side: Side, frame: Frame) {
+        let Some((mut frame, mut packet)) = self.whole(frame) else {
             return;
         };
+        if packet.is_fragment() {
+            let (place, stage) = (Place::Leg(number, side), Stage::Leg(port, number, side));
+            match self.together(frame, 0, &mut packet, place, stage) {
+                Some(known) => frame = known,
+                None => return,
+            }
+        }
         // Frames on a reverse path enter by the outside leg.
         let direction = match side {
             Side::Outside => Direction::Reverse,

@@ -33,9 +33,6 @@ pub(super) struct Run<'a> {
 impl Run<'_> {
     /// A batch from a port.
     pub(super) fn port(&mut self, port: PortIndex, batch: &mut Vec<Frame>) {
-        let known = self.tables.ports.get(port.at());
-        let role = known.map(|port| port.role);
-        let lan = known.is_some_and(|port| port.lan);
         if let Some(state) = self.state.ports.get_mut(port.at()) {
             batch
                 .iter()
@@ -45,14 +42,21 @@ impl Run<'_> {
             if self.state.taps.on {
                 self.saw_arrival(port);
             }
-            match role {
-                Some(Role::Access) if lan => self.lan(port, frame),
-                Some(Role::Access) => self.access(port, frame),
-                Some(Role::Leg(function, leg)) => self.leg(port, function, leg, frame),
-                Some(Role::Trunk(trunk)) => self.trunk(port, trunk, frame),
-                // The shell and the tables disagree for a moment during a change.
-                None => self.drop(frame, DropReason::PortDown),
-            }
+            self.frame(port, frame);
+        }
+    }
+
+    /// One frame from a port.
+    #[inline]
+    pub(super) fn frame(&mut self, port: PortIndex, frame: Frame) {
+        let known = self.tables.ports.get(port.at());
+        match known.map(|port| (port.role, port.lan)) {
+            Some((Role::Access, true)) => self.lan(port, frame),
+            Some((Role::Access, false)) => self.access(port, frame),
+            Some((Role::Leg(function, leg), _)) => self.leg(port, function, leg, frame),
+            Some((Role::Trunk(trunk), _)) => self.trunk(port, trunk, frame),
+            // The shell and the tables disagree for a moment during a change.
+            None => self.drop(frame, DropReason::PortDown),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What changes with packets: counters, memories, learned addresses. It outlives a change of
 //! tables by name.
 
+use super::datagrams::Stage;
 use super::guest::Guest;
 use super::lan::LanState;
 use super::oam::Oam;
@@ -11,6 +12,7 @@ use crate::frame::Frame;
 use crate::group::Returns;
 use crate::health::{Health, Subject};
 use crate::limits::Bucket;
+use crate::limits::datagrams::Datagrams;
 use crate::overlay::Fdb;
 use crate::proxy::Memory;
 use crate::stats::{Count, Drops, Traffic};
@@ -149,6 +151,10 @@ pub(super) struct State {
     pub(super) pieces: Vec<Frame>,
     /// Datagrams about to be looked at again; empty between frames.
     pub(super) datagrams: Vec<Frame>,
+    /// Fragments and their first ones.
+    pub(super) fragments: Datagrams<Stage>,
+    /// Fragments that no longer wait; empty between batches.
+    pub(super) resumed: Vec<(Frame, Stage)>,
 }
 
 impl State {
@@ -178,6 +184,8 @@ impl State {
             nsh: NshBuffer::default(),
             pieces: Vec::new(),
             datagrams: Vec::new(),
+            fragments: Datagrams::new(),
+            resumed: Vec::new(),
         }
     }
 

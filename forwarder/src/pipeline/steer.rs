@@ -43,8 +43,8 @@ impl Run<'_> {
         }
         for piece in pieces.drain(..) {
             self.count(hop, piece.len());
-            // Only the first fragment has ports.
-            let own = packet.like(piece.bytes());
+            // Only the first fragment has ports, and all of them are of this flow.
+            let own = packet.like(piece.bytes()).map(|own| own.of_flow(packet));
             self.forward(piece, own.as_ref().unwrap_or(packet), hop, origin);
         }
         self.state.pieces = pieces;

@@ -14,6 +14,7 @@ impl Pipeline {
             self.state.lan.next_deadline(),
             self.state.oam.under_way.earliest_ms(),
             self.state.health.next_ms(),
+            self.state.fragments.next_deadline(),
         ];
         parts.into_iter().flatten().min()
     }
@@ -32,5 +33,6 @@ impl Pipeline {
         run.tick_neighbours();
         run.give_up_echoes();
         run.probe_who_is_due();
+        run.drop_orphans();
     }
 }

@@ -1,6 +1,7 @@
 //! Frames from the VXLAN-GPE socket: NSH for the SFF, or Ethernet for a segment.
 
 use super::access::finish_unknown;
+use super::datagrams::Stage;
 use super::oam::Via;
 use super::packet::Packet;
 use super::run::{Origin, Run};
@@ -8,6 +9,7 @@ use super::state::TunnelId;
 use crate::capture::Layer;
 use crate::ecn;
 use crate::frame::Frame;
+use crate::limits::datagrams::Place;
 use crate::sff;
 use crate::tables::steering::Hop;
 use crate::wire::nsh::NextProtocol;
@@ -44,8 +46,9 @@ impl Run<'_> {
                 }
                 self.count_received(remote, vni, true, frame.len());
                 frame.pull(HEADER_LEN);
-                if let Some((frame, packet, hop)) = self.take_nsh(frame, Via::Gpe { remote, vni }) {
-                    self.steer(frame, &packet, &hop, u16::MAX, Origin::Tunnel(tunnel));
+                let (via, origin) = (Via::Gpe { remote, vni }, Origin::Tunnel(tunnel));
+                if let Some((frame, packet, hop)) = self.take_nsh(frame, via, origin) {
+                    self.steer(frame, &packet, &hop, u16::MAX, origin);
                 }
             }
             vxlan_gpe::NextProtocol::Ethernet => {
@@ -65,7 +68,12 @@ impl Run<'_> {
 
     /// Takes an NSH that arrived on a wire off its frame and keeps it in `state.nsh`; finds its
     /// next hop. `None`, the frame dropped, when it must not go on.
-    pub(super) fn take_nsh(&mut self, mut frame: Frame, via: Via) -> Option<(Frame, Packet, Hop)> {
+    pub(super) fn take_nsh(
+        &mut self,
+        mut frame: Frame,
+        via: Via,
+        origin: Origin,
+    ) -> Option<(Frame, Packet, Hop)> {
         if self.state.taps.on {
             self.saw_layer(Layer::Nsh);
         }
@@ -86,17 +94,22 @@ impl Run<'_> {
             self.drop(frame, DropReason::NoPath);
             return None;
         };
-        let (nsh, inner) = frame.bytes().split_at(arrived.length.min(frame.len()));
+        let inner = frame.bytes().get(arrived.length..).unwrap_or_default();
         // RFC 8300 section 2.2: "Packets with Next Protocol values not supported SHOULD be
         // silently dropped by default".
         if let NextProtocol::Other(_) = arrived.next {
             self.drop(frame, DropReason::NshNextProtocol);
             return None;
         }
-        let Some(packet) = Packet::carried(arrived.next, inner, arrived.path) else {
+        let Some(mut packet) = Packet::carried(arrived.next, inner, arrived.path) else {
             self.drop(frame, DropReason::Truncated);
             return None;
         };
+        if packet.is_fragment() {
+            let (place, stage) = (Place::Path(arrived.path), Stage::Nsh(via, origin));
+            frame = self.together(frame, arrived.length, &mut packet, place, stage)?;
+        }
+        let nsh = frame.bytes().get(..arrived.length).unwrap_or_default();
         self.state.nsh.set(nsh);
         sff::put_ttl(self.state.nsh.octets_mut(), arrived.ttl);
         frame.pull(arrived.length);

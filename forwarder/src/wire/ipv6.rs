@@ -49,6 +49,8 @@ pub struct Upper {
     pub fragment: bool,
     /// Whether the upper header is here: false in every fragment but the first.
     pub first: bool,
+    /// What fragments of one datagram share; zero where there is no fragment header.
+    pub identification: u32,
 }
 
 /// A checked view. The buffer may be longer than the packet.
@@ -125,6 +127,7 @@ impl<T: AsRef<[u8]>> Packet<T> {
             offset: HEADER_LEN,
             fragment: false,
             first: true,
+            identification: 0,
         };
         for _ in 0..=MAX_EXTENSIONS {
             let length = match upper.protocol {
@@ -137,6 +140,7 @@ impl<T: AsRef<[u8]>> Packet<T> {
                     let word = u16_at(header, 2);
                     upper.fragment |= word & 0xfff9 != 0;
                     upper.first = word & 0xfff8 == 0;
+                    upper.identification = u32_at(header, 4);
                     8
                 }
                 _ => return Some(upper),

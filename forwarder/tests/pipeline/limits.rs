@@ -156,6 +156,10 @@ fn nobody_is_told_about_errors_groups_and_later_fragments() {
     error[14 + 9] = 1;
     error[34] = 3;
     silent(&error);
+    let mut first = WEB.udp(&[1; 8]);
+    first[20..22].copy_from_slice(&[0x20, 0x00]);
+    assert_eq!(world.port("a", &first).len(), 1);
+    let mut silent = |frame: &[u8]| assert!(world.port("a", frame).is_empty());
     let mut later = WEB.udp(&[1; 1450]);
     later[20..22].copy_from_slice(&[0x40, 0x01]);
     silent(&later);

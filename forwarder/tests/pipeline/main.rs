@@ -6,6 +6,7 @@ mod affinity;
 mod any_tables;
 mod capture;
 mod ecn;
+mod fragments;
 mod frames;
 mod health;
 mod lan;
