@@ -9,6 +9,7 @@
 mod congestion;
 mod decode;
 mod kernel_vxlan;
+mod oam;
 mod open_vswitch;
 mod ovs_ethernet;
 mod ovs_gpe;
