@@ -112,7 +112,7 @@ pub(super) fn pairs(tables: &Tables, scope: &Scope) -> FxHashMap<u32, Vec<Pair>>
         if groups.is_empty() {
             continue;
         }
-        let sum = sum_of_indices(path, back);
+        let sum = sum_of_indices(tables, path, back);
         for hop in &path.hops {
             // Without a known pair it can be any of them that has the member.
             let belongs = |si: &Si| sum.is_none_or(|sum| index(hop.si) + index(*si) == sum);
@@ -144,7 +144,7 @@ fn index(si: Si) -> u16 {
 }
 
 /// The sum of the indices of paired hops, where the tables tell it.
-fn sum_of_indices(path: &Path, back: &Path) -> Option<u16> {
+fn sum_of_indices(tables: &Tables, path: &Path, back: &Path) -> Option<u16> {
     let ends = |path: &Path| {
         let ends = |hop: &&Hop| matches!(hop.to, NextHop::Egress { .. } | NextHop::Segment { .. });
         path.hops.iter().find(ends).map(|hop| index(hop.si))
@@ -158,33 +158,34 @@ fn sum_of_indices(path: &Path, back: &Path) -> Option<u16> {
         return Some(end + start);
     }
     // A function that both go through, before the one and behind the other.
-    let visits = |path: &Path| -> Vec<(u16, Visited)> {
-        let visited = path.hops.iter();
-        visited
-            .filter_map(|hop| Some((index(hop.si), Visited::of(&hop.to)?)))
+    let visits = |path: &Path| -> Vec<(u16, Vec<SfName>)> {
+        let hops = path.hops.iter();
+        hops.map(|hop| (index(hop.si), functions(tables, &hop.to)))
             .collect()
     };
     let behind = visits(back);
     let common = visits(path).into_iter().filter_map(|(si, visited)| {
-        let also = behind.iter().filter(|(_, other)| *other == visited);
-        Some((si, also.map(|(si, _)| *si).min()?))
+        let also = |(_, others): &&(u16, Vec<SfName>)| others.iter().any(|f| visited.contains(f));
+        Some((si, behind.iter().filter(also).map(|(si, _)| *si).min()?))
     });
     let (before, behind) = common.max()?;
     (before + behind).checked_sub(1)
 }
 
-#[derive(PartialEq, Eq)]
-enum Visited {
-    Function(SfName),
-    Group(GroupName),
-}
-
-impl Visited {
-    fn of(to: &NextHop) -> Option<Self> {
-        match to {
-            NextHop::Function { name, .. } => Some(Self::Function(name.clone())),
-            NextHop::Group { name, .. } => Some(Self::Group(name.clone())),
-            _ => None,
+/// Functions of ours that a next hop can lead to.
+fn functions(tables: &Tables, to: &NextHop) -> Vec<SfName> {
+    let member = |member: &kc_forwarder_api::Member| match &member.to {
+        MemberTarget::Function { name } => Some(name.clone()),
+        MemberTarget::Tunnel { .. } => None,
+    };
+    match to {
+        NextHop::Function { name, .. } => vec![name.clone()],
+        NextHop::Group { name, .. } => {
+            let groups = tables.groups.iter().filter(|group| group.name == *name);
+            groups
+                .flat_map(|group| group.members.iter().filter_map(member))
+                .collect()
         }
+        _ => Vec::new(),
     }
 }

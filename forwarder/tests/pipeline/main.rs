@@ -5,12 +5,16 @@
 mod affinity;
 mod any_tables;
 mod capture;
+mod context;
 mod ecn;
 mod fragments;
 mod frames;
+mod groups;
 mod health;
 mod lan;
+mod legs;
 mod limits;
+mod loops;
 mod oam;
 mod offload;
 mod overlay;
