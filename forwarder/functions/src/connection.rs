@@ -14,14 +14,20 @@ pub(crate) const UDP_MS: u64 = 5 * 60 * 1000;
 /// RFC 5508 REQ-2: "An ICMP Query session timer MUST NOT expire in less than 60 seconds."
 pub(crate) const ICMP_MS: u64 = 60 * 1000;
 
+/// Both directions of a flow in one VLAN. Service paths that share a function may reach it by a
+/// VLAN each, and what has the same addresses in two of them is two things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Conversation {
+    vlan: u16,
+    flow: FlowKey,
+}
+
 /// The same key for both directions of a flow, and whether `flow` had to be turned for it.
-pub(crate) fn canonical(flow: FlowKey) -> (FlowKey, bool) {
+pub(crate) fn canonical(vlan: u16, flow: FlowKey) -> (Conversation, bool) {
     let reversed = flow.reversed();
-    if flow <= reversed {
-        (flow, false)
-    } else {
-        (reversed, true)
-    }
+    let turned = flow > reversed;
+    let flow = if turned { reversed } else { flow };
+    (Conversation { vlan, flow }, turned)
 }
 
 /// State of one connection.

@@ -87,6 +87,10 @@ pub trait ServiceFunction {
         out: &mut Emissions,
     ) -> Verdict;
 
+    /// Tells the NSH around the frames that come next, metadata included; empty where they have
+    /// none.
+    fn surround(&mut self, _nsh: &[u8]) {}
+
     /// Tells the addresses of the legs, before the first frame and after every change.
     fn attach(&mut self, _legs: Legs) {}
 

@@ -37,8 +37,10 @@ pub enum DropCause {
     NotForUs,
     /// A super-frame that cannot be cut.
     SuperFrame,
-    /// On an NSH leg, a frame that is not NSH with Ethernet inside.
+    /// On an NSH leg, a frame that is not NSH.
     NotNsh,
+    /// NSH that carries neither Ethernet nor IP.
+    NextProtocol,
     /// NSH with the O bit.
     Oam,
     /// NSH whose service index is used up.

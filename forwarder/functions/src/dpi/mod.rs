@@ -10,13 +10,12 @@ mod tls;
 
 pub use names::{Block, BlockError, Protocol};
 
-use crate::connection::{Connection, canonical};
+use crate::connection::{Connection, Conversation, canonical};
 use crate::function::{Emissions, ServiceFunction, Side, Verdict};
 use crate::packet::{Kind, Reading, protocol, reset_back, reset_onward};
 use crate::stats::{DropCause, Tally};
 use crate::table::Table;
 use kc_forwarder::frame::Frame;
-use kc_forwarder::wire::flow::FlowKey;
 use kc_forwarder::wire::tcp::{self, flags};
 use kc_forwarder::wire::udp;
 use names::Names;
@@ -56,7 +55,7 @@ struct Spoken {
 #[derive(Debug)]
 pub struct Dpi {
     blocks: Vec<Block>,
-    flows: Table<FlowKey, Flow>,
+    flows: Table<Conversation, Flow>,
     /// Flows with a stream.
     streams: usize,
     spoken: BTreeMap<Protocol, Spoken>,
@@ -209,8 +208,13 @@ impl Dpi {
 
     /// Finds or begins the packet's flow; returns its key and whether the side that began it
     /// sent the packet.
-    fn track(&mut self, now_ms: u64, reading: &Reading, tcp_flags: Option<u8>) -> (FlowKey, bool) {
-        let (key, turned) = canonical(reading.flow);
+    fn track(
+        &mut self,
+        now_ms: u64,
+        reading: &Reading,
+        tcp_flags: Option<u8>,
+    ) -> (Conversation, bool) {
+        let (key, turned) = canonical(reading.vlan(), reading.flow);
         let known = self.flows.get_mut(now_ms, &key);
         let known = known.filter(|flow| !flow.connection.begins_anew(tcp_flags));
         if let Some(flow) = known {
@@ -245,7 +249,7 @@ impl Dpi {
     }
 
     /// Writes down what a flow speaks.
-    fn settle(&mut self, now_ms: u64, key: &FlowKey, protocol: Protocol, blocked: bool) {
+    fn settle(&mut self, now_ms: u64, key: &Conversation, protocol: Protocol, blocked: bool) {
         if let Some(flow) = self.flows.get_mut(now_ms, key) {
             if flow.protocol.is_none() {
                 self.spoken.entry(protocol).or_default().flows += 1;

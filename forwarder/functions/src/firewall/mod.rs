@@ -7,14 +7,13 @@ mod rule;
 pub use parse::{RuleError, RuleFault, parse};
 pub use rule::{Action, Protocol, Rule, Rules};
 
-use crate::connection::{Connection, canonical};
+use crate::connection::{Connection, Conversation, canonical};
 use crate::fragments::Fragments;
 use crate::function::{Emissions, ServiceFunction, Side, Verdict};
 use crate::packet::{Kind, Quoted, Reading, may_answer_error, protocol, reset_back, unreachable};
 use crate::stats::DropCause;
 use crate::table::Table;
 use kc_forwarder::frame::Frame;
-use kc_forwarder::wire::flow::FlowKey;
 use kc_forwarder::wire::tcp::flags;
 use serde_json::json;
 
@@ -38,7 +37,9 @@ pub struct Firewall {
     strict: bool,
     hits: Vec<u64>,
     by_default: u64,
-    connections: Table<FlowKey, Tracked>,
+    connections: Table<Conversation, Tracked>,
+    /// The NSH around the packet at hand, where rules look at it.
+    nsh: Vec<u8>,
     fragments: Fragments<()>,
     /// The current second and the ICMP errors sent in it.
     errors: (u64, u64),
@@ -54,14 +55,15 @@ impl Firewall {
             strict,
             by_default: 0,
             connections: Table::new(CONNECTIONS),
+            nsh: Vec::new(),
             fragments: Fragments::new(),
             errors: (0, 0),
         }
     }
 
     /// Whether the packet belongs to a passed connection; keeps that alive.
-    fn belongs(&mut self, now_ms: u64, flow: FlowKey, tcp_flags: Option<u8>) -> bool {
-        let (key, turned) = canonical(flow);
+    fn belongs(&mut self, now_ms: u64, reading: &Reading, tcp_flags: Option<u8>) -> bool {
+        let (key, turned) = canonical(reading.vlan(), reading.flow);
         let Some(tracked) = self.connections.get_mut(now_ms, &key) else {
             return false;
         };
@@ -76,7 +78,11 @@ impl Firewall {
 
     /// The first rule that fits, or the default.
     fn judge(&mut self, reading: &Reading) -> Action {
-        let hit = self.rules.rules.iter().position(|rule| rule.fits(reading));
+        let hit = self
+            .rules
+            .rules
+            .iter()
+            .position(|rule| rule.fits(reading, &self.nsh));
         match hit.and_then(|at| Some((self.rules.rules.get(at)?, self.hits.get_mut(at)?))) {
             Some((rule, hits)) => {
                 *hits += 1;
@@ -90,7 +96,7 @@ impl Firewall {
     }
 
     fn begin(&mut self, now_ms: u64, reading: &Reading, tcp_flags: Option<u8>) -> Verdict {
-        let (key, turned) = canonical(reading.flow);
+        let (key, turned) = canonical(reading.vlan(), reading.flow);
         let mut connection = Connection::new(reading.summary.protocol);
         connection.note(true, tcp_flags);
         let expires = now_ms + connection.patience_ms();
@@ -144,7 +150,7 @@ impl Firewall {
         out: &mut Emissions,
     ) -> Verdict {
         let tcp_flags = reading.tcp_flags(frame.bytes());
-        if self.belongs(now_ms, reading.flow, tcp_flags) {
+        if self.belongs(now_ms, reading, tcp_flags) {
             return Verdict::Pass;
         }
         let begins = tcp_flags.is_none_or(|bits| bits & (flags::SYN | flags::ACK) == flags::SYN);
@@ -165,6 +171,13 @@ impl Firewall {
 impl ServiceFunction for Firewall {
     fn name(&self) -> &'static str {
         "firewall"
+    }
+
+    fn surround(&mut self, nsh: &[u8]) {
+        if self.rules.look_at_context() {
+            self.nsh.clear();
+            self.nsh.extend_from_slice(nsh);
+        }
     }
 
     fn process(
@@ -189,7 +202,7 @@ impl ServiceFunction for Firewall {
             }
             Kind::IcmpError => {
                 let related = Quoted::find(frame.bytes(), &reading).is_some_and(|quoted| {
-                    let (key, _) = canonical(quoted.flow);
+                    let (key, _) = canonical(reading.vlan(), quoted.flow);
                     self.connections.get(now_ms, &key).is_some()
                 });
                 if related {

@@ -2,13 +2,17 @@
 //!
 //! ```text
 //! file    = { [ rule | "default" ("allow" | "deny" | "reject") ] [ "#" comment ] newline }
-//! rule    = ("allow" | "deny" | "reject") protocol "from" end "to" end
+//! rule    = ("allow" | "deny" | "reject") protocol "from" end "to" end [ "context" header ]
 //! protocol = "any" | "tcp" | "udp" | "icmp" | "sctp" | "gre" | "esp" | number
 //! end     = ("any" | address | prefix) [ "port" ports ]
 //! ports   = number [ "-" number ] { "," number [ "-" number ] }
+//! header  = class ":" type [ "=" octets ]
 //! ```
+//!
+//! A header is one of NSH MD type 2: class and type in decimal or as `0x…`, octets in hexadecimal
+//! digits. Without octets any value fits; a packet without that header fits not.
 
-use super::rule::{Action, End, Protocol, Rule, Rules};
+use super::rule::{Action, Context, End, Protocol, Rule, Rules};
 use crate::nearest::nearest;
 use ipnet::IpNet;
 use std::fmt;
@@ -230,11 +234,19 @@ fn rule(first: &str, words: &mut Words<'_>) -> Result<Rule, RuleFault> {
     {
         return Err(RuleFault::Families);
     }
+    let context = match words.peek_is("context") {
+        true => {
+            words.next();
+            Some(context(words.expect(HEADER)?)?)
+        }
+        false => None,
+    };
     Ok(Rule {
         action,
         protocol,
         from,
         to,
+        context,
         line: 0,
         text: String::new(),
     })
@@ -288,6 +300,29 @@ fn end(words: &mut Words<'_>, ports: bool, protocol: &str) -> Result<End, RuleFa
     Ok(end)
 }
 
+/// What follows the word context.
+const HEADER: &str = "a context header such as 0x0102:7 or 0x0102:7=0a0b";
+
+fn context(text: &str) -> Result<Context, RuleFault> {
+    let refuse = || wrong(text, HEADER, &[]);
+    let number = |word: &str| match word.strip_prefix("0x") {
+        Some(digits) => u16::from_str_radix(digits, 16).ok(),
+        None => word.parse().ok(),
+    };
+    let (header, value) = match text.split_once('=') {
+        Some((header, value)) => (header, Some(value)),
+        None => (text, None),
+    };
+    let (class, kind) = header.split_once(':').ok_or_else(refuse)?;
+    let kind = number(kind).and_then(|kind| u8::try_from(kind).ok());
+    let value = value.map(str::parse).transpose().map_err(|_| refuse())?;
+    Ok(Context {
+        class: number(class).ok_or_else(refuse)?,
+        kind: kind.ok_or_else(refuse)?,
+        value,
+    })
+}
+
 fn range(text: &str) -> Result<RangeInclusive<u16>, RuleFault> {
     let port = |word: &str| {
         let refuse = |_| wrong(text, "a port such as 80, 80,443 or 1024-65535", &[]);
@@ -327,6 +362,33 @@ mod tests {
         );
         assert_eq!(web.to.ports, [80..=80, 8000..=8080]);
         assert_eq!(dns.to.prefix.unwrap().to_string(), "fd00::1/128");
+    }
+
+    #[test]
+    fn a_context_header_is_class_and_type_and_perhaps_a_value() {
+        let text = "allow any from any to any context 0x0102:7=0A0b\ndeny tcp from any to any port 80 context 258:255";
+        let rules = parse("f", text).unwrap().rules;
+        let contexts: Vec<_> = rules.into_iter().filter_map(|rule| rule.context).collect();
+        let [first, second] = <[Context; 2]>::try_from(contexts).unwrap();
+        assert_eq!((first.class, first.kind), (0x0102, 7));
+        assert_eq!(first.value.unwrap().octets(), [10, 11]);
+        assert_eq!((second.class, second.kind, second.value), (258, 255, None));
+        for wrong in [
+            "1",
+            "1:",
+            "1:256",
+            "65536:1",
+            "1:1=0",
+            "1:1=xy",
+            "0xfffff:1",
+        ] {
+            let error = error(&format!("allow any from any to any context {wrong}"));
+            assert!(
+                error.contains("1:35:") && error.contains("is not a context header"),
+                "{error}"
+            );
+        }
+        assert!(error("allow any from any to any context").contains("a context header such as"));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use crate::packet::{Reading, protocol};
 use ipnet::IpNet;
+use kc_forwarder::wire::nsh;
+use kc_forwarder_api::ContextValue;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
@@ -47,6 +49,31 @@ pub struct End {
     pub ports: Vec<RangeInclusive<u16>>,
 }
 
+/// A variable-length context header of NSH MD type 2 (RFC 8300 section 2.5.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Context {
+    /// Metadata class.
+    pub class: u16,
+    /// Type within the class.
+    pub kind: u8,
+    /// Any value when absent.
+    pub value: Option<ContextValue>,
+}
+
+impl Context {
+    /// Whether an NSH carries it.
+    fn is_in(&self, nsh: &[u8]) -> bool {
+        let Ok(nsh) = nsh::Packet::new_checked(nsh) else {
+            return false;
+        };
+        nsh.contexts().any(|context| {
+            let value = self.value.as_ref();
+            (context.class, context.kind) == (self.class, self.kind)
+                && value.is_none_or(|value| value.octets() == context.value)
+        })
+    }
+}
+
 /// One rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
@@ -58,6 +85,8 @@ pub struct Rule {
     pub from: End,
     /// Where they go to.
     pub to: End,
+    /// What the NSH around them has to carry.
+    pub context: Option<Context>,
     /// Line in the rule file, from 1.
     pub line: usize,
     /// As written.
@@ -79,6 +108,11 @@ impl Rules {
         self.default.unwrap_or(Action::Deny)
     }
 
+    /// Whether any rule asks for the NSH around a packet.
+    pub(super) fn look_at_context(&self) -> bool {
+        self.rules.iter().any(|rule| rule.context.is_some())
+    }
+
     /// Appends `more`, whose default goes first where it has one.
     pub fn extend(&mut self, more: Self) {
         self.rules.extend(more.rules);
@@ -94,8 +128,8 @@ impl End {
 }
 
 impl Rule {
-    /// Whether the rule is about the packet.
-    pub(super) fn fits(&self, reading: &Reading) -> bool {
+    /// Whether the rule is about the packet, which has `nsh` around it.
+    pub(super) fn fits(&self, reading: &Reading, nsh: &[u8]) -> bool {
         let summary = &reading.summary;
         let protocol = match self.protocol {
             Protocol::Any => true,
@@ -109,5 +143,9 @@ impl Rule {
             && self
                 .to
                 .fits(reading.destination(), reading.flow.destination_port)
+            && self
+                .context
+                .as_ref()
+                .is_none_or(|context| context.is_in(nsh))
     }
 }

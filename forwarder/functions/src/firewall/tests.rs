@@ -294,3 +294,71 @@ fn every_truncation_of_a_packet_is_judged() {
         );
     }
 }
+
+#[test]
+fn a_connection_is_known_in_its_own_vlan_only() {
+    let mut fw = firewall("allow tcp from any to any port 80");
+    let tagged = |mut frame: Frame, vid| {
+        frame.offload.vlan = Some(vid);
+        frame
+    };
+    let begin =
+        |fw: &mut Firewall, vid| verdict(fw, Side::Inside, tagged(tcp(C, WEB, flags::SYN), vid));
+    let answer =
+        |fw: &mut Firewall, vid| verdict(fw, Side::Outside, tagged(tcp(WEB, C, SYN_ACK), vid));
+    assert_eq!(begin(&mut fw, 10), Verdict::Pass);
+    assert_eq!(
+        (answer(&mut fw, 20), answer(&mut fw, 10)),
+        (DENIED, Verdict::Pass)
+    );
+    assert_eq!(
+        (begin(&mut fw, 20), answer(&mut fw, 20)),
+        (Verdict::Pass, Verdict::Pass)
+    );
+    assert_eq!(
+        verdict(&mut fw, Side::Outside, tcp(WEB, C, SYN_ACK)),
+        DENIED
+    );
+    assert_eq!(fw.details()["connections"], 2);
+}
+
+#[test]
+fn a_reset_has_the_tag_of_what_it_answers() {
+    let mut fw = firewall("default reject");
+    let mut frame = tcp(C, WEB, flags::SYN);
+    frame.offload.vlan = Some(10);
+    let (_, out) = run(&mut fw, 0, Side::Inside, frame);
+    assert_eq!(out.frames[0].1.offload.vlan, Some(10));
+    let mut frame = tcp(C, WEB, flags::SYN);
+    kc_forwarder::wire::vlan::push(&mut frame, 10);
+    let (_, out) = run(&mut fw, 0, Side::Inside, frame);
+    assert_eq!(out.frames[0].1.bytes()[12..16], [0x81, 0, 0, 10]);
+}
+
+/// An NSH with one context header, class 0x0102.
+fn nsh(kind: u8, value: &[u8; 4]) -> Vec<u8> {
+    let mut octets = vec![0x0f, 0xc4, 2, 3, 0, 0, 42, 255, 1, 2, kind, 4];
+    octets.extend(value);
+    octets
+}
+
+#[test]
+fn what_a_classifier_wrote_into_the_nsh_decides() {
+    let mut fw = firewall(
+        "allow any from any to any context 0x0102:7=00000001\nreject tcp from any to any context 258:9",
+    );
+    let ask = |fw: &mut Firewall, port: u16| {
+        let client = format!("10.0.0.1:{port}");
+        run(fw, 0, Side::Only, tcp(&client, WEB, flags::SYN))
+    };
+    assert_eq!(ask(&mut fw, 1).0, DENIED, "no NSH at all");
+    fw.surround(&nsh(7, &[0, 0, 0, 2]));
+    assert_eq!(ask(&mut fw, 2).0, DENIED, "another tenant");
+    fw.surround(&nsh(7, &[0, 0, 0, 1]));
+    assert_eq!(ask(&mut fw, 3).0, Verdict::Pass);
+    fw.surround(&nsh(9, &[9; 4]));
+    assert_eq!(ask(&mut fw, 4).1.frames.len(), 1, "any value is told");
+    assert_eq!(ask(&mut fw, 3).0, Verdict::Pass, "the connection is known");
+    fw.surround(&[]);
+    assert_eq!(ask(&mut fw, 5).0, DENIED);
+}

@@ -66,6 +66,7 @@ pub enum SetupError {
 /// A client's side of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Client {
+    vlan: u16,
     address: SocketAddr,
     protocol: u8,
 }
@@ -306,6 +307,7 @@ impl LoadBalancer {
         out: &mut Emissions,
     ) -> Verdict {
         let client = Client {
+            vlan: reading.vlan(),
             address: source,
             protocol: reading.summary.protocol,
         };
@@ -371,6 +373,7 @@ impl LoadBalancer {
                 .learn(source.ip(), reading.summary.source_mac);
         }
         let client = Client {
+            vlan: reading.vlan(),
             address: destination,
             protocol: reading.summary.protocol,
         };
@@ -454,7 +457,13 @@ impl LoadBalancer {
         let to = end(quoted.flow.destination, quoted.flow.destination_port);
         let flow_of = |address| {
             let protocol = quoted.flow.protocol;
-            self.flows.get(now_ms, &Client { address, protocol })
+            let vlan = reading.vlan();
+            let client = Client {
+                vlan,
+                address,
+                protocol,
+            };
+            self.flows.get(now_ms, &client)
         };
         // About a packet from us to a backend, for the client; or about one to the client.
         let (shown, which, target, mac) = if let Some(flow) = flow_of(from)

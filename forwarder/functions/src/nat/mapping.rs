@@ -17,9 +17,13 @@ const TRIES: u16 = 2048;
 /// Remote ends remembered for one mapping; further ones push out the one that expires first.
 const SESSIONS: usize = 64;
 
-/// An inside endpoint; `port` is an echo's identifier for ICMP.
+/// An inside endpoint; `port` is an echo's identifier for ICMP. The same address in another VLAN
+/// is somebody else, but ports of the NAT address belong to all VLANs together: outside nobody
+/// could tell them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Endpoint {
+    /// 0 for none.
+    pub(super) vlan: u16,
     pub(super) protocol: u8,
     pub(super) address: Ipv4Addr,
     pub(super) port: u16,

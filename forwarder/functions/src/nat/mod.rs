@@ -6,7 +6,7 @@ mod mapping;
 use crate::fragments::Fragments;
 use crate::function::{Emissions, Legs, ServiceFunction, Side, Verdict};
 use crate::packet::{
-    End, Kind, Quoted, Reading, answer_neighbour, asked, protocol, rewrite, set_macs,
+    End, Kind, Quoted, Reading, answer_neighbour, asked, protocol, retag, rewrite, set_macs,
 };
 use crate::stats::DropCause;
 use kc_forwarder::frame::Frame;
@@ -21,7 +21,11 @@ use std::net::{IpAddr, Ipv4Addr};
 #[derive(Debug, Clone, Copy)]
 enum Translation {
     Out,
-    In { address: Ipv4Addr, mac: [u8; 6] },
+    In {
+        address: Ipv4Addr,
+        mac: [u8; 6],
+        vlan: u16,
+    },
 }
 
 /// What was translated.
@@ -119,6 +123,7 @@ impl Nat {
     /// Whether the packet's source has a mapping of its own.
     fn is_inside(&self, now_ms: u64, reading: &Reading, source: Ipv4Addr) -> bool {
         let endpoint = Endpoint {
+            vlan: reading.vlan(),
             protocol: reading.summary.protocol,
             address: source,
             port: reading.flow.source_port,
@@ -148,6 +153,7 @@ impl Nat {
             _ => {
                 let tcp_flags = self.may_leave(now_ms, frame, reading)?;
                 let inside = Endpoint {
+                    vlan: reading.vlan(),
                     protocol: reading.summary.protocol,
                     address: source,
                     port: reading.flow.source_port,
@@ -219,9 +225,9 @@ impl Nat {
             return Err(DropCause::Unsupported);
         };
         let id = reading.fragment_id(frame.bytes());
-        let (address, port, mac) = match reading.kind {
+        let (address, port, mac, vlan) = match reading.kind {
             Kind::LaterFragment => match id.and_then(|id| self.fragments.recall(now_ms, &id)) {
-                Some(Translation::In { address, mac }) => (address, None, mac),
+                Some(Translation::In { address, mac, vlan }) => (address, None, mac, vlan),
                 _ => return Err(DropCause::UnknownFragment),
             },
             Kind::IcmpError => return self.error_inward(now_ms, frame, reading),
@@ -237,7 +243,7 @@ impl Nat {
                 let remote = (source, reading.flow.source_port);
                 let tcp_flags = reading.tcp_flags(frame.bytes());
                 self.mappings.inbound(now_ms, &inside, remote, tcp_flags);
-                (inside.address, Some(inside.port), mac)
+                (inside.address, Some(inside.port), mac, inside.vlan)
             }
         };
         rewrite(
@@ -251,8 +257,10 @@ impl Nat {
         set_macs(frame.bytes_mut(), None, Some(mac));
         if let Some(id) = id {
             self.fragments
-                .remember(now_ms, id, Translation::In { address, mac });
+                .remember(now_ms, id, Translation::In { address, mac, vlan });
         }
+        // The mapping knows where the packet belongs, whichever way it came here.
+        retag(frame, reading.vlan(), vlan);
         self.counts.inbound += 1;
         Ok(Verdict::Pass)
     }
@@ -266,6 +274,7 @@ impl Nat {
     ) -> Result<Verdict, Stopped> {
         let quoted = self.sound_quote(frame, reading)?;
         let inside = Endpoint {
+            vlan: reading.vlan(),
             protocol: quoted.flow.protocol,
             address: v4(quoted.flow.destination),
             port: quoted.flow.destination_port,
@@ -314,6 +323,7 @@ impl Nat {
             .and_then(|()| Quoted::refill(bytes, reading))
             .ok_or(DropCause::Malformed)?;
         set_macs(bytes, None, Some(mac));
+        retag(frame, reading.vlan(), inside.vlan);
         self.counts.icmp_errors += 1;
         Ok(Verdict::Pass)
     }

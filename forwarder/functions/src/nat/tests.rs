@@ -459,3 +459,59 @@ proptest! {
         prop_assert_eq!(destination, client);
     }
 }
+
+/// A frame with an 802.1Q tag: beside the frame, as kernels hand it over, or in it.
+fn in_vlan(mut frame: Frame, vid: u16, beside: bool) -> Frame {
+    if beside {
+        frame.offload.vlan = Some(vid);
+    } else {
+        kc_forwarder::wire::vlan::push(&mut frame, vid);
+    }
+    frame
+}
+
+#[test]
+fn paths_in_different_vlans_have_mappings_of_their_own_and_no_port_twice() {
+    for beside in [true, false] {
+        let mut nat = nat();
+        let out = |nat: &mut Nat, vid| {
+            let frame = udp("10.0.0.1:5000", "10.0.3.2:53", b"q");
+            let (frame, source, _) = pass(nat, 0, Side::Inside, in_vlan(frame, vid, beside));
+            assert_eq!(Reading::of(&frame).vlan(), vid);
+            source
+        };
+        let (one, two) = (out(&mut nat, 10), out(&mut nat, 20));
+        assert_eq!(one, "10.0.0.100:5000");
+        assert_ne!(two, one, "the server could not tell them apart");
+        assert_eq!(
+            (out(&mut nat, 10), out(&mut nat, 20)),
+            (one.clone(), two.clone())
+        );
+        for (seen, vid) in [(one, 10), (two, 20)] {
+            let answer = udp("10.0.3.2:53", &seen, b"a");
+            let (frame, _, to) = pass(&mut nat, 0, Side::Outside, in_vlan(answer, vid, beside));
+            assert_eq!(
+                (to.as_str(), Reading::of(&frame).vlan()),
+                ("10.0.0.1:5000", vid)
+            );
+        }
+    }
+}
+
+#[test]
+fn an_answer_by_the_wrong_vlan_goes_back_to_its_own() {
+    for beside in [true, false] {
+        let mut nat = nat();
+        let question = udp("10.0.0.1:5000", "10.0.3.2:53", b"q");
+        let (_, seen, _) = pass(&mut nat, 0, Side::Inside, in_vlan(question, 10, beside));
+        let answer = in_vlan(udp("10.0.3.2:53", &seen, b"a"), 20, beside);
+        let (frame, _, to) = pass(&mut nat, 0, Side::Outside, answer);
+        assert_eq!(
+            (to.as_str(), Reading::of(&frame).vlan()),
+            ("10.0.0.1:5000", 10)
+        );
+        let none = udp("10.0.3.2:53", &seen, b"a");
+        let (frame, ..) = pass(&mut nat, 0, Side::Outside, none);
+        assert_eq!(Reading::of(&frame).vlan(), 10);
+    }
+}

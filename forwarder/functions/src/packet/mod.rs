@@ -11,7 +11,7 @@ pub(crate) use answer::{may_answer_error, reset_back, reset_onward, unreachable}
 pub(crate) use neighbour::{answer_neighbour, asked};
 pub(crate) use quoted::Quoted;
 pub(crate) use reading::{FragmentId, Kind, Reading};
-pub(crate) use rewrite::{End, rewrite, set_macs};
+pub(crate) use rewrite::{End, retag, rewrite, set_macs};
 
 /// IP protocol numbers.
 pub(crate) mod protocol {

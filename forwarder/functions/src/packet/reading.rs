@@ -5,7 +5,7 @@ use kc_forwarder::frame::Frame;
 use kc_forwarder::wire::ethernet::{self, ethertype};
 use kc_forwarder::wire::flow::FlowKey;
 use kc_forwarder::wire::summary::Summary;
-use kc_forwarder::wire::{icmp, ipv4, ipv6, tcp, udp};
+use kc_forwarder::wire::{icmp, ipv4, ipv6, tcp, udp, vlan};
 use std::net::IpAddr;
 
 /// What a function has to tell apart.
@@ -30,6 +30,7 @@ pub(crate) enum Kind {
 /// Identity of a fragmented datagram (RFC 791 section 3.2, RFC 8200 section 4.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct FragmentId {
+    vlan: u16,
     source: [u8; 16],
     destination: [u8; 16],
     protocol: u8,
@@ -66,6 +67,11 @@ impl Reading {
             kind,
             flow: FlowKey::of(&summary),
         }
+    }
+
+    /// Identifier of the outermost VLAN tag; 0 without one.
+    pub(crate) fn vlan(&self) -> u16 {
+        self.summary.vlan.map_or(0, vlan::vid)
     }
 
     /// Source address; unspecified when this is not IP.
@@ -110,6 +116,7 @@ impl Reading {
             u32::from_be_bytes(octets.try_into().ok()?)
         };
         Some(FragmentId {
+            vlan: self.vlan(),
             source: self.summary.source,
             destination: self.summary.destination,
             // The next header of a later IPv6 fragment need not be the transport protocol.

@@ -2,9 +2,10 @@
 //! updated by the difference (RFC 1624), so that damage done elsewhere stays visible.
 
 use super::protocol;
+use kc_forwarder::frame::Frame;
 use kc_forwarder::wire::checksum;
 use kc_forwarder::wire::summary::Summary;
-use kc_forwarder::wire::{ethernet, icmp, tcp, udp};
+use kc_forwarder::wire::{ethernet, icmp, tcp, udp, vlan};
 use std::net::IpAddr;
 
 /// Which end.
@@ -23,6 +24,22 @@ pub(crate) fn set_macs(frame: &mut [u8], source: Option<[u8; 6]>, destination: O
         if let Some(destination) = destination {
             ethernet.set_destination(destination);
         }
+    }
+}
+
+/// Moves a frame from VLAN `from`, its outermost, to VLAN `to`; 0 stands for none. Offsets into
+/// the frame may be others afterwards.
+pub(crate) fn retag(frame: &mut Frame, from: u16, to: u16) {
+    if from == to {
+        return;
+    }
+    let tci = match frame.offload.vlan.take() {
+        Some(tci) => Some(tci),
+        None => (from != 0).then(|| vlan::pull(frame)).flatten(),
+    };
+    if to != 0 {
+        // Priority and drop eligibility stay.
+        frame.offload.vlan = Some(tci.unwrap_or(0) & 0xf000 | to);
     }
 }
 

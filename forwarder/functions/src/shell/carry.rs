@@ -54,6 +54,9 @@ impl Carrier<'_> {
             },
             Wiring::TwoLeg | Wiring::OneLeg => None,
         };
+        if let Some(outer) = &outer {
+            self.function.surround(outer.nsh());
+        }
         let room = usize::from(self.mtu) - outer.as_ref().map_or(0, nsh::Outer::overhead);
         match segment(frame, room, pool) {
             Ok(frames) => {

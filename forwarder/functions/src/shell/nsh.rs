@@ -11,13 +11,22 @@ use kc_forwarder::wire::nsh::{self, NextProtocol};
 pub(super) struct Outer {
     octets: [u8; ethernet::HEADER_LEN + nsh::MAX_LEN],
     length: usize,
+    /// It carries IP without Ethernet; functions see an empty Ethernet header in front of it.
+    bare: bool,
 }
 
 impl Outer {
     /// Octets that an IP packet in the inner frame has less room than one without NSH: NSH and
-    /// the inner Ethernet header.
+    /// the inner Ethernet header, if there is one.
     pub(super) fn overhead(&self) -> usize {
-        self.length
+        let bare = if self.bare { ethernet::HEADER_LEN } else { 0 };
+        self.length - bare
+    }
+
+    /// The NSH.
+    pub(super) fn nsh(&self) -> &[u8] {
+        let octets = self.octets.get(ethernet::HEADER_LEN..self.length);
+        octets.unwrap_or_default()
     }
 }
 
@@ -37,9 +46,12 @@ pub(super) fn unwrap(frame: &mut Frame, own_mac: [u8; 6]) -> Result<Outer, DropC
     if header.oam() {
         return Err(DropCause::Oam);
     }
-    if header.next_protocol() != NextProtocol::Ethernet {
-        return Err(DropCause::NotNsh);
-    }
+    let bare = match header.next_protocol() {
+        NextProtocol::Ethernet => None,
+        NextProtocol::Ipv4 => Some(ethertype::IPV4),
+        NextProtocol::Ipv6 => Some(ethertype::IPV6),
+        _ => return Err(DropCause::NextProtocol),
+    };
     // RFC 8300 section 2.3: "Service Index MUST be decremented by a value of 1 by Service
     // Functions or by SFC Proxy nodes after performing required services".
     let index = header.si().next().ok_or(DropCause::IndexExhausted)?;
@@ -47,6 +59,7 @@ pub(super) fn unwrap(frame: &mut Frame, own_mac: [u8; 6]) -> Result<Outer, DropC
     let mut outer = Outer {
         octets: [0; ethernet::HEADER_LEN + nsh::MAX_LEN],
         length,
+        bare: bare.is_some(),
     };
     let source = link.source();
     let kept = outer.octets.get_mut(..length).ok_or(DropCause::Malformed)?;
@@ -59,11 +72,21 @@ pub(super) fn unwrap(frame: &mut Frame, own_mac: [u8; 6]) -> Result<Outer, DropC
         }
     }
     frame.pull(length);
+    if let Some(ethertype) = bare {
+        let header = frame.push(ethernet::HEADER_LEN);
+        header.fill(0);
+        if let Some(field) = header.last_chunk_mut() {
+            *field = ethertype.to_be_bytes();
+        }
+    }
     Ok(outer)
 }
 
 /// Puts the outer headers back.
 pub(super) fn wrap(frame: &mut Frame, outer: &Outer) {
+    if outer.bare {
+        frame.pull(ethernet::HEADER_LEN);
+    }
     let octets = outer.octets.get(..outer.length).unwrap_or_default();
     frame.push(octets.len()).copy_from_slice(octets);
 }
@@ -113,10 +136,41 @@ mod tests {
         assert_eq!(frame.bytes(), expected);
     }
 
+    #[test]
+    fn ip_without_ethernet_comes_and_goes_without_it() {
+        let mut frame = wrapped(255, false, NextProtocol::Ipv4);
+        // What is inside is an Ethernet frame: take its header away.
+        let (outer, inner) = frame.bytes().split_at(30);
+        frame = Frame::copy_of(&[outer, &inner[14..]].concat());
+        let before = frame.bytes().to_vec();
+        let outer = unwrap(&mut frame, OWN).unwrap();
+        assert_eq!(
+            frame.bytes()[..14],
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0]
+        );
+        assert_eq!(
+            (&frame.bytes()[14..], outer.overhead()),
+            (&before[30..], 16)
+        );
+        assert_eq!(
+            nsh::Packet::new_checked(outer.nsh())
+                .unwrap()
+                .contexts()
+                .count(),
+            1
+        );
+        wrap(&mut frame, &outer);
+        assert_eq!(
+            (&frame.bytes()[22..], frame.len()),
+            (&before[22..], before.len())
+        );
+    }
+
     #[rstest]
     #[case(wrapped(0, false, NextProtocol::Ethernet), DropCause::IndexExhausted)]
     #[case(wrapped(9, true, NextProtocol::Ethernet), DropCause::Oam)]
-    #[case(wrapped(9, false, NextProtocol::Ipv4), DropCause::NotNsh)]
+    #[case(wrapped(9, false, NextProtocol::Mpls), DropCause::NextProtocol)]
+    #[case(wrapped(9, false, NextProtocol::Nsh), DropCause::NextProtocol)]
     #[case(udp("10.0.0.1:1", "10.0.0.2:2", b""), DropCause::NotNsh)]
     #[case(Frame::copy_of(b"runt"), DropCause::Malformed)]
     fn what_cannot_be_served_is_named(#[case] mut frame: Frame, #[case] cause: DropCause) {

@@ -19,7 +19,8 @@ const TRUST_MS: u64 = 60_000;
 /// Ways that frames went.
 #[derive(Debug)]
 pub(super) struct Ways {
-    flows: Table<FlowKey, Outer>,
+    /// By VLAN and flow.
+    flows: Table<(u16, FlowKey), Outer>,
     stations: Table<[u8; 6], Outer>,
 }
 
@@ -40,7 +41,8 @@ impl Ways {
             put(&mut self.stations, now_ms, station, outer);
         }
         if reading.kind == Kind::Packet {
-            put(&mut self.flows, now_ms, reading.flow, outer);
+            let key = (reading.vlan(), reading.flow);
+            put(&mut self.flows, now_ms, key, outer);
         }
     }
 
@@ -48,7 +50,7 @@ impl Ways {
     pub(super) fn of(&self, now_ms: u64, answer: &Frame) -> Option<&Outer> {
         let reading = Reading::of(answer);
         match reading.kind {
-            Kind::Packet => self.flows.get(now_ms, &reading.flow),
+            Kind::Packet => self.flows.get(now_ms, &(reading.vlan(), reading.flow)),
             Kind::Arp | Kind::Discovery => {
                 self.stations.get(now_ms, &reading.summary.destination_mac)
             }
