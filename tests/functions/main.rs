@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test program")]
 
 mod faults;
+mod fragments;
 mod haproxy;
 mod mtu;
 mod nft;
