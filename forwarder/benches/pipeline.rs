@@ -5,19 +5,20 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark")]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use kc_forwarder::capture;
 use kc_forwarder::frame::Frame;
 use kc_forwarder::pipeline::{Compiled, Ingress, Outputs, Pipeline, PortIndex, PortInfo};
 use kc_forwarder::wire::flow::FlowKey;
 use kc_forwarder::wire::summary::Summary;
 use kc_forwarder::wire::{checksum, ipv4, nsh, udp, vxlan_gpe};
 use kc_forwarder_api::{
-    Action, Hop, Match, Metadata, NextHop, Path, Port, PortName, PortRange, Protocol, Rule, Si,
-    Spi, Tables, Transport, Ttl, Tunnel, TunnelName, Underlay, Vni,
+    Action, Capture, Hop, Match, Metadata, NextHop, Path, Port, PortName, PortRange, Protocol,
+    Rule, Si, Spi, Tables, Transport, Ttl, Tunnel, TunnelName, Underlay, Vni, WHOLE_FRAME,
 };
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const BATCH: usize = 32;
 
@@ -259,10 +260,59 @@ fn encap(c: &mut Criterion) {
     group.finish();
 }
 
+/// What it costs the packet thread when somebody captures: two points for each frame. What the
+/// control thread makes of it is not counted.
+fn captured(c: &mut Criterion) {
+    let mut group = c.benchmark_group("captured");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    let ingress = Ingress::Port(PortIndex(0));
+    let wanted = |snaplen, spis: &[u32]| Capture {
+        snaplen,
+        spis: spis.iter().map(|&spi| Spi::new(spi).unwrap()).collect(),
+        ..Capture::default()
+    };
+    for length in [64, 1500] {
+        let mut long = frame(1);
+        long.resize(length, 0);
+        let templates = [long];
+        for (what, capture) in [
+            ("by nobody", None),
+            ("whole", Some(wanted(WHOLE_FRAME, &[]))),
+            ("96 octets", Some(wanted(96, &[]))),
+            ("another path", Some(wanted(WHOLE_FRAME, &[9]))),
+        ] {
+            let mut bench = Bench::new(tables(1, 1));
+            let mut printer = capture.map(|wanted| {
+                let (tap, printer) = capture::begin(&wanted, 0);
+                bench.pipeline.tap(tap);
+                printer
+            });
+            let mut printed = Vec::new();
+            let id = BenchmarkId::new(what, format!("{length} octets"));
+            group.bench_function(id, |b| {
+                b.iter_custom(|turns| {
+                    let mut spent = Duration::ZERO;
+                    for _ in 0..turns {
+                        let begin = Instant::now();
+                        bench.turn(ingress, &templates);
+                        spent += begin.elapsed();
+                        if let Some(printer) = &mut printer {
+                            printer.print(&mut printed, usize::MAX, 0);
+                            printed.clear();
+                        }
+                    }
+                    spent
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
 fn load(c: &mut Criterion) {
     let mut group = c.benchmark_group("load");
     group.sample_size(10);
-    for (rules, paths) in [(100_000, 10), (10, 100_000)] {
+    for (rules, paths) in [(65_536, 10), (10, 100_000)] {
         let tables = tables(rules, paths);
         group.bench_function(format!("{rules} rules {paths} paths"), |b| {
             b.iter_with_large_drop(|| Compiled::new(tables.clone()).unwrap());
@@ -282,6 +332,6 @@ criterion_group! {
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(2))
         .sample_size(20);
-    targets = parse, classify, steer, encap, load
+    targets = parse, classify, steer, encap, captured, load
 }
 criterion_main!(benches);
