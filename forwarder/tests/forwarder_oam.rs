@@ -361,7 +361,8 @@ fn echoes_wait_for_each_other_on_no_connection() {
     for thread in waiting {
         let (reply, took) = thread.join().unwrap();
         assert_eq!(reply, None);
-        assert!(took >= Duration::from_millis(2000), "{took:?}");
+        // The forwarder's clock counts whole milliseconds.
+        assert!(took >= Duration::from_millis(1999), "{took:?}");
     }
 }
 
