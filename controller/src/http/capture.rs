@@ -17,7 +17,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::future::try_join_all;
 use futures_util::stream;
 use kc_agent_api::{NodeName, ReplyBody, octets};
-use kc_forwarder_api::{Capture, CapturePoint, Request, Response as Answer, SfName};
+use kc_forwarder_api::{Capture, CapturePoint, Request, Response as Answer};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -85,7 +85,7 @@ fn wanted(chain: &str, path: &PathRecord, query: &CaptureQuery) -> Result<Vec<Wa
             ("ingress", ..) => on(&path.spec.from.node, points(&[CapturePoint::Ingress])),
             ("egress", ..) => on(&path.spec.to.node, points(&[CapturePoint::Egress])),
             (_, Some(instance), _) => {
-                let functions = SfName::new(place).into_iter().collect();
+                let functions = instance.entry().into_iter().collect();
                 let capture = Capture {
                     functions,
                     ..base.clone()

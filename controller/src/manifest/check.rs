@@ -4,8 +4,8 @@ use super::{Document, ManifestError};
 use crate::alarm::{AlarmSpec, Comparison};
 use crate::plan::MAX_REPLICAS;
 use crate::resource::{
-    Algorithm, ChainSpec, FileSpec, FunctionSpec, Kind, MountSpec, NodeResourceSpec, Resource,
-    ServiceSpec, TrafficMatch, Wiring,
+    Algorithm, ChainSpec, FileSpec, FunctionSpec, Kind, LegSharing, MountSpec, NodeResourceSpec,
+    Resource, ServiceSpec, TrafficMatch, Wiring,
 };
 use ipnet::IpNet;
 use kc_forwarder_api::{PortRange, Protocol};
@@ -72,6 +72,16 @@ fn function(desk: &mut Desk<'_>, spec: &FunctionSpec) {
         spec.address.is_some() && spec.attachment != Wiring::OneLeg,
         &["spec", "address"],
         "only attachment one-leg has an address",
+    );
+    desk.refuse_if(
+        spec.legs == LegSharing::PerPath && spec.attachment == Wiring::NshAware,
+        &["spec", "legs"],
+        "a function that knows NSH sees which path a frame is on; leave legs out",
+    );
+    desk.refuse_if(
+        spec.legs == LegSharing::PerPath && spec.address.is_some(),
+        &["spec", "legs"],
+        "the address of eth0 is in no VLAN; take legs: shared, or leave the address out",
     );
     desk.refuse_if(
         spec.max_chains == Some(0),

@@ -267,6 +267,27 @@ mod properties {
 }
 
 #[test]
+fn legs_of_their_own_are_refused_where_they_cannot_be() {
+    let with = |legs: &str| {
+        let spec = format!("  image: kcluster/function:latest\n  {legs}\n  replicas: 2");
+        GOOD.replacen("  image: kcluster/function:latest\n  replicas: 2", &spec, 1)
+    };
+    assert!(load_text(&with("legs: per-path")).is_ok());
+    assert!(load_text(&with("attachment: one-leg\n  legs: per-path")).is_ok());
+    let aware = told(&with("attachment: nsh-aware\n  legs: per-path"));
+    assert!(
+        aware.contains("m.yaml:7:") && aware.contains("sees which path a frame is on"),
+        "{aware}"
+    );
+    let address = told(&with(
+        "attachment: one-leg\n  address: 10.0.0.9/24\n  legs: per-path",
+    ));
+    assert!(address.contains("is in no VLAN"), "{address}");
+    let word = told(&with("legs: per-paht"));
+    assert!(word.contains("per-path"), "{word}");
+}
+
+#[test]
 fn every_example_is_sound() {
     macro_rules! examples {
         ($($name:literal),*) => { [$(($name, include_str!(concat!("../../examples/", $name)))),*] };
@@ -276,7 +297,12 @@ fn every_example_is_sound() {
         resources: &BTreeMap::new(),
         nodes: &nodes.into_iter().collect(),
     };
-    for (name, text) in examples!["chain.yaml", "service.yaml", "nodes.yaml"] {
+    for (name, text) in examples![
+        "chain.yaml",
+        "shared-nat.yaml",
+        "service.yaml",
+        "nodes.yaml"
+    ] {
         let loaded = load(&[Source { name, text }], context).unwrap();
         assert_eq!(loaded.warnings, []);
     }

@@ -9,12 +9,15 @@ use super::survey::{Kept, fault, full, gone, topology};
 use super::{
     ChainRecord, ChainStatus, InstanceHealth, PathInstance, PathRecord, Phase, PlanEventKind, Step,
 };
-use crate::resource::{Algorithm, ChainSpec, Name, ReturnPath};
+use crate::resource::{Algorithm, ChainSpec, LegSharing, Name, Resource, ReturnPath};
 use crate::scheduler::{Choice, Request, from_spec};
 use crate::topology::Topology;
 use kc_agent_api::NodeName;
-use kc_forwarder_api::Spi;
+use kc_forwarder_api::{Spi, Vid};
 use std::collections::BTreeMap;
+
+/// The first VLAN that a chain's legs may have. 1 is left out: many a switch takes it for none.
+const FIRST_LEG: u16 = 2;
 
 /// Numbers a path may have, so that 2n and 2n+1 are SPIs.
 const PATHS: u32 = 1 << 23;
@@ -222,6 +225,7 @@ fn schedule(
         Err(_) if !kept.is_empty() => attempt(&Kept::new())?,
         other => other?,
     };
+    let number = free_number(draft, chain);
     let instances = spec
         .functions
         .iter()
@@ -231,9 +235,9 @@ fn schedule(
                 function: function.clone(),
                 name: name.clone(),
                 node: NodeName::new(topology.function(name)?.sff.as_str()).ok()?,
+                vlan: leg(draft, chain, name, number),
             })
         });
-    let number = free_number(draft, chain);
     let (forward, reverse) = spis(number).ok_or("no path number is left")?;
     Ok(PathRecord {
         forward,
@@ -343,6 +347,34 @@ fn free_number(draft: &Draft<'_>, chain: &ChainRecord) -> u32 {
             return number;
         }
     }
+}
+
+/// The VLAN of a chain on the legs of an instance, where it has one of its own. Successive paths
+/// of a chain keep it, and with it what the function knows of their flows. `number`, of the path
+/// that is the first to need it, is where the search for a free one begins, so that one that has
+/// become free is not taken again at once.
+fn leg(draft: &Draft<'_>, chain: &ChainRecord, name: &str, number: u32) -> Option<Vid> {
+    let instance = draft.state.instances.get(name)?;
+    let Resource::ServiceFunction(function) = draft.state.owner(&instance.owner)? else {
+        return None;
+    };
+    if function.spec.legs == LegSharing::Shared {
+        return None;
+    }
+    let on = |path: &'_ PathRecord| -> Vec<Vid> {
+        let here = path.instances.iter().filter(|on_path| on_path.name == name);
+        here.filter_map(|on_path| on_path.vlan).collect()
+    };
+    if let Some(own) = chain.paths.iter().rev().flat_map(on).next() {
+        return Some(own);
+    }
+    let others = draft.state.chains.values().flat_map(|chain| &chain.paths);
+    let taken: std::collections::BTreeSet<Vid> = others.flat_map(on).collect();
+    let count = u32::from(Vid::MAX.get() - FIRST_LEG + 1);
+    let nth = |n: u32| Vid::new(FIRST_LEG + u16::try_from(n % count).ok()?).ok();
+    (number..number + count)
+        .filter_map(nth)
+        .find(|vlan| !taken.contains(vlan))
 }
 
 fn spis(number: u32) -> Option<(Spi, Spi)> {

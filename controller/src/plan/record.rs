@@ -3,7 +3,7 @@
 use crate::resource::{ChainSpec, Name, ResourceId};
 use crate::scheduler::Explanation;
 use kc_agent_api::{Capacity, NodeName};
-use kc_forwarder_api::Spi;
+use kc_forwarder_api::{SfName, Spi, Vid};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -227,6 +227,20 @@ pub struct PathInstance {
     pub name: String,
     /// Where it ran.
     pub node: NodeName,
+    /// The chain's VLAN on its legs, where chains have legs of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<Vid>,
+}
+
+impl PathInstance {
+    /// What its forwarder calls it: the instance's name, or `nat-1.7` for one way into it.
+    pub fn entry(&self) -> Option<SfName> {
+        SfName::new(match self.vlan {
+            None => self.name.clone(),
+            Some(vlan) => format!("{}.{vlan}", self.name),
+        })
+        .ok()
+    }
 }
 
 /// Where a path is in its life (make before break).

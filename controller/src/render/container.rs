@@ -5,7 +5,8 @@ use super::wiring::{LegKind, mac_address, port_name};
 use crate::plan::{Instance, State};
 use crate::resource::{FunctionSpec, Resource, ServiceNetwork, Wiring, WorkloadSpec};
 use kc_agent_api::{ContainerSpec, File, Leg, Limits, Mount, Network, NodeName, Role};
-use kc_forwarder_api::{Attachment, Function, Liveness, PortName, SfName};
+use kc_forwarder_api::{Attachment, Function, Liveness, PortName, SfName, Vid};
+use std::collections::BTreeMap;
 
 /// MTU of the legs of functions: what their clients think they have. Paths clamp further.
 const LEG_MTU: u16 = 1500;
@@ -24,19 +25,12 @@ pub(super) fn containers(state: &State, node: &NodeName) -> (Vec<ContainerSpec>,
                 let Some((attachment, legs)) = attach(&object.spec, instance) else {
                     continue;
                 };
-                let Ok(sf) = SfName::new(name.as_str()) else {
-                    continue;
-                };
                 let role = Role::Function {
                     function: object.metadata.name.to_string(),
                 };
                 let network = Network::Legs(legs);
                 containers.push(container(name, role, object.spec.workload(), network));
-                functions.push(Function {
-                    name: sf,
-                    attachment,
-                    liveness: Some(Liveness::default()),
-                });
+                functions.extend(entries(state, name, &attachment));
             }
             Some(Resource::Service(object)) => {
                 let role = Role::Service {
@@ -54,6 +48,35 @@ pub(super) fn containers(state: &State, node: &NodeName) -> (Vec<ContainerSpec>,
         }
     }
     (containers, functions)
+}
+
+/// What the forwarder knows an instance as: by itself, and for each chain that has legs of its
+/// own in it.
+fn entries(state: &State, name: &str, attachment: &Attachment) -> Vec<Function> {
+    let paths = state.chains.values().flat_map(|chain| &chain.paths);
+    let ways = paths
+        .flat_map(|path| &path.instances)
+        .filter(|on_path| on_path.name == name)
+        .filter_map(|on_path| Some((on_path.entry()?, on_path.vlan?)));
+    let ways: BTreeMap<SfName, Vid> = ways.collect();
+    let entry = |name, vlan| Function {
+        name,
+        attachment: in_vlan(attachment.clone(), vlan),
+        liveness: Some(Liveness::default()),
+    };
+    let itself = SfName::new(name).ok().map(|name| entry(name, None));
+    let ways = ways.into_iter().map(|(name, vlan)| entry(name, Some(vlan)));
+    itself.into_iter().chain(ways).collect()
+}
+
+fn in_vlan(mut attachment: Attachment, tag: Option<Vid>) -> Attachment {
+    match &mut attachment {
+        Attachment::TwoLeg { vlan, .. }
+        | Attachment::OneLeg { vlan, .. }
+        | Attachment::NshAware { vlan, .. } => *vlan = tag,
+        Attachment::VlanPair { .. } => {}
+    }
+    attachment
 }
 
 /// Attachment of a function and its legs.

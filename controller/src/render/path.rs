@@ -3,7 +3,7 @@
 //! deliver, when the stop is here; hand on along the path's route, when it is not.
 
 use super::{tunnel_name, underlay_mtu};
-use crate::plan::{PathRecord, State};
+use crate::plan::{PathInstance, PathRecord, State};
 use crate::resource::{End, Name};
 use kc_agent_api::NodeName;
 use kc_forwarder_api::{Direction, Hop, NextHop, Path, PortName, SfName, Si};
@@ -43,7 +43,7 @@ pub(super) fn paths(state: &State, node: &NodeName) -> Vec<Path> {
 /// The forward and the return part of one path.
 fn parts(state: &State, chain: &Name, path: &PathRecord, node: &NodeName) -> Vec<Path> {
     let mtu = mtu(state, path);
-    let there: Vec<_> = path.instances.iter().map(|i| i.name.as_str()).collect();
+    let there: Vec<_> = path.instances.iter().map(PathInstance::entry).collect();
     // Known flows stay on a former path until it is removed, unless it is dead.
     let keeps = !(path.dead && path.is_former());
     let part = |spi, reverse, affinity: String, hops| Path {
@@ -73,7 +73,7 @@ fn parts(state: &State, chain: &Name, path: &PathRecord, node: &NodeName) -> Vec
 fn hops(
     node: &NodeName,
     legs: &[Vec<NodeName>],
-    functions: &[&str],
+    functions: &[Option<SfName>],
     direction: Direction,
     egress: &End,
 ) -> Vec<Hop> {
@@ -86,7 +86,7 @@ fn hops(
             },
             None => match functions.get(stop) {
                 Some(name) => NextHop::Function {
-                    name: SfName::new(*name).ok()?,
+                    name: name.clone()?,
                     direction,
                 },
                 None => NextHop::Egress {

@@ -22,6 +22,9 @@ pub struct FunctionSpec {
     /// How instances are wired.
     #[serde(default)]
     pub attachment: Wiring,
+    /// Whether chains through one instance share its legs.
+    #[serde(default, skip_serializing_if = "LegSharing::is_default")]
+    pub legs: LegSharing,
     /// How many instances there are: `<name>-1` to `<name>-<replicas>`.
     #[serde(default = "one")]
     pub replicas: u32,
@@ -82,6 +85,26 @@ pub enum Wiring {
     OneLeg,
     /// Interface `eth0`; frames carry NSH both ways.
     NshAware,
+}
+
+/// How several chains get through one instance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LegSharing {
+    /// Frames are as they were sent. What comes out is known by its flow; two chains whose flows
+    /// a NAT makes alike are not told apart.
+    #[default]
+    Shared,
+    /// The frames of each chain have a VLAN tag of their own on the legs. The function passes tags
+    /// on and keeps its state by tag, as `kc-function` does.
+    PerPath,
+}
+
+impl LegSharing {
+    /// Whether it is what nobody needs to say.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A small file.

@@ -10,7 +10,7 @@ mod quantity;
 mod service;
 
 pub use chain::{Algorithm, ChainSpec, End, MissingLoad, ReturnPath, SchedulerSpec, TrafficMatch};
-pub use function::{FileSpec, FunctionSpec, MountSpec, Wiring, WorkloadSpec};
+pub use function::{FileSpec, FunctionSpec, LegSharing, MountSpec, Wiring, WorkloadSpec};
 pub use name::{Kind, KindError, Name, NameError, ResourceId, ResourceIdError};
 pub use node::{LinkSpec, NodeResourceSpec};
 pub use quantity::{Cpu, Memory, QuantityError, Requests};

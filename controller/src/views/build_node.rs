@@ -4,7 +4,7 @@ use super::{EndpointView, FunctionView, InstanceView, NodeCondition, NodeView, S
 use crate::execute::Snapshot;
 use crate::observation::NodeObservation;
 use crate::plan::{Instance, InstanceHealth};
-use crate::resource::{Kind, Resource, ServiceNetwork, Wiring};
+use crate::resource::{Kind, LegSharing, Resource, ServiceNetwork, Wiring};
 use kc_agent_api::{ContainerPhase, ContainerState, NodeName, Presence};
 use kc_forwarder_api::HealthState;
 use std::collections::BTreeSet;
@@ -220,10 +220,12 @@ pub fn functions(moment: &Snapshot) -> Vec<FunctionView> {
             name: name.to_string(),
             kind: kind.to_string(),
             image: object.spec.image.clone(),
-            attachment: match object.spec.attachment {
-                Wiring::TwoLeg => "two-leg",
-                Wiring::OneLeg => "one-leg",
-                Wiring::NshAware => "nsh-aware",
+            attachment: match (object.spec.attachment, object.spec.legs) {
+                (Wiring::TwoLeg, LegSharing::Shared) => "two-leg",
+                (Wiring::TwoLeg, LegSharing::PerPath) => "two-leg, legs per path",
+                (Wiring::OneLeg, LegSharing::Shared) => "one-leg",
+                (Wiring::OneLeg, LegSharing::PerPath) => "one-leg, legs per path",
+                (Wiring::NshAware, _) => "nsh-aware",
             }
             .to_owned(),
             replicas: object.spec.replicas,

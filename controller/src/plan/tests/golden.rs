@@ -240,3 +240,69 @@ fn an_agent_may_be_restarted() {
     );
     assert!(cluster.told().contains("box1 went offline"));
 }
+
+/// A second chain through the same functions, from another box.
+const ADMIN: &str = "\
+apiVersion: kcluster/v1
+kind: Chain
+metadata: {name: admin}
+spec:
+  functions: [nat]
+  from: {node: box2, interface: client0}
+  to: {node: box3, interface: server0}
+  match: [{protocol: tcp, destinationPorts: 443}]
+";
+
+/// The VLAN of a chain's newest path at its NAT.
+fn leg(cluster: &Cluster, chain: &str) -> Option<u16> {
+    let chains = cluster.state.chains.iter();
+    let mut chains = chains.filter(|(name, _)| name.as_str() == chain);
+    let path = chains.next()?.1.paths.last()?;
+    path.instances.last()?.vlan.map(kc_forwarder_api::Vid::get)
+}
+
+#[test]
+fn chains_through_one_nat_have_legs_of_their_own_in_it() {
+    let per_path = WEB.replace(
+        "{image: n, replicas: 3,",
+        "{image: n, replicas: 1, legs: per-path,",
+    );
+    let mut cluster = Cluster::new(3);
+    cluster.apply(&per_path);
+    cluster.apply(ADMIN);
+    cluster.settle();
+    assert_eq!(
+        (leg(&cluster, "web"), leg(&cluster, "admin")),
+        (Some(4), Some(3))
+    );
+    let documents = cluster.think().documents;
+    let tables = &documents[&node("box1")].forwarder;
+    let nats = tables
+        .functions
+        .iter()
+        .filter(|f| f.name.as_str().starts_with("nat"));
+    let told: Vec<_> = nats
+        .map(|function| serde_json::to_string(function).unwrap())
+        .collect();
+    let hops = tables.paths.iter().flat_map(|path| {
+        let hops = path
+            .hops
+            .iter()
+            .map(move |hop| serde_json::to_string(&(path.spi, hop)).unwrap());
+        hops.filter(|hop| hop.contains("nat"))
+    });
+    let told: Vec<_> = told.into_iter().chain(hops).collect();
+    insta::assert_snapshot!(told.join("\n"));
+
+    // A new path of a chain finds its flows' state where the former one left it.
+    cluster.kill_container("box1", "firewall-1");
+    cluster.settle();
+    assert_eq!(leg(&cluster, "web"), Some(4));
+    // A chain that comes later takes none that was in use a moment ago.
+    cluster.delete("chain/admin");
+    cluster.settle();
+    cluster.pass(10_000);
+    cluster.apply(ADMIN);
+    cluster.settle();
+    assert!(leg(&cluster, "admin").is_some_and(|vlan| vlan > 4));
+}
