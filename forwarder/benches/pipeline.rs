@@ -88,6 +88,7 @@ fn tables(rules: u32, paths: u32) -> Tables {
         action: Action::Path {
             spi: spi(paths),
             si: Si::MAX,
+            ttl: None,
             metadata: Metadata::default(),
         },
     };

@@ -272,6 +272,9 @@ mod tests {
         let text = include_str!("../examples/lan.toml");
         let tables = parse(Path::new("lan.toml"), text).unwrap();
         assert_eq!((tables.tunnels.len(), tables.paths.len()), (3, 3));
+        let text = include_str!("../examples/spread.toml");
+        let tables = parse(Path::new("spread.toml"), text).unwrap();
+        assert_eq!((tables.groups.len(), tables.functions.len()), (1, 4));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! A packet buffer with headroom, so that pushing a header moves an offset and never the payload,
 //! and a pool that hands buffers out again. Knows nothing of protocols.
 
-/// Room kept in front of a received frame: outer Ethernet, IPv6, UDP, VXLAN, NSH with 64 octets
-/// of context and an inner Ethernet header fit twice over.
-pub const HEADROOM: usize = 256;
+/// Room kept in front of a received frame: the longest NSH, of 252 octets, and Ethernet with a
+/// tag or VXLAN in front of it.
+pub const HEADROOM: usize = 288;
 
 /// Longest frame a buffer of the pool takes: a GSO super-frame of 64 KiB with its Ethernet and VLAN headers.
 pub const MAX_FRAME: usize = 65_536 + 18;

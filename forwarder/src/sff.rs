@@ -115,6 +115,7 @@ pub(crate) fn fresh(path: u32) -> [u8; FRESH] {
 /// The length it would have, which is more than an NSH can have.
 pub(crate) fn originate<'a>(
     path: u32,
+    ttl: Option<Ttl>,
     metadata: &Metadata,
     buffer: &'a mut [u8; nsh::MAX_LEN],
 ) -> Result<&'a [u8], usize> {
@@ -144,7 +145,12 @@ pub(crate) fn originate<'a>(
             MetadataRepr::Two(whole)
         }
     };
-    let repr = start(path, metadata);
+    let repr = Repr {
+        // RFC 8300 section 2.2: "The initial TTL value SHOULD be configurable via the control
+        // plane; the configured initial value can be specific to one or more SFPs."
+        ttl: ttl.unwrap_or(Ttl::MAX),
+        ..start(path, metadata)
+    };
     let octets = buffer
         .get_mut(..repr.buffer_len())
         .ok_or(repr.buffer_len())?;
@@ -227,7 +233,8 @@ mod tests {
     fn the_shortest_nsh_has_eight_octets() {
         let mut buffer = [0; nsh::MAX_LEN];
         let headers = Vec::new();
-        let octets = originate(5 << 8 | 200, &Metadata::Md2 { headers }, &mut buffer).unwrap();
+        let octets =
+            originate(5 << 8 | 200, None, &Metadata::Md2 { headers }, &mut buffer).unwrap();
         assert_eq!(octets, [0x0f, 0xc2, 2, 3, 0, 0, 5, 200]);
     }
 
@@ -235,7 +242,7 @@ mod tests {
     fn context_headers_are_written_in_order_and_padded() {
         let mut buffer = [0; nsh::MAX_LEN];
         let headers = vec![header(0x0102, 7, 5), header(3, 4, 0)];
-        let octets = originate(0x2aff, &Metadata::Md2 { headers }, &mut buffer).unwrap();
+        let octets = originate(0x2aff, None, &Metadata::Md2 { headers }, &mut buffer).unwrap();
         assert_eq!(
             octets[8..],
             [
@@ -250,10 +257,11 @@ mod tests {
     fn more_context_than_fits_is_refused_with_its_length() {
         let mut buffer = [0; nsh::MAX_LEN];
         let fits = vec![header(1, 1, 118), header(1, 1, 116)];
-        let octets = originate(0x2aff, &Metadata::Md2 { headers: fits }, &mut buffer).unwrap();
+        let octets =
+            originate(0x2aff, None, &Metadata::Md2 { headers: fits }, &mut buffer).unwrap();
         assert_eq!(octets.len(), 252);
         let over = vec![header(1, 1, 118), header(1, 1, 117)];
-        let refused = originate(0x2aff, &Metadata::Md2 { headers: over }, &mut buffer);
+        let refused = originate(0x2aff, None, &Metadata::Md2 { headers: over }, &mut buffer);
         assert_eq!(refused, Err(256));
     }
 }

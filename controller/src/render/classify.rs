@@ -56,6 +56,7 @@ fn entry(name: &str, port: &PortName, spi: Spi, traffic: &[TrafficMatch]) -> Vec
         action: Action::Path {
             spi,
             si,
+            ttl: None,
             metadata: Metadata::default(),
         },
     };

@@ -150,7 +150,7 @@ impl Run<'_> {
             mtu = self.tables.mtu(path >> 8).min(mtu);
             sff::put_path(self.state.nsh.octets_mut(), path);
         }
-        let Some(hop) = self.settle(&hop, packet, Origin::Port(port)) else {
+        let Some(hop) = self.settle(&hop, packet, frame.bytes(), Origin::Port(port)) else {
             return self.drop(frame, DropReason::GroupDown);
         };
         if let Some(ip) = &packet.ip

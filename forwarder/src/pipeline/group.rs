@@ -5,20 +5,29 @@ use super::run::{Origin, Run};
 use crate::health::Subject;
 use crate::tables::steering::Hop;
 use crate::tables::{CompiledTunnel, PortIndex, Target};
+use crate::wire::flow::FlowKey;
+use crate::wire::quoted::Quoted;
 use kc_forwarder_api::Direction;
 
 impl Run<'_> {
-    /// `hop` with one next hop for the flow at hand, if it is a group; `None` when nobody in it
-    /// is alive. Tells the groups of the return path where the flow came from.
-    pub(super) fn settle(&mut self, hop: &Hop, packet: &Packet, origin: Origin) -> Option<Hop> {
+    /// `hop` with one next hop for the packet at hand, which is in `octets`, if it is a group;
+    /// `None` when nobody in it is alive. Tells the groups of the return path where the flow came from.
+    pub(super) fn settle(
+        &mut self,
+        hop: &Hop,
+        packet: &Packet,
+        octets: &[u8],
+        origin: Origin,
+    ) -> Option<Hop> {
         if !hop.teaches && !matches!(hop.target, Target::Group(..)) {
             return Some(*hop);
         }
+        let flow = flow_of(packet, octets);
         if hop.teaches {
-            self.teach(hop, packet, origin);
+            self.teach(hop, flow, origin);
         }
         let target = match hop.target {
-            Target::Group(group, direction) => self.member(hop, packet, group, direction)?,
+            Target::Group(group, direction) => self.member(hop, flow, group, direction)?,
             other => other,
         };
         Some(Hop {
@@ -29,7 +38,7 @@ impl Run<'_> {
     }
 
     /// Answers to this flow shall go back through the member that it came through.
-    fn teach(&mut self, hop: &Hop, packet: &Packet, origin: Origin) {
+    fn teach(&mut self, hop: &Hop, flow: FlowKey, origin: Origin) {
         let member = match origin {
             Origin::Function(number, _) => Subject::Function(number),
             Origin::Tunnel(Some(number)) | Origin::Lan(_, Some(number)) => Subject::Tunnel(number),
@@ -39,7 +48,7 @@ impl Run<'_> {
             let group = self.tables.groups.get(usize::from(pair.group));
             if group.is_some_and(|group| group.has(member)) {
                 let returns = &mut self.state.returns;
-                returns.learn(self.now_ms, pair.hop, packet.flow, member);
+                returns.learn(self.now_ms, pair.hop, flow, member);
             }
         }
     }
@@ -47,13 +56,13 @@ impl Run<'_> {
     fn member(
         &mut self,
         hop: &Hop,
-        packet: &Packet,
+        flow: FlowKey,
         number: u16,
         direction: Direction,
     ) -> Option<Target> {
         let group = self.tables.groups.get(usize::from(number))?;
         let known = match direction {
-            Direction::Reverse => self.state.returns.of(self.now_ms, hop.key, packet.flow),
+            Direction::Reverse => self.state.returns.of(self.now_ms, hop.key, flow),
             Direction::Forward => None,
         };
         let known = known.filter(|&member| group.has(member) && self.usable(member));
@@ -64,7 +73,7 @@ impl Run<'_> {
                     let member = group.members.get(place);
                     member.is_some_and(|&member| self.usable(member))
                 };
-                let place = group.spread.choose(packet.flow.stable_hash(), usable)?;
+                let place = group.spread.choose(flow.stable_hash(), usable)?;
                 *group.members.get(place)?
             }
         };
@@ -96,4 +105,15 @@ impl Run<'_> {
         };
         reachable && self.state.health.alive(member)
     }
+}
+
+/// The flow that a packet belongs to: an ICMP error about a packet goes the way of the answers to
+/// it, because whoever keeps state of that flow has to see it.
+fn flow_of(packet: &Packet, octets: &[u8]) -> FlowKey {
+    let error = packet
+        .ip
+        .as_ref()
+        .filter(|ip| matches!(ip.protocol, 1 | 58));
+    let quoted = error.and_then(|ip| Quoted::find(octets, ip.l4..ip.end, ip.v6));
+    quoted.map_or(packet.flow, |quoted| quoted.flow.reversed())
 }

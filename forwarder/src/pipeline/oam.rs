@@ -219,7 +219,7 @@ impl Run<'_> {
             };
             // No flow has this path as its key, so it shows one of the ways that flows take.
             let flow = Packet::opaque(hop.key);
-            let Some(hop) = self.settle(&hop, &flow, Origin::Tunnel(None)) else {
+            let Some(hop) = self.settle(&hop, &flow, &[], Origin::Tunnel(None)) else {
                 return broken;
             };
             mtu = mtu.min(self.inner_mtu(&hop));

@@ -90,7 +90,7 @@ impl Run<'_> {
             self.saw_return(port, &frame, Some(hop.key));
         }
         // The member that the flow came through must be known before a group is asked.
-        let Some(hop) = self.settle(&hop, &packet, origin) else {
+        let Some(hop) = self.settle(&hop, &packet, frame.bytes(), origin) else {
             return self.drop(frame, DropReason::GroupDown);
         };
         // A connection of the function's own was never clamped by a classifier. What it says

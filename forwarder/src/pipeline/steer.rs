@@ -27,7 +27,7 @@ impl Run<'_> {
         if self.state.taps.on {
             self.saw_hop(hop);
         }
-        let Some(hop) = &self.settle(hop, packet, origin) else {
+        let Some(hop) = &self.settle(hop, packet, frame.bytes(), origin) else {
             return self.drop(frame, DropReason::GroupDown);
         };
         let mtu = self.hop_mtu(hop, packet).min(mtu);

@@ -111,7 +111,12 @@ fn compile(
         nsh: Held::new(&[]),
     };
     match &rule.action {
-        Action::Path { spi, si, metadata } => {
+        Action::Path {
+            spi,
+            si,
+            ttl,
+            metadata,
+        } => {
             let known = paths.get(spi);
             let Some(hop) = steering.get(key(*spi, *si)) else {
                 let highest = known.and_then(|known| known.highest);
@@ -124,7 +129,7 @@ fn compile(
                 });
             };
             let (mut nsh, max) = ([0; nsh::MAX_LEN], nsh::MAX_LEN);
-            let nsh = sff::originate(hop.key, metadata, &mut nsh).map_err(|length| {
+            let nsh = sff::originate(hop.key, *ttl, metadata, &mut nsh).map_err(|length| {
                 let entry = entry();
                 TableError::NshLength { entry, length, max }
             })?;

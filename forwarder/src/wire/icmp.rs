@@ -29,6 +29,18 @@ pub mod kind {
     pub const ECHO_REPLY_V6: u8 = 129;
 }
 
+/// Whether a message of type `kind` is an error, which quotes a packet.
+pub const fn is_error(v6: bool, kind: u8) -> bool {
+    if v6 {
+        // RFC 4443 section 2.1: errors have types 0 to 127.
+        kind < kind::ECHO_REQUEST_V6
+    } else {
+        // RFC 1122 section 3.2.2: destination unreachable, source quench, redirect, time
+        // exceeded, parameter problem.
+        matches!(kind, 3 | 4 | 5 | 11 | 12)
+    }
+}
+
 /// A checked view of an ICMP or ICMPv6 message.
 #[derive(Debug, Clone, Copy)]
 pub struct Packet<T>(T);

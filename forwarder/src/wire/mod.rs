@@ -19,6 +19,7 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod ndp;
 pub mod nsh;
+pub mod quoted;
 pub mod sfc_echo;
 pub mod sfc_oam;
 pub mod sfc_tlv;

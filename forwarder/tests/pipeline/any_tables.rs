@@ -5,7 +5,7 @@ use kc_forwarder_api::{
     Action, Attachment, Backend, ContextHeader, ContextValue, Direction, Function, Group,
     GroupName, Hop, MacAddr, Match, Member, MemberTarget, Metadata, Neighbour, NextHop, Path, Port,
     PortName, PortRange, Protocol, Rule, Segment, SfName, Si, Spi, StaticEntry, Tables, Transport,
-    Tunnel, TunnelName, Underlay, Vid, Vni,
+    Ttl, Tunnel, TunnelName, Underlay, Vid, Vni,
 };
 use std::net::IpAddr;
 
@@ -296,6 +296,7 @@ fn any_action(rng: &mut Rng, shape: &Shape, paths: &[Path]) -> Action {
                 Action::Path {
                     spi: path.spi,
                     si: hop.si,
+                    ttl: rng.bool().then(|| Ttl::new(rng.u8(0..64)).unwrap()),
                     metadata,
                 }
             }

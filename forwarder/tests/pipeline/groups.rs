@@ -4,6 +4,7 @@
 use crate::frames::{CLIENT, Flow, SERVER, ethernet};
 use crate::world::{Sent, World, only};
 use kc_forwarder::wire::flow::FlowKey;
+use kc_forwarder::wire::icmp;
 use kc_forwarder::wire::summary::Summary;
 use kc_forwarder_api::DropReason;
 use std::collections::HashMap;
@@ -337,4 +338,54 @@ fn a_group_of_the_dead_drops_by_name_and_backups_step_in() {
         world.port("in", &ethernet(SERVER, CLIENT, 0x88b5, &[0; 50])),
         "a",
     );
+}
+
+#[test]
+fn an_icmp_error_goes_where_the_answers_to_its_packet_go() {
+    let mut net = Net::new();
+    for port in 1024..1064 {
+        let (_, request, _) = net.carry(1, "client", &flow(port).udp(b"x"));
+        let (from, to) = (Ipv4Addr::new(10, 0, 3, 9), Ipv4Addr::new(192, 0, 2, 9));
+        // Some router on the way to the server says that the packet was too long.
+        let error = icmp::ErrorV4 {
+            source: from,
+            destination: to,
+            kind: icmp::kind::UNREACHABLE_V4,
+            code: 4,
+            mtu: 1400,
+            original: &request[14..],
+        };
+        let mut frame = ethernet(CLIENT, SERVER, 0x0800, &vec![0; error.buffer_len()]);
+        error.emit(&mut frame[14..]);
+        let flow_seen = key(&request);
+        let nat = match flow_seen.source.last() {
+            Some(2) => "gpe 192.168.50.2",
+            _ => "nat-3-b",
+        };
+        only(net.boxes[2].port("server", &frame), nat);
+    }
+}
+
+#[test]
+fn a_member_that_is_silent_for_too_long_is_left_until_it_answers_again() {
+    let watched = BOX1.replace(
+        "attachment = { two-leg = { inside = \"fw-1-a\", outside = \"fw-1-b\" } }",
+        "attachment = { two-leg = { inside = \"fw-1-a\", outside = \"fw-1-b\" } }\n    liveness = { interval-ms = 100, multiplier = 3 }",
+    );
+    let mut world = World::new(&watched);
+    let mut ways = Vec::new();
+    for _ in 0..40 {
+        world.now_ms = world.pipeline.next_deadline().unwrap().max(world.now_ms);
+        for probe in world.tick() {
+            // The function stands still for a while.
+            if probe.via == "fw-1-a" && !(2000..3000).contains(&world.now_ms) {
+                assert_eq!(world.port("fw-1-b", &probe.bytes), []);
+            }
+        }
+        let all = (0..20).map(|n| world.port("client", &flow(2000 + n).udp(b"x")));
+        let here = all.filter(|sent| sent[0].via == "fw-1-a").count();
+        ways.push(here > 0);
+    }
+    ways.dedup();
+    assert_eq!(ways, [true, false, true]);
 }

@@ -101,3 +101,16 @@ fn a_round_through_a_function_ends_by_its_index_or_its_ttl() {
     let dropped: u64 = worlds.iter().map(World::all_drops).sum();
     assert_eq!(dropped, 1);
 }
+
+#[test]
+fn a_rule_may_say_how_far_its_packets_get() {
+    let hop = "{ si = 255, to = { tunnel = { name = \"other\" } } }";
+    let mut worlds = [half(1, 2, hop), half(2, 1, hop)];
+    let text = toml::to_string(worlds[0].pipeline.tables().tables()).unwrap();
+    worlds[0].install(&text.replace(
+        "si = 255\n\n[rules.action.path.metadata",
+        "si = 255\nttl = 5\n\n[rules.action.path.metadata",
+    ));
+    let first = worlds[0].port("in", &WEB.udp(b"not far"));
+    assert_eq!(ping_pong(&mut worlds, first), 5);
+}

@@ -1,7 +1,7 @@
 //! Classifier rules and what they do.
 
 use super::Metadata;
-use crate::{Match, PortName, Si, Spi, Vni};
+use crate::{Match, PortName, Si, Spi, Ttl, Vni};
 use serde::{Deserialize, Serialize};
 
 /// One classifier rule.
@@ -31,6 +31,9 @@ pub enum Action {
         spi: Spi,
         /// Index to start with, usually 255.
         si: Si,
+        /// Initial TTL; 63 when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ttl: Option<Ttl>,
         /// NSH context put on by the classifier.
         #[serde(default)]
         metadata: Metadata,

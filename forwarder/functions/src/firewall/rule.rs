@@ -66,11 +66,13 @@ impl Context {
         let Ok(nsh) = nsh::Packet::new_checked(nsh) else {
             return false;
         };
-        nsh.contexts().any(|context| {
-            let value = self.value.as_ref();
-            (context.class, context.kind) == (self.class, self.kind)
-                && value.is_none_or(|value| value.octets() == context.value)
-        })
+        // RFC 8300 section 2.5.1: of several headers of one kind where one is meant, the receiver
+        // "MUST process the first instance and ignore subsequent instances".
+        let first = nsh
+            .contexts()
+            .find(|context| (context.class, context.kind) == (self.class, self.kind));
+        let value = self.value.as_ref();
+        first.is_some_and(|first| value.is_none_or(|value| value.octets() == first.value))
     }
 }
 

@@ -362,3 +362,25 @@ fn what_a_classifier_wrote_into_the_nsh_decides() {
     fw.surround(&[]);
     assert_eq!(ask(&mut fw, 5).0, DENIED);
 }
+
+#[test]
+fn of_doubled_context_the_first_counts() {
+    let mut fw = firewall("allow any from any to any context 0x0102:7=00000001");
+    let doubled = |values: [u8; 2]| {
+        let mut octets = vec![0x0f, 0xc6, 2, 3, 0, 0, 42, 255];
+        for value in values {
+            octets.extend([1, 2, 7, 4, 0, 0, 0, value]);
+        }
+        octets
+    };
+    fw.surround(&doubled([2, 1]));
+    assert_eq!(
+        verdict(&mut fw, Side::Only, tcp(C, WEB, flags::SYN)),
+        DENIED
+    );
+    fw.surround(&doubled([1, 2]));
+    assert_eq!(
+        verdict(&mut fw, Side::Only, tcp(C, WEB, flags::SYN)),
+        Verdict::Pass
+    );
+}

@@ -1,5 +1,4 @@
-//! The packet that an ICMP error quotes: at least its IP header and eight octets of transport
-//! (RFC 792), usually cut, so checked views refuse it.
+//! The packet that an ICMP error quotes, changed together with the error.
 
 use super::reading::{Kind, Reading};
 use super::rewrite::{End, update};
@@ -7,6 +6,7 @@ use super::{Reading as Outer, protocol};
 use kc_forwarder::wire::checksum;
 use kc_forwarder::wire::ethernet::ethertype;
 use kc_forwarder::wire::flow::FlowKey;
+use kc_forwarder::wire::quoted as wire;
 
 /// A quoted packet and where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,45 +25,12 @@ impl Quoted {
         if reading.kind != Kind::IcmpError {
             return None;
         }
-        let (start, end) = (reading.summary.l4? + 8, reading.summary.l3_end);
-        let packet = frame.get(start..end)?;
-        let mut source = [0; 16];
-        let mut destination = [0; 16];
-        let (header, protocol, kind) = if reading.summary.is_ipv4() {
-            let header = usize::from(packet.first()? & 0x0f) * 4;
-            let word = u16::from_be_bytes([*packet.get(6)?, *packet.get(7)?]);
-            if packet.first()? >> 4 != 4 || header < 20 || word & 0x1fff != 0 {
-                return None;
-            }
-            source[12..].copy_from_slice(packet.get(12..16)?);
-            destination[12..].copy_from_slice(packet.get(16..20)?);
-            (header, *packet.get(9)?, ethertype::IPV4)
-        } else {
-            if packet.first()? >> 4 != 6 {
-                return None;
-            }
-            source.copy_from_slice(packet.get(8..24)?);
-            destination.copy_from_slice(packet.get(24..40)?);
-            (40, *packet.get(6)?, ethertype::IPV6)
-        };
-        let transport = packet.get(header..header + 8)?;
-        let word = |at: usize| u16::from_be_bytes([transport[at], transport[at + 1]]);
-        let (source_port, destination_port) = match protocol {
-            protocol::TCP | protocol::UDP => (word(0), word(2)),
-            protocol::ICMP | protocol::ICMPV6 => (word(4), word(4)),
-            _ => return None,
-        };
+        let (l4, end) = (reading.summary.l4?, reading.summary.l3_end);
+        let quoted = wire::Quoted::find(frame, l4..end, reading.summary.is_ipv6())?;
         Some(Self {
-            flow: FlowKey {
-                source,
-                destination,
-                source_port,
-                destination_port,
-                ethertype: kind,
-                protocol,
-            },
-            start,
-            l4: start + header,
+            flow: quoted.flow,
+            start: quoted.start,
+            l4: quoted.l4,
             end,
         })
     }

@@ -159,9 +159,8 @@ fn kind(bytes: &[u8], summary: &Summary) -> Kind {
         protocol::UDP if !summary.fragment && udp::Packet::new_checked(transport).is_err() => {
             Kind::Malformed
         }
-        protocol::ICMP if is_error_v4(first) => Kind::IcmpError,
-        // RFC 4443 section 2.1: errors have types 0 to 127.
-        protocol::ICMPV6 if first < icmp::kind::ECHO_REQUEST_V6 => Kind::IcmpError,
+        protocol::ICMP if icmp::is_error(false, first) => Kind::IcmpError,
+        protocol::ICMPV6 if icmp::is_error(true, first) => Kind::IcmpError,
         protocol::ICMPV6 if (133..=137).contains(&first) => Kind::Discovery,
         _ => Kind::Packet,
     }
@@ -174,10 +173,4 @@ fn is_first(ip: &[u8], summary: &Summary) -> bool {
         let packet = ipv6::Packet::new_checked(ip);
         packet.is_ok_and(|ip| ip.upper().is_some_and(|upper| upper.first))
     }
-}
-
-/// RFC 1122 section 3.2.2: destination unreachable, source quench, redirect, time exceeded,
-/// parameter problem.
-const fn is_error_v4(kind: u8) -> bool {
-    matches!(kind, 3 | 4 | 5 | 11 | 12)
 }
