@@ -158,6 +158,43 @@ fn a_bridge_serves_as_function_over_an_underlay_that_gets_its_address_late() {
     }
 }
 
+#[test]
+fn a_bridge_is_reached_by_a_vlan_of_its_legs_and_shared_without_one() {
+    let Some(topology) = Topology::build() else {
+        return;
+    };
+    let [first, second] = Topology::tables(Backend::Packet);
+    // Every packet goes through the same bridge twice: in VLAN 7, then without a tag.
+    let first = first
+        .replace(
+            "[[functions]]",
+            "[[functions]]\nname = \"again\"\nattachment = { two-leg = { inside = \"inside\", outside = \"outside\" } }\n[[functions]]",
+        )
+        .replace("name = \"fw\"\n            attachment = { two-leg = { inside = \"inside\", outside = \"outside\" } }", "name = \"fw\"\n            attachment = { two-leg = { inside = \"inside\", outside = \"outside\", vlan = 7 } }")
+        .replace("{ si = 254, to = { tunnel = { name = \"peer\" } } }", "{ si = 254, to = { function = { name = \"again\" } } },\n{ si = 253, to = { tunnel = { name = \"peer\" } } }")
+        .replace("{ si = 254, to = { egress", "{ si = 254, to = { function = { name = \"again\", direction = \"reverse\" } } },\n{ si = 253, to = { egress");
+    let second = second.replace("si = 254, to = { egress", "si = 253, to = { egress");
+    topology.box1.address("u0", "fd50::1/64");
+    topology.box2.address("u0", "fd50::2/64");
+    let first = Forwarder::start(&topology.lab, &topology.box1, "box1", &first);
+    let _second = Forwarder::start(&topology.lab, &topology.box2, "box2", &second);
+    topology.ping("192.168.2.2");
+    let _server = Tcp::serve(&topology.server, "192.168.2.2");
+    let rate = Tcp::exchange(&topology.client, "192.168.2.2", 4 << 20);
+    println!("twice through a bridge, once in a VLAN: {rate}");
+    let counters = first.counters();
+    for si in [255, 254, 253] {
+        for spi in [100, 101] {
+            let mut paths = counters.paths.iter();
+            let path = paths.find(|path| (path.spi.get(), path.si.get()) == (spi, si));
+            assert!(path.unwrap().packets > 100, "path {spi} at {si}");
+        }
+    }
+    // The bridge and the kernel's IPv6 talk on their own.
+    let drops = unexpected_drops(&counters, &["tx-error", "no-return"]);
+    assert!(drops.is_empty(), "{drops:?}");
+}
+
 /// Waits for two frames of a local experimental EtherType and prints their VLAN tags and content.
 const WATCH: &str = r#"
 import socket, struct

@@ -7,6 +7,7 @@ mod check;
 mod compiled;
 mod error;
 mod groups;
+mod hops;
 mod lan;
 mod legs;
 mod names;
