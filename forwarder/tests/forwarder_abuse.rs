@@ -318,6 +318,8 @@ fn random_octets_and_json_of_the_wrong_shape_are_malformed() {
         "null",
         "5",
         "\"status\"",
+        "[\"status\"]",
+        "[\"apply\",{\"generation\":77}]",
         "{}",
         "{\"op\":5}",
         "{\"op\":[\"status\"]}",

@@ -82,6 +82,15 @@ fn refuse(code: ErrorCode, message: impl ToString) -> ControlError {
     }
 }
 
+/// Reads a request. It is an object: serde would also take the values alone, as an array.
+fn read(line: &[u8]) -> Result<Request, ControlError> {
+    if line.trim_ascii_start().first() != Some(&b'{') {
+        let message = "a request is a JSON object such as {\"op\":\"status\"}";
+        return Err(refuse(ErrorCode::Malformed, message));
+    }
+    serde_json::from_slice(line).map_err(|error| refuse(ErrorCode::Malformed, error))
+}
+
 impl Desk {
     /// A desk in front of a packet thread that has just started with `compiled`. `bell` rings
     /// when answers that were promised are there.
@@ -115,9 +124,9 @@ impl Desk {
     /// # Errors
     /// The packet thread has gone; there is nothing left to answer for.
     pub fn answer(&mut self, line: &[u8]) -> Result<Answer, Stopped> {
-        let request = match serde_json::from_slice(line) {
+        let request = match read(line) {
             Ok(request) => request,
-            Err(error) => return Ok(refusal(refuse(ErrorCode::Malformed, error)).into()),
+            Err(error) => return Ok(refusal(error).into()),
         };
         let response = match request {
             Request::Apply { tables } => match self.apply(*tables) {
@@ -269,6 +278,19 @@ mod tests {
         let mut tables: Tables = toml::from_str(&text).unwrap();
         tables.generation = generation;
         tables
+    }
+
+    #[test]
+    fn a_request_is_an_object_and_nothing_else() {
+        assert_eq!(read(b" {\"op\":\"status\"}"), Ok(Request::Status));
+        for wrong in [
+            &b"[\"status\"]"[..],
+            b"[\"apply\",{\"generation\":77}]",
+            b"\"status\"",
+            b"",
+        ] {
+            assert_eq!(read(wrong).unwrap_err().code, ErrorCode::Malformed);
+        }
     }
 
     #[test]
