@@ -410,7 +410,8 @@ fn tshark_finds_nothing_wrong_with_oam_packets() {
         String::from_utf8(command.output().unwrap().stdout).unwrap()
     };
     let oam = read("nsh.Obit == 1", &["nsh.nextproto", "nsh.mdtype", "nsh.spi"]);
-    assert!(oam.lines().count() >= 60, "{oam}");
+    // What hosts say of their own accord travels along the path too.
+    assert!(oam.lines().count() >= 40, "{oam}");
     for line in oam.lines() {
         assert!(line.starts_with("0x07") || line.starts_with('7'), "{line}");
     }
