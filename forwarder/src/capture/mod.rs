@@ -1,6 +1,6 @@
 //! Captures: frames at the points of their way, with what was decided about them, as pcapng.
 //!
-//! The packet thread copies what a filter wants into a bounded ring and never waits ([`Taps`]);
+//! The packet thread copies what a filter wants into a bounded ring and never waits (`Taps`);
 //! the control thread makes pcapng of it as fast as its reader takes it ([`Printer`]). What finds
 //! no room in the ring is counted as lost, and that is all that a slow reader ever causes. No
 //! socket and no clock here.

@@ -1,5 +1,5 @@
 //! The underlay: our VTEPs of both address families as one. Sorts what is to be received and sent
-//! by family and knows nothing else; the sockets are a [`Vtep`]'s.
+//! by family and knows nothing else; the sockets are a `Vtep`'s.
 
 use super::Loss;
 use super::udp::Vtep;
