@@ -109,10 +109,8 @@ fn tables(rules: u32, paths: u32) -> Tables {
     Tables {
         generation: 1,
         underlay: Some(Underlay {
-            address: IpAddr::from([192, 0, 2, 1]).into(),
             mtu: 1600,
-            gpe_port: 4790,
-            vxlan_port: 4789,
+            ..Underlay::at(IpAddr::from([192, 0, 2, 1]))
         }),
         ports: vec![port("in"), port("out")],
         tunnels: vec![Tunnel {

@@ -1,6 +1,8 @@
 //! A packet buffer with headroom, so that pushing a header moves an offset and never the payload,
 //! and a pool that hands buffers out again. Knows nothing of protocols.
 
+use std::ops::{Deref, DerefMut};
+
 /// Room kept in front of a received frame: the longest NSH, of 252 octets, and Ethernet with a
 /// tag or VXLAN in front of it.
 pub const HEADROOM: usize = 288;
@@ -58,11 +60,18 @@ pub enum GsoKind {
     Other,
 }
 
-/// One frame: bytes with headroom in front and what is known about them.
+/// One frame: bytes with headroom in front and what is known about them. A pointer, so that it
+/// is handed from stage to stage for nothing.
 #[derive(Debug, Clone)]
-pub struct Frame {
+pub struct Frame(Box<Contents>);
+
+/// What a [`Frame`] holds. The buffer is all initialized, so that a kernel can be asked to write
+/// into it, and nothing is ever cleared.
+#[derive(Debug, Clone)]
+pub struct Contents {
     buffer: Vec<u8>,
     start: usize,
+    end: usize,
     /// What the kernel knows about the frame.
     pub offload: Offload,
 }
@@ -70,13 +79,12 @@ pub struct Frame {
 impl Frame {
     /// An empty frame with [`HEADROOM`] octets in front and room for `capacity` behind.
     pub fn with_capacity(capacity: usize) -> Self {
-        let mut buffer = Vec::with_capacity(HEADROOM + capacity);
-        buffer.resize(HEADROOM, 0);
-        Self {
-            buffer,
+        Self(Box::new(Contents {
+            buffer: vec![0; HEADROOM + capacity],
             start: HEADROOM,
+            end: HEADROOM,
             offload: Offload::default(),
-        }
+        }))
     }
 
     /// A frame that holds a copy of `bytes`.
@@ -85,44 +93,84 @@ impl Frame {
         frame.fill(bytes);
         frame
     }
+}
 
+impl Deref for Frame {
+    type Target = Contents;
+    fn deref(&self) -> &Contents {
+        &self.0
+    }
+}
+
+impl DerefMut for Frame {
+    fn deref_mut(&mut self) -> &mut Contents {
+        &mut self.0
+    }
+}
+
+impl Contents {
     /// Forgets everything and takes a copy of `bytes`.
     pub fn fill(&mut self, bytes: &[u8]) {
         self.clear();
-        self.buffer.extend_from_slice(bytes);
+        self.extend(bytes);
     }
 
     /// Forgets everything; headroom is whole again.
     pub fn clear(&mut self) {
-        self.buffer.resize(HEADROOM, 0);
-        self.buffer.truncate(HEADROOM);
         self.start = HEADROOM;
+        self.end = HEADROOM;
         self.offload = Offload::default();
     }
 
     /// Appends `bytes`.
     pub fn extend(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
+        let end = self.end + bytes.len();
+        self.reach(end);
+        self.buffer[self.end..end].copy_from_slice(bytes);
+        self.end = end;
     }
 
-    /// Makes the frame `len` octets long, zero-filled where it grows, for a reader to write into.
+    /// Makes the frame `len` octets long, zero-filled where it grows.
     pub fn resize(&mut self, len: usize) {
-        self.buffer.resize(self.start + len, 0);
+        let end = self.start + len;
+        self.reach(end);
+        if let Some(grown) = self.buffer.get_mut(self.end..end) {
+            grown.fill(0);
+        }
+        self.end = end;
+    }
+
+    /// Where an empty frame's octets go, for a reader to write into: as many as fit without
+    /// growing, content unspecified. [`set_len`](Self::set_len) then says how many there are.
+    pub fn room_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.start..]
+    }
+
+    /// The first `len` octets of [`room_mut`](Self::room_mut), or all of them, are the frame.
+    pub fn set_len(&mut self, len: usize) {
+        self.end = self.buffer.len().min(self.start + len);
+    }
+
+    /// Makes the buffer reach `end`.
+    fn reach(&mut self, end: usize) {
+        if end > self.buffer.len() {
+            self.buffer.resize(end, 0);
+        }
     }
 
     /// The frame's octets.
     pub fn bytes(&self) -> &[u8] {
-        &self.buffer[self.start..]
+        &self.buffer[self.start..self.end]
     }
 
     /// The frame's octets, writable.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.buffer[self.start..]
+        &mut self.buffer[self.start..self.end]
     }
 
     /// Length in octets.
     pub fn len(&self) -> usize {
-        self.buffer.len() - self.start
+        self.end - self.start
     }
 
     /// Whether there are no octets.
@@ -142,6 +190,7 @@ impl Frame {
             let missing = n - self.start + HEADROOM;
             self.buffer.splice(0..0, std::iter::repeat_n(0, missing));
             self.start += missing;
+            self.end += missing;
         }
         self.start -= n;
         &mut self.buffer[self.start..self.start + n]
@@ -154,7 +203,7 @@ impl Frame {
 
     /// Cuts the frame to `len` octets; a shorter one stays as it is.
     pub fn truncate(&mut self, len: usize) {
-        self.buffer.truncate(self.start + len);
+        self.end = self.end.min(self.start + len);
     }
 }
 
@@ -165,7 +214,7 @@ pub struct Pool {
 }
 
 /// Beyond this many waiting frames, memory goes back to the allocator.
-const POOL_LIMIT: usize = 256;
+const POOL_LIMIT: usize = 512;
 
 /// A buffer that grew beyond this for a super-frame is not kept.
 const KEEP_CAPACITY: usize = 16 * 1024;
@@ -180,7 +229,7 @@ impl Pool {
 
     /// Gives a frame back.
     pub fn give(&mut self, mut frame: Frame) {
-        if self.free.len() < POOL_LIMIT && frame.buffer.capacity() <= KEEP_CAPACITY {
+        if self.free.len() < POOL_LIMIT && frame.buffer.len() <= KEEP_CAPACITY {
             frame.clear();
             self.free.push(frame);
         }
@@ -209,6 +258,26 @@ mod tests {
         }
         assert_eq!(frame.len(), 707);
         assert!(frame.bytes().ends_with(b"xpayload"));
+    }
+
+    #[test]
+    fn what_a_reader_wrote_is_the_frame() {
+        let mut frame = Frame::with_capacity(16);
+        frame.room_mut()[..4].copy_from_slice(b"read");
+        frame.set_len(4);
+        assert_eq!(frame.bytes(), b"read");
+        frame.extend(b" and more than there was room for");
+        frame.resize(6);
+        assert_eq!(frame.bytes(), b"read a");
+        frame.truncate(2);
+        frame.resize(4);
+        assert_eq!(
+            frame.bytes(),
+            b"re\0\0",
+            "what was cut off does not come back"
+        );
+        frame.set_len(1000);
+        assert!(frame.len() < 1000, "no longer than its room");
     }
 
     #[test]

@@ -153,6 +153,10 @@ pub(crate) fn status(status: &Status) -> String {
         })
         .collect();
     let mut sections = vec![general];
+    if let Some(underlay) = &status.underlay {
+        let row = [underlay.backend.to_string(), underlay.reason.clone()];
+        sections.push(columns(["UNDERLAY", "REASON"], &[row]));
+    }
     if !ports.is_empty() {
         let headings = ["PORT", "INTERFACE", "BACKEND", "STATE", "MTU", "REASON"];
         sections.push(columns(headings, &ports));

@@ -3,7 +3,7 @@
 
 use crate::{
     Capture, Counters, Echo, EchoReply, FunctionStatus, HealthEvent, NeighbourStatus, PortName,
-    Probe, ProbeReport, Tables, TunnelStatus,
+    Probe, ProbeReport, Tables, TunnelStatus, UnderlayBackend,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -166,6 +166,9 @@ pub struct Status {
     pub uptime_ms: u64,
     /// Ports in table order.
     pub ports: Vec<PortStatus>,
+    /// The sockets of tunnels over UDP, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub underlay: Option<UnderlayStatus>,
     /// Tunnels in table order.
     #[serde(default)]
     pub tunnels: Vec<TunnelStatus>,
@@ -192,6 +195,16 @@ pub struct PortStatus {
     /// Largest IP packet in bytes.
     pub mtu: u16,
     /// Why this backend, or why the port is not up.
+    pub reason: String,
+}
+
+/// State of the sockets that tunnels over UDP end in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct UnderlayStatus {
+    /// How datagrams are sent.
+    pub backend: crate::Word<UnderlayBackend>,
+    /// Why this backend.
     pub reason: String,
 }
 
@@ -225,6 +238,8 @@ pub enum Backend {
     Pnet,
     /// AF_PACKET with `recvmmsg`, `sendmmsg` and `PACKET_VNET_HDR`: knows VLAN tags, open checksums and GSO.
     Packet,
+    /// As `packet`, and out of a TPACKET_V3 ring while frames come faster than that.
+    Mmap,
 }
 
 impl fmt::Display for Backend {
@@ -233,6 +248,7 @@ impl fmt::Display for Backend {
             Self::Auto => "auto",
             Self::Pnet => "pnet",
             Self::Packet => "packet",
+            Self::Mmap => "mmap",
         })
     }
 }
@@ -240,10 +256,10 @@ impl fmt::Display for Backend {
 impl FromStr for Backend {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Auto, Self::Pnet, Self::Packet]
+        [Self::Auto, Self::Pnet, Self::Packet, Self::Mmap]
             .into_iter()
             .find(|backend| backend.to_string() == text)
-            .ok_or_else(|| format!("backend {text:?} must be auto, pnet or packet"))
+            .ok_or_else(|| format!("backend {text:?} must be auto, pnet, packet or mmap"))
     }
 }
 

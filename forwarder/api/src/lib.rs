@@ -23,7 +23,8 @@ pub use capture::{
     Capture, CaptureError, CapturePoint, MAX_CAPTURES, MAX_SELECTED, PointError, WHOLE_FRAME,
 };
 pub use control::{
-    Backend, ControlError, ErrorCode, MAX_REQUEST, PortState, PortStatus, Request, Response, Status,
+    Backend, ControlError, ErrorCode, MAX_REQUEST, PortState, PortStatus, Request, Response,
+    Status, UnderlayStatus,
 };
 pub use counters::{Counters, DropReason, PathCounters, PortCounters, TunnelCounters};
 pub use counters::{RuleCounters, UnderlayCounters, drops_by_reason};
@@ -37,7 +38,8 @@ pub use probe::{Probe, ProbeError, ProbeReport, ProbeTarget, ProbeTargetError, S
 pub use tables::{
     Action, Attachment, ContextHeader, ContextValue, ContextValueError, Direction, Encapsulation,
     Function, Group, Hop, Member, MemberTarget, Metadata, Neighbour, NextHop, Path, Port, Rule,
-    Segment, StaticEntry, Tables, Transport, Tunnel, Underlay, VtepAddressError, VtepAddresses,
+    Segment, StaticEntry, Tables, Transport, Tunnel, Underlay, UnderlayBackend, VtepAddressError,
+    VtepAddresses,
 };
 pub use trace::{Trace, TraceFault};
 pub use word::Word;

@@ -1,14 +1,20 @@
 //! Packet I/O: batches of frames between the kernel and the pipeline, behind one trait. Knows
-//! interfaces, sockets and offload state; knows no protocol above Ethernet and decides nothing.
+//! interfaces, sockets and offload state; of protocols above Ethernet it knows the outer headers of
+//! tunnels over UDP, and decides nothing.
 //!
 //! This folder is the only one with unsafe code; each block says why it is sound.
 
+mod datagram_ring;
 mod facts;
+mod gauge;
 pub mod link;
+mod mmap;
 mod mmsg;
 mod offload;
 mod packet;
 mod pnet;
+mod ring;
+mod senders;
 mod socket;
 mod udp;
 pub mod underlay;
@@ -229,23 +235,39 @@ pub fn explain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Opens `interface`, promiscuous, with `backend`. [`Backend::Auto`] takes `packet` where it
-/// opens and `pnet` otherwise.
+/// Opens `interface`, promiscuous, with `backend`. [`Backend::Auto`] takes `mmap`; what does not
+/// open here is replaced by the next simpler one: `mmap`, `packet`, `pnet`.
 ///
 /// # Errors
 /// The interface is absent, down, not Ethernet, or the kernel refused the socket.
 pub fn open(interface: &str, backend: Backend) -> Result<Box<dyn PacketPort>, PortError> {
     let facts = Facts::read(interface)?;
-    match backend {
-        Backend::Packet => Ok(Box::new(packet::PacketSocket::open(facts)?)),
-        Backend::Pnet => Ok(Box::new(pnet::PnetChannel::open(facts, "asked for")?)),
-        Backend::Auto => match packet::PacketSocket::open(facts.clone()) {
-            Ok(port) => Ok(Box::new(port)),
-            Err(PortError::Io { source, .. }) => {
-                let reason = format!("packet did not open here: {source}");
-                Ok(Box::new(pnet::PnetChannel::open(facts, &reason)?))
+    // `pnet` is the last resort of all.
+    let candidates: &[Backend] = match backend {
+        Backend::Auto | Backend::Mmap => &[Backend::Mmap, Backend::Packet],
+        Backend::Packet => &[Backend::Packet],
+        Backend::Pnet => &[],
+    };
+    let mut reason = match backend {
+        Backend::Auto => "the best that opens here".to_owned(),
+        _ => "asked for".to_owned(),
+    };
+    for &candidate in candidates {
+        match open_as(candidate, facts.clone(), &reason) {
+            // What this kernel has not is no error while there is something simpler.
+            Err(PortError::Io { step, source, .. }) => {
+                reason = format!("{candidate} did not open here: {step}: {source}");
             }
-            Err(error) => Err(error),
-        },
+            other => return other,
+        }
     }
+    open_as(Backend::Pnet, facts, &reason)
+}
+
+fn open_as(backend: Backend, facts: Facts, reason: &str) -> Result<Box<dyn PacketPort>, PortError> {
+    Ok(match backend {
+        Backend::Auto | Backend::Mmap => Box::new(mmap::Adaptive::open(facts, reason)?),
+        Backend::Packet => Box::new(packet::PacketSocket::open(facts, reason)?),
+        Backend::Pnet => Box::new(pnet::PnetChannel::open(facts, reason)?),
+    })
 }

@@ -4,7 +4,7 @@
 //! Frames sent past the queueing discipline are not seen by packet taps on this end of a veth.
 
 use super::facts::Facts;
-use super::mmsg::{self, BATCH, Kind};
+use super::mmsg::{self, BATCH, Joining, Kind};
 use super::{PacketPort, PortError, SendReport, offload, socket};
 use crate::frame::{Frame, Pool};
 use kc_forwarder_api::{Backend, MacAddr};
@@ -15,11 +15,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub(super) struct PacketSocket {
     facts: Facts,
     socket: OwnedFd,
+    reason: String,
 }
 
 impl PacketSocket {
-    /// Opens a socket on the interface `facts` describes.
-    pub(super) fn open(facts: Facts) -> Result<Self, PortError> {
+    /// Opens a socket on the interface `facts` describes; `reason` is why it is this backend.
+    pub(super) fn open(facts: Facts, reason: &str) -> Result<Self, PortError> {
         let name = facts.name.as_str();
         let socket = socket::packet_socket().map_err(PortError::io(name, "packet socket"))?;
         let fd = socket.as_fd();
@@ -31,8 +32,13 @@ impl PacketSocket {
             socket::set_int(fd, libc::SOL_PACKET, option, 1).map_err(PortError::io(name, step))?;
         }
         socket::be_promiscuous(fd, facts.index).map_err(PortError::io(name, "promiscuous mode"))?;
-        socket::bind_packet(fd, facts.index).map_err(PortError::io(name, "bind"))?;
-        Ok(Self { facts, socket })
+        socket::bind_packet(fd, facts.index, libc::ETH_P_ALL)
+            .map_err(PortError::io(name, "bind"))?;
+        Ok(Self {
+            facts,
+            socket,
+            reason: reason.to_owned(),
+        })
     }
 }
 
@@ -46,14 +52,13 @@ impl PacketPort for PacketSocket {
         let mut total = 0;
         while total < max {
             let wanted = (max - total).min(BATCH);
-            let received = mmsg::receive(self.socket.as_fd(), Kind::Packet, wanted, |message| {
-                let mut frame = pool.take();
-                frame.fill(message.bytes);
-                frame.offload = message.offload;
-                if let Some((tpid, tci)) = message.tag {
+            let fd = self.socket.as_fd();
+            let received = mmsg::receive(fd, Kind::Packet, wanted, pool, |received, _| {
+                let mut frame = received.frame;
+                if let Some((tpid, tci)) = received.tag {
                     offload::note_tag(&mut frame, tpid, tci);
                 }
-                batch.push(if message.cut {
+                batch.push(if received.cut {
                     offload::refused(frame)
                 } else {
                     frame
@@ -87,6 +92,7 @@ impl PacketPort for PacketSocket {
         mmsg::send(
             self.socket.as_fd(),
             prefix,
+            Joining::Never,
             frames,
             |frame| (frame, None),
             |frame, loss| match loss {
@@ -125,6 +131,6 @@ impl PacketPort for PacketSocket {
     }
 
     fn reason(&self) -> &str {
-        "packet: PACKET_VNET_HDR available"
+        &self.reason
     }
 }

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::mem::{size_of, zeroed};
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Room the kernel keeps for frames in each direction; the kernel grants what it may.
@@ -18,7 +19,7 @@ pub(super) fn check(value: libc::c_int) -> io::Result<libc::c_int> {
 }
 
 /// Sets a socket option whose value is the plain structure `T`.
-fn set<T: Copy>(fd: BorrowedFd<'_>, level: i32, name: i32, value: &T) -> io::Result<()> {
+pub(super) fn set<T: Copy>(fd: BorrowedFd<'_>, level: i32, name: i32, value: &T) -> io::Result<()> {
     let length = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
     // SAFETY: `value` points to `length` readable bytes for the duration of the call; the kernel
     // only reads them, and refuses a length that does not fit the option.
@@ -110,14 +111,13 @@ pub(super) fn packet_socket() -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Starts receiving every frame of the interface with `index`.
-pub(super) fn bind_packet(fd: BorrowedFd<'_>, index: u32) -> io::Result<()> {
+/// Starts receiving what has this `protocol`, an ETH_P number, on the interface with `index`, or
+/// on all of them where that is zero.
+pub(super) fn bind_packet(fd: BorrowedFd<'_>, index: u32, protocol: i32) -> io::Result<()> {
     // SAFETY: sockaddr_ll is plain data for which all zeroes is a valid value.
     let mut address: libc::sockaddr_ll = unsafe { zeroed() };
     address.sll_family = u16::try_from(libc::AF_PACKET).map_err(io::Error::other)?;
-    address.sll_protocol = u16::try_from(libc::ETH_P_ALL)
-        .map_err(io::Error::other)?
-        .to_be();
+    address.sll_protocol = u16::try_from(protocol).map_err(io::Error::other)?.to_be();
     address.sll_ifindex = i32::try_from(index).map_err(io::Error::other)?;
     let length =
         libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).map_err(io::Error::other)?;
@@ -137,25 +137,159 @@ pub(super) fn be_promiscuous(fd: BorrowedFd<'_>, index: u32) -> io::Result<()> {
     set(fd, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)
 }
 
+/// A fan-out group of packet sockets on one interface: each frame goes to one of them, which a
+/// program chooses.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fanout {
+    number: u16,
+}
+
+/// PACKET_FANOUT_CBPF of linux/if_packet.h.
+const BY_PROGRAM: u16 = 6;
+
+/// PACKET_FANOUT_FLAG_UNIQUEID of linux/if_packet.h.
+const NEW_NUMBER: u16 = 0x2000;
+
+impl Fanout {
+    /// Makes a group of the bound socket `fd`, which is the only member and gets everything.
+    pub(super) fn begin(fd: BorrowedFd<'_>) -> io::Result<Self> {
+        let wanted = u32::from(BY_PROGRAM | NEW_NUMBER) << 16;
+        set(fd, libc::SOL_PACKET, libc::PACKET_FANOUT, &wanted)?;
+        let mut made = 0_u32;
+        get(fd, libc::SOL_PACKET, libc::PACKET_FANOUT, &mut made)?;
+        let [low, high, ..] = made.to_le_bytes();
+        let number = u16::from_le_bytes([low, high]);
+        Ok(Self { number })
+    }
+
+    /// Makes the bound socket `fd` the next member.
+    pub(super) fn join(self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let wanted = u32::from(self.number) | u32::from(BY_PROGRAM) << 16;
+        set(fd, libc::SOL_PACKET, libc::PACKET_FANOUT, &wanted)
+    }
+
+    /// Sends every frame to the member with this place from now on; `fd` is any of them. When this
+    /// returns, nothing goes anywhere else any more.
+    pub(super) fn choose(self, fd: BorrowedFd<'_>, place: u32) -> io::Result<()> {
+        set_program(
+            fd,
+            libc::SOL_PACKET,
+            libc::PACKET_FANOUT_DATA,
+            &[answer(place)],
+        )
+    }
+}
+
+/// A program's last instruction: its answer is `value`.
+const fn answer(value: u32) -> libc::sock_filter {
+    jump(0x06, value, 0, 0)
+}
+
+/// Sets an option whose value is a classic BPF program.
+fn set_program(
+    fd: BorrowedFd<'_>,
+    level: i32,
+    name: i32,
+    program: &[libc::sock_filter],
+) -> io::Result<()> {
+    let program = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(io::Error::other)?,
+        // The kernel copies it, and writes nothing.
+        filter: program.as_ptr().cast_mut(),
+    };
+    set(fd, level, name, &program)
+}
+
+/// Makes the kernel discard what is not UDP over IPv4 to one of `ports` of `own`, without IP
+/// options and not a fragment.
+pub(super) fn accept_datagrams(
+    fd: BorrowedFd<'_>,
+    own: Ipv4Addr,
+    ports: [u16; 2],
+) -> io::Result<()> {
+    let [first, second] = ports.map(u32::from);
+    let program = [
+        load(OCTET, NETWORK),
+        unless_equal(0x45, 10),
+        load(OCTET, NETWORK + 9),
+        unless_equal(17, 8),
+        load(HALF, NETWORK + 6),
+        // More fragments, or not the first.
+        if_any(0x3fff, 6),
+        load(WORD, NETWORK + 16),
+        unless_equal(own.to_bits(), 4),
+        load(HALF, NETWORK + 22),
+        if_equal(first, 1),
+        unless_equal(second, 1),
+        answer(WHOLE),
+        answer(0),
+    ];
+    set_program(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
+}
+
+/// Makes a UDP socket discard what [`accept_datagrams`] takes elsewhere.
+pub(super) fn refuse_datagrams(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let program = [
+        load(OCTET, NETWORK),
+        if_equal(0x45, 1),
+        answer(WHOLE),
+        answer(0),
+    ];
+    set_program(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
+}
+
+/// SKF_NET_OFF: offsets count from the network header.
+const NETWORK: u32 = 0xfff0_0000;
+
+/// BPF_LD | BPF_ABS with the size of what is loaded.
+const OCTET: u16 = 0x30;
+const HALF: u16 = 0x28;
+const WORD: u16 = 0x20;
+
+/// Longer than any packet.
+const WHOLE: u32 = 0x0004_0000;
+
+const fn load(size: u16, at: u32) -> libc::sock_filter {
+    jump(size, at, 0, 0)
+}
+
+const fn if_equal(value: u32, skip: u8) -> libc::sock_filter {
+    jump(0x15, value, skip, 0)
+}
+
+const fn unless_equal(value: u32, skip: u8) -> libc::sock_filter {
+    jump(0x15, value, 0, skip)
+}
+
+const fn if_any(bits: u32, skip: u8) -> libc::sock_filter {
+    jump(0x45, bits, skip, 0)
+}
+
+const fn jump(code: u16, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
+    libc::sock_filter { code, jt, jf, k }
+}
+
+/// Makes the kernel discard every frame.
+pub(super) fn refuse_all(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_program(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &[answer(0)])
+}
+
+/// Takes a filter away.
+pub(super) fn accept_all(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_int(fd, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, 0)
+}
+
 /// Makes the kernel discard frames whose VLAN tag it has taken out, for a reader that could not
 /// see the tag and would leak the frame into the untagged network.
 pub(super) fn refuse_tagged(fd: BorrowedFd<'_>) -> io::Result<()> {
     /// Load the "tag present" flag; jump; accept whole; refuse.
     const PROGRAM: [libc::sock_filter; 4] = [
-        instruction(0x20, 0, 0, 0xffff_f000 + 48),
-        instruction(0x15, 0, 1, 0),
-        instruction(0x06, 0, 0, 0x0004_0000),
-        instruction(0x06, 0, 0, 0),
+        load(WORD, 0xffff_f000 + 48),
+        unless_equal(0, 1),
+        answer(WHOLE),
+        answer(0),
     ];
-    const fn instruction(code: u16, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
-        libc::sock_filter { code, jt, jf, k }
-    }
-    let mut program = PROGRAM;
-    let filter = libc::sock_fprog {
-        len: 4,
-        filter: program.as_mut_ptr(),
-    };
-    set(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &filter)
+    set_program(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &PROGRAM)
 }
 
 /// One question about an interface, answered into a copy of `request`.

@@ -1,22 +1,20 @@
 //! UDP sockets that tunnels end in, for one local address. One bound socket for each encapsulation takes
-//! what arrives (and keeps the kernel from answering "port unreachable"); eight more send, so
-//! that the outer source port tells flows apart on the way (RFC 7348 section 5).
+//! what arrives (and keeps the kernel from answering "port unreachable"); others send.
+//!
+//! Datagrams of one sender that came one after the other may have been joined by the kernel on
+//! their way here (UDP_GRO), and cost one look-up and one wake-up then.
 
-use super::mmsg::{self, BATCH, Kind};
-use super::{Loss, socket};
-use crate::frame::{Frame, Pool};
+use super::mmsg::{self, BATCH, Kind, UDP_GRO};
+use super::senders::Senders;
+use super::socket;
+use super::underlay::Datagram;
+use crate::frame::Pool;
+use kc_forwarder_api::UnderlayBackend;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-
-/// Source ports that outgoing datagrams are spread over.
-pub const SOURCES: u16 = 8;
-
-/// "It is RECOMMENDED that the value be in the dynamic/private port range 49152-65535"
-/// (RFC 7348 section 5, of the outer source port).
-const FIRST_SOURCE: u16 = 49_152;
 
 /// The sockets of one local VTEP.
 #[derive(Debug, Clone)]
@@ -25,7 +23,7 @@ pub(super) struct Vtep {
     ports: [u16; 2],
     /// VXLAN-GPE, plain VXLAN.
     receivers: [Arc<Socket>; 2],
-    senders: Arc<[Socket]>,
+    senders: Arc<Senders>,
 }
 
 /// Why the underlay could not be opened.
@@ -61,6 +59,7 @@ impl Vtep {
     pub(super) fn open(
         address: IpAddr,
         ports: [u16; 2],
+        backend: UnderlayBackend,
         former: Option<&Self>,
     ) -> Result<Self, UnderlayError> {
         let former = former.filter(|former| former.address == address);
@@ -73,8 +72,14 @@ impl Vtep {
         let receivers = [receiver(ports[0])?, receiver(ports[1])?];
         let senders = match former {
             Some(former) => Arc::clone(&former.senders),
-            None => bind_senders(address)?,
+            None => Arc::new(Senders::bind(address)?),
         };
+        senders.choose(backend);
+        let joins = i32::from(backend != UnderlayBackend::Udp);
+        for receiver in &receivers {
+            // Without it, which is so before Linux 5.0, they come one by one.
+            let _ = socket::set_int(receiver.as_fd(), libc::SOL_UDP, UDP_GRO, joins);
+        }
         Ok(Self {
             address,
             ports,
@@ -94,11 +99,9 @@ impl Vtep {
         if is_gpe { gpe } else { vxlan }
     }
 
-    /// The ports it sends from, by entropy; 0 for one that the system does not tell.
-    pub(super) fn sources(&self) -> Vec<u16> {
-        let port = |sender: &Socket| sender.local_addr().ok()?.as_socket().map(|own| own.port());
-        let senders = self.senders.iter();
-        senders.map(|sender| port(sender).unwrap_or(0)).collect()
+    /// What sends.
+    pub(super) fn senders(&self) -> &Senders {
+        &self.senders
     }
 
     /// Readable when datagrams of VXLAN-GPE, or of plain VXLAN, wait.
@@ -131,60 +134,48 @@ impl Vtep {
         &self,
         is_gpe: bool,
         pool: &mut Pool,
-        batch: &mut Vec<(IpAddr, Frame)>,
+        batch: &mut Vec<Datagram>,
         max: usize,
     ) -> io::Result<usize> {
-        let mut total = 0;
-        while total < max {
-            let wanted = (max - total).min(BATCH);
-            let received = mmsg::receive(self.as_fd(is_gpe), Kind::Udp, wanted, |message| {
-                if let Some(from) = message.from {
-                    let mut frame = pool.take();
-                    frame.fill(message.bytes);
-                    frame.offload.outer_class = message.class;
-                    batch.push((from, frame));
-                }
-            });
+        let before = batch.len();
+        // A message may be many datagrams: as many as in the last ones are expected of the next.
+        let mut each = 1;
+        while batch.len() - before < max {
+            let wanted = (max - (batch.len() - before)).div_ceil(each).min(BATCH);
+            let known = batch.len();
+            let fd = self.as_fd(is_gpe);
+            let received =
+                mmsg::receive(
+                    fd,
+                    Kind::Udp,
+                    wanted,
+                    pool,
+                    |received, pool| match received.from {
+                        Some(from) => batch.push(Datagram {
+                            from,
+                            is_gpe,
+                            frame: received.frame,
+                        }),
+                        None => pool.give(received.frame),
+                    },
+                );
             match received {
-                Ok(count) => {
-                    total += count;
-                    if count < wanted {
-                        break;
-                    }
-                }
+                Ok(count) if count < wanted => break,
+                Ok(count) => each = ((batch.len() - known) / count.max(1)).max(1),
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EAGAIN) => break,
                     // ICMP errors about datagrams we sent are no error of what we receive.
                     Some(libc::EINTR | libc::ECONNREFUSED | libc::EHOSTUNREACH) => {}
-                    _ if total > 0 => break,
+                    _ if batch.len() > before => break,
                     _ => return Err(error),
                 },
             }
         }
-        Ok(total)
-    }
-
-    /// Sends `datagrams` in order from the source port that `entropy` selects. `view` shows a
-    /// datagram's payload and destination; `lost` is told each one the kernel did not take.
-    pub(super) fn send<T>(
-        &self,
-        entropy: u16,
-        datagrams: &[T],
-        view: impl Fn(&T) -> (&Frame, Option<SocketAddr>),
-        mut lost: impl FnMut(&T, Loss),
-    ) {
-        let Some(socket) = self.senders.get(usize::from(entropy % SOURCES)) else {
-            return;
-        };
-        mmsg::send(socket.as_fd(), None, datagrams, view, |datagram, loss| {
-            if let Some(loss) = loss {
-                lost(datagram, loss);
-            }
-        });
+        Ok(batch.len() - before)
     }
 }
 
-fn refusal(address: IpAddr, port: u16, source: io::Error) -> UnderlayError {
+pub(super) fn refusal(address: IpAddr, port: u16, source: io::Error) -> UnderlayError {
     match source.kind() {
         io::ErrorKind::AddrInUse => UnderlayError::Taken { address, port },
         _ => UnderlayError::Io {
@@ -196,7 +187,7 @@ fn refusal(address: IpAddr, port: u16, source: io::Error) -> UnderlayError {
 }
 
 /// A UDP socket bound to `port` of `address`, which need not be on this machine yet.
-fn bind(address: IpAddr, port: u16) -> io::Result<Socket> {
+pub(super) fn bind(address: IpAddr, port: u16) -> io::Result<Socket> {
     let domain = Domain::for_address(SocketAddr::new(address, port));
     let socket = Socket::new(
         domain,
@@ -220,45 +211,12 @@ fn bind(address: IpAddr, port: u16) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn bind_senders(address: IpAddr) -> Result<Arc<[Socket]>, UnderlayError> {
-    let mut senders = Vec::with_capacity(usize::from(SOURCES));
-    for port in FIRST_SOURCE..=u16::MAX {
-        match bind(address, port).and_then(|socket| ready_to_send(socket, address)) {
-            Ok(socket) => senders.push(socket),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-            Err(error) => return Err(refusal(address, port, error)),
-        }
-        if senders.len() == usize::from(SOURCES) {
-            return Ok(senders.into());
-        }
-    }
-    Err(UnderlayError::Taken {
-        address,
-        port: FIRST_SOURCE,
-    })
-}
-
-fn ready_to_send(socket: Socket, address: IpAddr) -> io::Result<Socket> {
-    let fd = socket.as_fd();
-    // RFC 7348 section 4.3: "VTEPs MUST NOT fragment VXLAN packets."
-    if address.is_ipv4() {
-        let discover = libc::IP_PMTUDISC_DO;
-        socket::set_int(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, discover)?;
-        // RFC 7348 section 5: "UDP Checksum: It SHOULD be transmitted as zero."
-        socket::set_int(fd, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1)?;
-    } else {
-        let discover = libc::IPV6_PMTUDISC_DO;
-        socket::set_int(fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, discover)?;
-        socket::set_int(fd, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 1)?;
-    }
-    // Nothing is ever read from it: let stray datagrams be lost early.
-    socket.set_recv_buffer_size(1)?;
-    Ok(socket)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::Frame;
+    use crate::port::Loss;
+    use crate::port::senders::{FIRST_SOURCE, SOURCES};
     use crate::port::underlay::{Inlet, Underlay};
     use kc_forwarder_api as api;
     use std::net::UdpSocket;
@@ -266,10 +224,9 @@ mod tests {
 
     fn loopback(gpe_port: u16, vxlan_port: u16) -> api::Underlay {
         api::Underlay {
-            address: IpAddr::from(Ipv4Addr::LOCALHOST).into(),
-            mtu: 1500,
             gpe_port,
             vxlan_port,
+            ..api::Underlay::at(IpAddr::from(Ipv4Addr::LOCALHOST))
         }
     }
 
@@ -290,7 +247,7 @@ mod tests {
         underlay
             .receive(inlet, &mut Pool::default(), &mut batch, 64)
             .unwrap();
-        batch.pop().unwrap().1.bytes().to_vec()
+        batch.pop().unwrap().frame.bytes().to_vec()
     }
 
     #[test]
@@ -398,9 +355,84 @@ mod tests {
                     .receive(inlet, &mut Pool::default(), &mut batch, 64)
                     .unwrap();
             }
-            let received = batch.iter().map(|(_, frame)| frame.offload.outer_class);
+            let received = batch
+                .iter()
+                .map(|datagram| datagram.frame.offload.outer_class);
             assert_eq!(received.collect::<Vec<_>>(), classes);
         }
+    }
+
+    /// Sends datagrams of these lengths over loopback and takes what arrives.
+    fn exchange(
+        backend: UnderlayBackend,
+        v6: bool,
+        lengths: &[usize],
+    ) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+        let here = if v6 {
+            IpAddr::from(Ipv6Addr::LOCALHOST)
+        } else {
+            Ipv4Addr::LOCALHOST.into()
+        };
+        let wanted = api::Underlay {
+            address: here.into(),
+            backend,
+            ..loopback(free_port(), free_port())
+        };
+        let underlay = Underlay::open(&wanted, None).unwrap();
+        let to = SocketAddr::new(here, wanted.gpe_port);
+        let datagrams: Vec<_> = (0..)
+            .zip(lengths)
+            .map(|(number, &length)| {
+                let octets: Vec<u8> = (number..=u8::MAX).cycle().take(length).collect();
+                (Frame::copy_of(&octets), to)
+            })
+            .collect();
+        underlay.send(v6, 0, &datagrams, show, |_, loss| panic!("{loss:?}"));
+        let inlet = if v6 { Inlet::GpeV6 } else { Inlet::GpeV4 };
+        let (mut batch, mut pool) = (Vec::new(), Pool::default());
+        while batch.len() < lengths.len() {
+            let fd = nix::poll::PollFd::new(
+                underlay.as_fd(inlet).unwrap(),
+                nix::poll::PollFlags::POLLIN,
+            );
+            let timeout = nix::poll::PollTimeout::from(2000_u16);
+            let ready = nix::poll::poll(&mut [fd], timeout).unwrap();
+            assert_eq!(ready, 1, "only {} datagrams came", batch.len());
+            underlay.receive(inlet, &mut pool, &mut batch, 64).unwrap();
+        }
+        let octets = |frame: &Frame| frame.bytes().to_vec();
+        let sent = datagrams.iter().map(|(frame, _)| octets(frame)).collect();
+        (
+            sent,
+            batch
+                .iter()
+                .map(|datagram| octets(&datagram.frame))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn runs_arrive_as_the_datagrams_they_were_made_of() {
+        let mut lengths = vec![100; 150];
+        lengths.extend([1400; 70]);
+        lengths.extend([1400, 9, 1400, 3000, 3000, 2999, 1, 1, 2]);
+        for backend in [UnderlayBackend::Auto, UnderlayBackend::Udp] {
+            for v6 in [false, true] {
+                let (sent, received) = exchange(backend, v6, &lengths);
+                assert!(sent == received, "{backend}, IPv6 {v6}");
+            }
+        }
+    }
+
+    #[test]
+    fn how_datagrams_leave_is_told_and_follows_what_is_asked_for() {
+        let mut wanted = loopback(free_port(), free_port());
+        let first = Underlay::open(&wanted, None).unwrap();
+        assert!(first.status().unwrap().backend == UnderlayBackend::UdpGso);
+        wanted.backend = UnderlayBackend::Udp;
+        let then = Underlay::open(&wanted, Some(&first)).unwrap();
+        let status = then.status().unwrap();
+        assert!(status.backend == UnderlayBackend::Udp && status.reason == "asked for");
     }
 
     #[test]

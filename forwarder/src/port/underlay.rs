@@ -1,15 +1,17 @@
 //! The underlay: our VTEPs of both address families as one. Sorts what is to be received and sent
 //! by family and knows nothing else; the sockets are a `Vtep`'s.
 
-use super::Loss;
 use super::udp::Vtep;
+use super::{Loss, socket};
 use crate::frame::{Frame, Pool};
 use kc_forwarder_api as api;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
-pub use super::udp::{SOURCES, UnderlayError};
+pub use super::datagram_ring::DatagramRing;
+pub use super::senders::SOURCES;
+pub use super::udp::UnderlayError;
 
 /// A socket that datagrams from other VTEPs come in by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,17 @@ impl Inlet {
     }
 }
 
+/// A datagram from another VTEP.
+#[derive(Debug)]
+pub struct Datagram {
+    /// Who sent it.
+    pub from: IpAddr,
+    /// Whether it came as VXLAN-GPE, and as plain VXLAN otherwise.
+    pub is_gpe: bool,
+    /// Its payload.
+    pub frame: Frame,
+}
+
 /// The sockets of our VTEPs, at most one of each family.
 #[derive(Debug, Clone, Default)]
 pub struct Underlay {
@@ -60,7 +73,7 @@ impl Underlay {
             if let Some(address) = address {
                 let former = former.and_then(|former| former.vtep(v6));
                 let ports = [wanted.gpe_port, wanted.vxlan_port];
-                *place = Some(Vtep::open(address, ports, former)?);
+                *place = Some(Vtep::open(address, ports, wanted.backend, former)?);
             }
         }
         Ok(underlay)
@@ -73,12 +86,59 @@ impl Underlay {
 
     /// The UDP ports that datagrams are sent from, over IPv4 and over IPv6, by entropy.
     pub fn sources(&self) -> [Vec<u16>; 2] {
-        [false, true].map(|v6| self.vtep(v6).map(Vtep::sources).unwrap_or_default())
+        [false, true].map(|v6| {
+            let vtep = self.vtep(v6);
+            vtep.map(|vtep| vtep.senders().sources())
+                .unwrap_or_default()
+        })
+    }
+
+    /// How datagrams are sent, and why so.
+    pub fn status(&self) -> Option<api::UnderlayStatus> {
+        let vtep = self.vteps.iter().flatten().next()?;
+        let (backend, reason) = vtep.senders().backend();
+        Some(api::UnderlayStatus {
+            backend: backend.into(),
+            reason: reason.to_owned(),
+        })
     }
 
     /// Readable when datagrams wait at `inlet`; `None` when we have no such socket.
     pub fn as_fd(&self, inlet: Inlet) -> Option<BorrowedFd<'_>> {
         Some(self.vtep(inlet.is_ipv6())?.as_fd(inlet.is_gpe()))
+    }
+
+    /// Makes the sockets over IPv4 refuse what a [`DatagramRing`] takes.
+    ///
+    /// # Errors
+    /// The kernel said no; some may refuse already.
+    pub(super) fn refuse_datagrams(&self) -> io::Result<()> {
+        self.receivers().try_for_each(socket::refuse_datagrams)
+    }
+
+    /// Makes the sockets over IPv4 take everything.
+    ///
+    /// # Errors
+    /// The kernel said no.
+    pub fn accept_datagrams(&self) -> io::Result<()> {
+        self.receivers()
+            .try_for_each(|fd| match socket::accept_all(fd) {
+                // It had no filter.
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+                other => other,
+            })
+    }
+
+    /// Datagrams that the sockets over IPv4 refused or had no room for since they were made.
+    pub(super) fn refused(&self) -> u64 {
+        let refused = |fd| socket::datagrams_dropped(fd).unwrap_or(0);
+        self.receivers().map(refused).sum()
+    }
+
+    /// What receives over IPv4.
+    fn receivers(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let vtep = self.vtep(false).into_iter();
+        vtep.flat_map(|vtep| [true, false].map(|is_gpe| vtep.as_fd(is_gpe)))
     }
 
     /// Whether both share the socket for `inlet`.
@@ -100,7 +160,7 @@ impl Underlay {
         count(false) + count(true)
     }
 
-    /// Appends at most `max` waiting UDP payloads with their senders to `batch`, and says how many.
+    /// Appends about `max` waiting datagrams at most to `batch`, and says how many.
     ///
     /// # Errors
     /// The socket is broken.
@@ -108,7 +168,7 @@ impl Underlay {
         &self,
         inlet: Inlet,
         pool: &mut Pool,
-        batch: &mut Vec<(IpAddr, Frame)>,
+        batch: &mut Vec<Datagram>,
         max: usize,
     ) -> io::Result<usize> {
         match self.vtep(inlet.is_ipv6()) {
@@ -129,7 +189,7 @@ impl Underlay {
         mut lost: impl FnMut(&T, Loss),
     ) {
         match self.vtep(v6) {
-            Some(vtep) => vtep.send(entropy, datagrams, view, lost),
+            Some(vtep) => vtep.senders().send(entropy, datagrams, view, lost),
             None => datagrams
                 .iter()
                 .for_each(|datagram| lost(datagram, Loss::Gone)),

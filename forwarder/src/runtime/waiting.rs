@@ -15,12 +15,17 @@ pub(super) enum Source {
     Links,
     /// Datagrams from other VTEPs.
     Underlay(Inlet),
+    /// Datagrams from other VTEPs, when they come fast.
+    Ring,
     /// Frames.
     Port(PortIndex),
 }
 
 /// First number used for sockets of the underlay.
 const INLETS: u64 = 2;
+
+/// Number of the ring.
+const RING: u64 = 8;
 
 /// First number used for ports.
 const PORTS: u64 = 16;
@@ -31,6 +36,7 @@ impl From<Source> for u64 {
             Source::Mailbox => 0,
             Source::Links => 1,
             Source::Underlay(inlet) => INLETS + inlet as Self,
+            Source::Ring => RING,
             Source::Port(PortIndex(index)) => PORTS + Self::from(index),
         }
     }
@@ -41,6 +47,7 @@ impl Source {
         match number {
             0 => Some(Self::Mailbox),
             1 => Some(Self::Links),
+            RING => Some(Self::Ring),
             other if other < PORTS => {
                 let place = usize::try_from(other.checked_sub(INLETS)?).ok()?;
                 Inlet::ALL.get(place).copied().map(Self::Underlay)
@@ -114,6 +121,7 @@ mod tests {
             Source::Underlay(Inlet::GpeV6),
             Source::Underlay(Inlet::VxlanV4),
             Source::Underlay(Inlet::VxlanV6),
+            Source::Ring,
             Source::Port(PortIndex(0)),
             Source::Port(PortIndex(u16::MAX)),
         ] {

@@ -12,16 +12,20 @@ use super::waiting::{Source, Waiting};
 use crate::frame::Frame;
 use crate::pipeline::{Compiled, Ingress, Outputs, Pipeline, PortIndex};
 use crate::port::link::LinkWatch;
-use crate::port::underlay::{Inlet, Underlay};
-use kc_forwarder_api::{Counters, Status};
+use crate::port::underlay::{Datagram, DatagramRing, Inlet, Underlay};
+use kc_forwarder_api::{Counters, Status, UnderlayBackend, UnderlayStatus};
 use nix::sys::epoll::EpollTimeout;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Frames taken from one source before the next one has its turn.
+/// Frames taken from one port before the next source has its turn.
 const BATCH: usize = 64;
+
+/// Datagrams taken from one socket of the underlay: those of one flow leave together, so more of
+/// them make longer runs.
+const DATAGRAMS: usize = 256;
 
 /// How often state is looked through for what has aged.
 const EXPIRY: Duration = Duration::from_secs(1);
@@ -36,6 +40,8 @@ pub(super) struct Worker {
     underlay: Option<Underlay>,
     /// Datagrams that the kernel dropped in sockets that are closed by now.
     underlay_dropped: u64,
+    /// Datagrams that sockets refused because they came by the ring.
+    underlay_refused: u64,
     generation: u64,
     mailbox: Mailbox,
     links: LinkWatch,
@@ -48,7 +54,9 @@ pub(super) struct Worker {
     pub(super) outputs: Outputs,
     departures: Departures,
     pub(super) batch: Vec<Frame>,
-    datagrams: Vec<(IpAddr, Frame)>,
+    datagrams: Vec<Datagram>,
+    /// Where datagrams come from when they come fast.
+    ring: Option<DatagramRing>,
     /// Rung for readers of captures.
     bell: Option<Bell>,
     /// Who waits for echoes and news of health.
@@ -69,6 +77,7 @@ impl Worker {
             ports: Ports::default(),
             underlay: None,
             underlay_dropped: 0,
+            underlay_refused: 0,
             mailbox,
             links,
             waiting,
@@ -79,6 +88,7 @@ impl Worker {
             departures: Departures::default(),
             batch: Vec::with_capacity(BATCH),
             datagrams: Vec::with_capacity(BATCH),
+            ring: None,
             bell: None,
             asking: Asking::default(),
             probing: None,
@@ -108,6 +118,7 @@ impl Worker {
                 match source {
                     Source::Port(index) => self.take_frames(now_ms, index),
                     Source::Underlay(inlet) => self.take_datagrams(now_ms, inlet),
+                    Source::Ring => self.take_from_ring(now_ms),
                     Source::Links | Source::Mailbox => continue,
                 }
                 self.busy = now;
@@ -178,25 +189,61 @@ impl Worker {
     }
 
     fn take_datagrams(&mut self, now_ms: u64, inlet: Inlet) {
-        let Some(underlay) = &self.underlay else {
+        if !inlet.is_ipv6() && self.ring.as_ref().is_some_and(DatagramRing::comes_first) {
+            return;
+        }
+        let full = self.take_from_socket(now_ms, inlet);
+        let (Some(ring), Some(underlay)) = (&mut self.ring, &self.underlay) else {
             return;
         };
-        let pool = &mut self.outputs.pool;
-        let mut datagrams = std::mem::take(&mut self.datagrams);
-        if let Err(error) = underlay.receive(inlet, pool, &mut datagrams, BATCH) {
-            tracing::warn!(%error, ?inlet, "receiving from the underlay failed");
-        }
-        let mut last = None;
-        for (remote, frame) in datagrams.drain(..) {
-            if let Some(former) = last.replace(remote)
-                && former != remote
-            {
-                self.process(now_ms, tunnel(inlet, former));
+        if !inlet.is_ipv6() && ring.note(full, underlay) {
+            // What is in the ring by now is younger than what is still here.
+            for inlet in [Inlet::GpeV4, Inlet::VxlanV4] {
+                while self.take_from_socket(now_ms, inlet) {}
             }
-            self.batch.push(frame);
         }
-        if let Some(remote) = last {
-            self.process(now_ms, tunnel(inlet, remote));
+    }
+
+    /// Takes a batch out of a socket, and says whether it was as much as could be taken.
+    fn take_from_socket(&mut self, now_ms: u64, inlet: Inlet) -> bool {
+        let Some(underlay) = &self.underlay else {
+            return false;
+        };
+        let pool = &mut self.outputs.pool;
+        let taken = underlay.receive(inlet, pool, &mut self.datagrams, DATAGRAMS);
+        self.process_datagrams(now_ms);
+        match taken {
+            Ok(taken) => taken >= DATAGRAMS,
+            Err(error) => {
+                tracing::warn!(%error, ?inlet, "receiving from the underlay failed");
+                false
+            }
+        }
+    }
+
+    fn take_from_ring(&mut self, now_ms: u64) {
+        if let (Some(ring), Some(underlay)) = (&mut self.ring, &self.underlay) {
+            let pool = &mut self.outputs.pool;
+            ring.receive(underlay, pool, &mut self.datagrams, DATAGRAMS);
+            self.process_datagrams(now_ms);
+        }
+    }
+
+    /// Runs datagrams through the pipeline, those of one sender together.
+    fn process_datagrams(&mut self, now_ms: u64) {
+        let mut datagrams = std::mem::take(&mut self.datagrams);
+        let mut last = None;
+        for datagram in datagrams.drain(..) {
+            let ingress = tunnel(datagram.is_gpe, datagram.from);
+            if let Some(former) = last.replace(ingress)
+                && former != ingress
+            {
+                self.process(now_ms, former);
+            }
+            self.batch.push(datagram.frame);
+        }
+        if let Some(ingress) = last {
+            self.process(now_ms, ingress);
         }
         self.datagrams = datagrams;
     }
@@ -294,6 +341,9 @@ impl Worker {
     /// Puts tables and their underlay in force between two batches.
     fn install(&mut self, compiled: Arc<Compiled>, underlay: Option<Underlay>) {
         self.ports.arrange(&compiled, &self.waiting);
+        if let (Some(ring), Some(underlay)) = (&mut self.ring, &self.underlay) {
+            self.underlay_refused += ring.refused(underlay);
+        }
         if let Some(former) = std::mem::replace(&mut self.underlay, underlay) {
             self.underlay_dropped += former.dropped(self.underlay.as_ref());
             for inlet in Inlet::ALL {
@@ -312,6 +362,7 @@ impl Worker {
                 }
             }
         }
+        self.arrange_ring(&compiled);
         self.generation = compiled.generation();
         let ageing = compiled
             .tables()
@@ -329,6 +380,47 @@ impl Worker {
         self.tell_ports();
     }
 
+    /// Has a ring for the underlay where it may have one; one for the same addresses is kept.
+    fn arrange_ring(&mut self, compiled: &Compiled) {
+        let wanted = compiled.tables().underlay.as_ref().and_then(|underlay| {
+            let may = matches!(
+                underlay.backend,
+                UnderlayBackend::Auto | UnderlayBackend::Mmap
+            );
+            let own = underlay.address.iter().find_map(|own| match own {
+                IpAddr::V4(own) => Some(own),
+                IpAddr::V6(_) => None,
+            });
+            let ports = [underlay.gpe_port, underlay.vxlan_port];
+            own.filter(|_| may).map(|own| (own, ports))
+        });
+        let keeps =
+            |ring: &DatagramRing| wanted.is_some_and(|(own, ports)| ring.serves(own, ports));
+        if self.ring.as_ref().is_some_and(keeps) {
+            return;
+        }
+        if let Some(mut former) = self.ring.take() {
+            self.underlay_dropped += former.dropped();
+            self.waiting.remove(former.as_fd());
+        }
+        // Sockets may have been shared with an underlay that had a ring.
+        if let Some(Err(error)) = self.underlay.as_ref().map(Underlay::accept_datagrams) {
+            tracing::error!(%error, "sockets of the underlay keep their filters");
+        }
+        let opened = wanted.map(|(own, ports)| {
+            let ring = DatagramRing::new(own, ports)?;
+            self.waiting.add(ring.as_fd(), Source::Ring)?;
+            Ok::<_, io::Error>(ring)
+        });
+        self.ring = match opened.transpose() {
+            Ok(ring) => ring,
+            Err(error) => {
+                tracing::warn!(%error, "no ring for datagrams of tunnels");
+                None
+            }
+        };
+    }
+
     /// All counters, those that the kernel keeps among them.
     fn counters(&mut self) -> Counters {
         let mut counters = self.pipeline.counters();
@@ -336,9 +428,22 @@ impl Worker {
             port.rx_dropped = dropped;
         }
         let open = self.underlay.as_ref();
-        counters.underlay.rx_dropped =
-            self.underlay_dropped + open.map_or(0, |open| open.dropped(None));
+        if let Some(ring) = &mut self.ring {
+            self.underlay_dropped += ring.dropped();
+            self.underlay_refused += open.map_or(0, |open| ring.refused(open));
+        }
+        let dropped = self.underlay_dropped + open.map_or(0, |open| open.dropped(None));
+        counters.underlay.rx_dropped = dropped.saturating_sub(self.underlay_refused);
         counters
+    }
+
+    fn underlay_status(&self) -> Option<UnderlayStatus> {
+        let mut status = self.underlay.as_ref()?.status()?;
+        if self.ring.is_some() && status.backend == UnderlayBackend::UdpGso {
+            status.backend = UnderlayBackend::Mmap.into();
+            status.reason.push_str(", a ring where datagrams come fast");
+        }
+        Some(status)
     }
 
     fn status(&self, now: Instant) -> Status {
@@ -349,6 +454,7 @@ impl Worker {
             generation: self.generation,
             uptime_ms: self.milliseconds(now),
             ports: self.ports.status(),
+            underlay: self.underlay_status(),
             tunnels,
             functions,
             neighbours: self.pipeline.neighbours(self.milliseconds(now)),
@@ -356,8 +462,8 @@ impl Worker {
     }
 }
 
-fn tunnel(inlet: Inlet, remote: IpAddr) -> Ingress {
-    if inlet.is_gpe() {
+fn tunnel(is_gpe: bool, remote: IpAddr) -> Ingress {
+    if is_gpe {
         Ingress::Gpe { remote }
     } else {
         Ingress::Vxlan { remote }

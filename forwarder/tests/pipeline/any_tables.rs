@@ -69,10 +69,8 @@ pub(crate) fn any_tables(seed: u64) -> Tables {
     };
     let mtu = rng.u16(512..2000);
     tables.underlay = Some(Underlay {
-        address: vtep(1, shape.v6).into(),
         mtu,
-        gpe_port: 4790,
-        vxlan_port: 4789,
+        ..Underlay::at(vtep(1, shape.v6))
     });
     for number in 0..shape.access + 2 * shape.functions {
         let mtu = rng.bool().then(|| rng.u16(68..3000));

@@ -20,5 +20,5 @@ pub use port::Port;
 pub use rule::{Action, Rule};
 pub use segment::{Segment, StaticEntry};
 pub use tunnel::{Encapsulation, Neighbour, Transport, Tunnel};
-pub use underlay::{Underlay, VtepAddressError, VtepAddresses};
+pub use underlay::{Underlay, UnderlayBackend, VtepAddressError, VtepAddresses};
 pub use whole::Tables;

@@ -1,6 +1,7 @@
 //! Our own end of all tunnels over UDP.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The local end of all tunnels over UDP.
@@ -18,6 +19,56 @@ pub struct Underlay {
     /// UDP port of plain VXLAN.
     #[serde(default = "default_vxlan_port")]
     pub vxlan_port: u16,
+    /// How datagrams are sent and received.
+    #[serde(default, skip_serializing_if = "UnderlayBackend::is_auto")]
+    pub backend: UnderlayBackend,
+}
+
+impl Underlay {
+    /// An underlay of default MTU and ports.
+    pub fn at(address: impl Into<VtepAddresses>) -> Self {
+        Self {
+            address: address.into(),
+            mtu: default_mtu(),
+            gpe_port: default_gpe_port(),
+            vxlan_port: default_vxlan_port(),
+            backend: UnderlayBackend::Auto,
+        }
+    }
+}
+
+/// How tunnels over UDP meet the kernel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnderlayBackend {
+    /// The best that works here.
+    #[default]
+    Auto,
+    /// A datagram at a time; outer checksums over IPv4 are zero.
+    Udp,
+    /// Datagrams of one length to one receiver together (UDP_SEGMENT, UDP_GRO); outer checksums
+    /// are complete.
+    UdpGso,
+    /// As `udp-gso`, and over IPv4 out of a TPACKET_V3 ring while datagrams come faster than that.
+    /// What comes out of the ring has not passed the machine's own firewall.
+    Mmap,
+}
+
+impl UnderlayBackend {
+    fn is_auto(&self) -> bool {
+        *self == Self::Auto
+    }
+}
+
+impl fmt::Display for UnderlayBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Auto => "auto",
+            Self::Udp => "udp",
+            Self::UdpGso => "udp-gso",
+            Self::Mmap => "mmap",
+        })
+    }
 }
 
 fn default_mtu() -> u16 {
