@@ -26,27 +26,54 @@ pub(crate) struct Arrived {
 
 /// Looks at a packet that reached this SFF with an NSH in front.
 pub(crate) fn arrive(octets: &[u8]) -> Result<Arrived, DropReason> {
-    let packet = Packet::new_checked(octets).map_err(|error| refusal(&error))?;
+    let (length, next, oam, ttl) = match plain(octets) {
+        Some((length, next, ttl)) => (length, next, false, ttl),
+        None => {
+            let packet = Packet::new_checked(octets).map_err(|error| refusal(&error))?;
+            (
+                packet.header_len(),
+                packet.next_protocol(),
+                packet.oam(),
+                packet.ttl(),
+            )
+        }
+    };
     // RFC 8300 section 2.2: "SF/SFF/SFC Proxy/Classifier implementations that do not support SFC
     // OAM procedures SHOULD discard packets with O bit set".
-    if packet.oam() {
+    if oam {
         return Err(DropReason::NshOam);
     }
     // RFC 8300 section 2.2: "Each SFF involved in forwarding an NSH packet MUST decrement the TTL
     // value by 1 prior to NSH forwarding lookup. Decrementing by 1 from an incoming value of 0
     // shall result in a TTL value of 63. The packet MUST NOT be forwarded if TTL is, after
     // decrement, 0."
-    let ttl = packet.ttl().checked_sub(1).unwrap_or(63);
+    let ttl = ttl.checked_sub(1).unwrap_or(63);
     let ttl = Ttl::new(ttl)
         .ok()
         .filter(|ttl| ttl.get() != 0)
         .ok_or(DropReason::TtlExpired)?;
     Ok(Arrived {
-        length: packet.header_len(),
+        length,
         path: path(octets).ok_or(DropReason::Truncated)?,
-        next: packet.next_protocol(),
+        next,
         ttl,
     })
+}
+
+/// Length, next protocol and TTL of the commonest headers of all: of MD type 1, or of MD type 2
+/// without context, and no OAM. `None` for any other, which [`Packet`] judges.
+fn plain(octets: &[u8]) -> Option<(usize, NextProtocol, u8)> {
+    let &[first, second, kind, next, ..] = octets.first_chunk::<{ nsh::BASE_LEN }>()?;
+    let length = match (second & 0x3f, kind & 0x0f) {
+        (6, 1) => nsh::MD1_LEN,
+        (2, 2) => nsh::BASE_LEN,
+        _ => return None,
+    };
+    // Version 0 and O clear.
+    if first & 0xe0 != 0 || octets.len() < length {
+        return None;
+    }
+    Some((length, next.into(), ((first & 0x0f) << 2) | (second >> 6)))
 }
 
 fn refusal(error: &Error) -> DropReason {
@@ -68,8 +95,9 @@ fn refusal(error: &Error) -> DropReason {
 /// Writes the TTL of a checked NSH. Unassigned bits stay as they are: RFC 8300 section 2.2 has
 /// them "ignored and preserved unmodified".
 pub(crate) fn put_ttl(nsh: &mut [u8], ttl: Ttl) {
-    if let Ok(mut packet) = Packet::new_checked(nsh) {
-        packet.set_ttl(ttl);
+    if let Some([first, second]) = nsh.first_chunk_mut() {
+        *first = (*first & 0xf0) | (ttl.get() >> 2);
+        *second = (*second & 0x3f) | (ttl.get() << 6);
     }
 }
 
@@ -206,6 +234,26 @@ mod tests {
         assert_eq!(with(2, 0x0f), DropReason::NshMdType);
         assert_eq!(arrive(&nsh(63)[..7]), Err(DropReason::Truncated));
         assert_eq!(arrive(&nsh(63)[..23]), Err(DropReason::NshLength));
+    }
+
+    #[test]
+    fn the_short_way_judges_headers_as_the_long_one_does() {
+        let mut octets = nsh(63);
+        for first in 0..=u8::MAX {
+            for second in 0..=u8::MAX {
+                for kind in [0, 1, 2, 3, 15, 0xf1, 0xf2] {
+                    octets[..3].copy_from_slice(&[first, second, kind]);
+                    let Some(short) = plain(&octets) else {
+                        continue;
+                    };
+                    let long = Packet::new_checked(&octets).unwrap();
+                    let told = (long.header_len(), long.next_protocol(), long.ttl());
+                    assert_eq!(short, told);
+                    assert!(!long.oam());
+                }
+            }
+        }
+        assert!(plain(&nsh(63)).is_some() && plain(&nsh(63)[..23]).is_none());
     }
 
     #[test]

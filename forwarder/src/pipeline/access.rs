@@ -10,8 +10,9 @@ use crate::limits::datagrams::Place;
 use crate::limits::mss;
 use crate::sff;
 use crate::tables::{CompiledRule, Location, Verdict};
-use crate::wire::{checksum, ethernet, vlan};
+use crate::wire::{checksum, ethernet, tcp, udp, vlan};
 use kc_forwarder_api::DropReason;
+use std::net::IpAddr;
 
 impl Run<'_> {
     /// One frame from an access port.
@@ -70,10 +71,8 @@ impl Run<'_> {
             self.drop(frame, DropReason::Truncated);
             return None;
         };
-        if frame.offload.checksum == Checksum::Unknown
-            && let Some(ip) = frame.bytes_mut().get_mut(packet.l2_len..)
-        {
-            checksum::finish(ip);
+        if frame.offload.checksum == Checksum::Unknown {
+            finish_unknown(&mut frame, &packet);
         }
         frame.offload.checksum = Checksum::Complete;
         Some((frame, packet))
@@ -193,9 +192,35 @@ impl Run<'_> {
 /// a tunnel are such: where a kernel's own vxlan device sends over a veth, it leaves the inner
 /// checksum to hardware that is not there.
 pub(super) fn finish_unknown(frame: &mut Frame, packet: &Packet) {
+    if !may_be_open(frame.bytes(), packet) {
+        return;
+    }
     if let Some(ip) = frame.bytes_mut().get_mut(packet.l2_len..) {
         checksum::finish(ip);
     }
+}
+
+/// Whether a checksum holds what an open one would, which a complete one rarely does.
+fn may_be_open(frame: &[u8], packet: &Packet) -> bool {
+    let Some(ip) = packet.ip.as_ref().filter(|ip| !ip.fragment) else {
+        return false;
+    };
+    let at = match ip.protocol {
+        6 => ip.l4 + tcp::CHECKSUM_AT,
+        17 => ip.l4 + udp::CHECKSUM_AT,
+        _ => return false,
+    };
+    let Some(&[high, low]) = frame.get(at..at + 2) else {
+        return false;
+    };
+    let addresses = match (ip.source, ip.destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            u64::from(source.to_bits()) + u64::from(destination.to_bits())
+        }
+        _ => checksum::sum(&packet.flow.source) + checksum::sum(&packet.flow.destination),
+    };
+    let pseudo = addresses + u64::from(ip.protocol) + ip.end.saturating_sub(ip.l4) as u64;
+    checksum::fold(pseudo) == u16::from_be_bytes([high, low])
 }
 
 /// Finishes a checksum where the kernel said it is open, `shift` octets further back by now.

@@ -340,10 +340,11 @@ impl Run<'_> {
         if let Some(traffic) = self.state.lan.traffic.get_mut(usize::from(tunnel)) {
             traffic.tx.add(frame.len());
         }
-        let seen = self.state.taps.seen;
-        if self.state.taps.on {
-            self.saw_lan(&frame, tunnel);
+        if !self.state.taps.on {
+            return self.emit_port(port, frame);
         }
+        let seen = self.state.taps.seen;
+        self.saw_lan(&frame, tunnel);
         self.emit_port(port, frame);
         self.state.taps.seen = seen;
     }

@@ -99,6 +99,14 @@ impl Run<'_> {
         self.hand_out(Egress::Port(port), frame);
     }
 
+    /// The end of a frame that leaves by the tunnel over UDP with this number.
+    pub(super) fn emit_numbered(&mut self, egress: Egress, number: u16, frame: Frame) {
+        if let Some(traffic) = self.state.tunnels.numbered(number) {
+            traffic.tx.add(frame.len());
+        }
+        self.hand_out(egress, frame);
+    }
+
     /// The end of a frame that leaves by a tunnel.
     pub(super) fn emit_tunnel(&mut self, egress: Egress, vni: u32, frame: Frame) {
         let id = match egress {

@@ -16,7 +16,7 @@ use crate::limits::datagrams::Datagrams;
 use crate::overlay::Fdb;
 use crate::proxy::Memory;
 use crate::stats::{Count, Drops, Traffic};
-use crate::tables::Compiled;
+use crate::tables::{Compiled, CompiledTunnel};
 use kc_forwarder_api::{DropReason, Encapsulation};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::net::IpAddr;
@@ -62,6 +62,8 @@ impl TunnelId {
 pub(super) struct Tunnels {
     pub(super) slots: Vec<(TunnelId, Traffic)>,
     places: FxHashMap<TunnelId, usize>,
+    /// Places of those in the tables, by their number there.
+    numbered: Vec<usize>,
     /// How many there may be.
     limit: usize,
 }
@@ -76,6 +78,12 @@ impl Tunnels {
         self.slots.get_mut(place).map(|(_, traffic)| traffic)
     }
 
+    /// The counters of the tunnel over UDP with this number in the tables.
+    pub(super) fn numbered(&mut self, number: u16) -> Option<&mut Traffic> {
+        let place = *self.numbered.get(usize::from(number))?;
+        self.slots.get_mut(place).map(|(_, traffic)| traffic)
+    }
+
     fn add(&mut self, id: TunnelId) -> Option<usize> {
         let place = self.slots.len();
         if place >= self.limit {
@@ -87,7 +95,12 @@ impl Tunnels {
     }
 
     /// Counts on for those that are `expected`, and for others that are `possible`.
-    pub(super) fn keep(&mut self, expected: &FxHashSet<TunnelId>, possible: &FxHashSet<TunnelId>) {
+    fn keep(
+        &mut self,
+        tables: &Compiled,
+        expected: &FxHashSet<TunnelId>,
+        possible: &FxHashSet<TunnelId>,
+    ) {
         self.slots
             .retain(|(id, _)| expected.contains(id) || possible.contains(id));
         let places = self.slots.iter().enumerate();
@@ -97,6 +110,15 @@ impl Tunnels {
         for id in expected {
             self.at(*id);
         }
+        let place = |tunnel: &CompiledTunnel| match tunnel {
+            CompiledTunnel::Gpe { remote, vni } => {
+                let (remote, vni, gpe) = (remote.ip(), vni.get(), true);
+                self.places.get(&TunnelId { remote, vni, gpe }).copied()
+            }
+            CompiledTunnel::Lan(_) => None,
+        };
+        let places = tables.tunnels.iter().map(place);
+        self.numbered = places.map(|place| place.unwrap_or(usize::MAX)).collect();
     }
 }
 
@@ -133,6 +155,8 @@ pub(super) struct State {
     pub(super) paths: Vec<Count>,
     pub(super) rules: Vec<Count>,
     pub(super) tunnels: Tunnels,
+    /// Who sent the last NSH over UDP, with which VNI, and the number of that tunnel.
+    pub(super) last_sender: Option<(IpAddr, u32, u16)>,
     pub(super) lan: LanState,
     pub(super) drops: Drops,
     pub(super) balance: Balance,
@@ -172,6 +196,7 @@ impl State {
             paths: vec![Count::default(); tables.steering.len()],
             rules: vec![Count::default(); tables.rules.len()],
             tunnels: Tunnels::default(),
+            last_sender: None,
             lan: LanState::new(tables),
             drops: Drops::default(),
             balance: Balance::default(),
@@ -191,8 +216,9 @@ impl State {
 
     /// Makes counters for the tunnels of `tables`, which are about to be in force.
     pub(super) fn expect_tunnels(&mut self, tables: &Compiled) {
+        self.last_sender = None;
         let possible = peers(tables, true).collect();
-        self.tunnels.keep(&expected(tables), &possible);
+        self.tunnels.keep(tables, &expected(tables), &possible);
     }
 
     /// Takes back the account of frames that were handed out and never left.

@@ -164,7 +164,7 @@ impl Run<'_> {
             remote,
             entropy: packet.entropy(),
         };
-        self.emit_tunnel(egress, vni.get(), frame);
+        self.emit_numbered(egress, number, frame);
     }
 
     /// Ethernet with NSH's EtherType, 0x894F (RFC 8300 section 9.1).

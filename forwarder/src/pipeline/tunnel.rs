@@ -30,7 +30,7 @@ impl Run<'_> {
         let vni = header.vni.get();
         match header.next {
             vxlan_gpe::NextProtocol::Nsh => {
-                let tunnel = self.tables.gpe_remotes.get(&(remote, vni)).copied();
+                let tunnel = self.sender(remote, vni);
                 let awaited = |run: &Self, frame: &Frame| {
                     run.is_awaited(frame.bytes().get(HEADER_LEN..).unwrap_or_default())
                 };
@@ -44,7 +44,10 @@ impl Run<'_> {
                     };
                     return self.drop(frame, reason);
                 }
-                self.count_received(remote, vni, true, frame.len());
+                match tunnel.and_then(|number| self.state.tunnels.numbered(number)) {
+                    Some(traffic) => traffic.rx.add(frame.len()),
+                    None => self.count_received(remote, vni, true, frame.len()),
+                }
                 frame.pull(HEADER_LEN);
                 let (via, origin) = (Via::Gpe { remote, vni }, Origin::Tunnel(tunnel));
                 if let Some((frame, packet, hop)) = self.take_nsh(frame, via, origin) {
@@ -64,6 +67,19 @@ impl Run<'_> {
             }
             _ => self.drop(frame, DropReason::GpeNextProtocol),
         }
+    }
+
+    /// The number of the tunnel that leads to `remote` with this VNI. One batch is of one sender,
+    /// and mostly of one VNI.
+    fn sender(&mut self, remote: IpAddr, vni: u32) -> Option<u16> {
+        if let Some((last, its_vni, number)) = self.state.last_sender
+            && (last, its_vni) == (remote, vni)
+        {
+            return Some(number);
+        }
+        let number = *self.tables.gpe_remotes.get(&(remote, vni))?;
+        self.state.last_sender = Some((remote, vni, number));
+        Some(number)
     }
 
     /// Takes an NSH that arrived on a wire off its frame and keeps it in `state.nsh`; finds its

@@ -59,12 +59,10 @@ impl FlowKey {
 
     /// A hash that is the same for both directions, for outer source ports and spreading.
     pub fn symmetric_hash(&self) -> u64 {
-        let reversed = self.reversed();
-        if *self <= reversed {
-            self.hash()
-        } else {
-            reversed.hash()
-        }
+        // A sum does not tell which end is which.
+        let source = end(&self.source, self.source_port);
+        let destination = end(&self.destination, self.destination_port);
+        mix(source.wrapping_add(destination) ^ u64::from(self.protocol))
     }
 
     /// A hash that is the same for both directions, on every machine and in every version: for
@@ -94,6 +92,17 @@ impl FlowKey {
     pub const fn is_ip(&self) -> bool {
         matches!(self.ethertype, ethertype::IPV4 | ethertype::IPV6)
     }
+}
+
+/// One end of a flow as a number.
+fn end(address: &[u8; 16], port: u16) -> u64 {
+    let [high, low] = [0, 8].map(|at| {
+        let mut half = [0; 8];
+        half.copy_from_slice(&address[at..at + 8]);
+        u64::from_be_bytes(half)
+    });
+    let (high, low) = (high.rotate_left(32), low ^ (u64::from(port) << 32));
+    mix(high.wrapping_add(low))
 }
 
 /// Every bit of the result depends on every bit of `x` (the finish of SplitMix64).
