@@ -2,7 +2,7 @@
 
 use crate::reconcile::{Lane, LegState, Observed, Part, Phase, World, leg_state};
 use kc_agent_api::{ContainerPhase, ContainerSpec, ContainerState, Leg, Network, NodeState};
-use kc_forwarder_api::{HealthState, PortStatus, SfName, TunnelName};
+use kc_forwarder_api::{HealthState, PortStatus, SfName, TunnelName, UnderlayStatus};
 use std::collections::BTreeMap;
 
 /// What the shell knows beside the [`World`].
@@ -12,6 +12,8 @@ pub struct Facts {
     pub forwarder_generation: u64,
     /// Its ports.
     pub ports: Vec<PortStatus>,
+    /// Its sockets for tunnels over UDP.
+    pub underlay: Option<UnderlayStatus>,
     /// What it says of its tunnels.
     pub tunnels: BTreeMap<TunnelName, HealthState>,
     /// What it says of its functions.
@@ -40,6 +42,7 @@ pub fn node_state(world: &World<'_>, facts: &Facts) -> NodeState {
         forwarder_generation: facts.forwarder_generation,
         containers,
         ports: facts.ports.clone(),
+        underlay: facts.underlay.clone(),
         tunnels: in_tables(&facts.tunnels, &tables.tunnels, |tunnel| &tunnel.name),
         functions: in_tables(&facts.functions, &tables.functions, |one| &one.name),
         errors: troubles.chain(failures).collect(),

@@ -1,7 +1,7 @@
 //! What an agent observes on its box, published whenever it changes.
 
 use crate::Payload;
-use kc_forwarder_api::{HealthState, PortStatus, SfName, TunnelName};
+use kc_forwarder_api::{HealthState, PortStatus, SfName, TunnelName, UnderlayStatus};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -18,6 +18,9 @@ pub struct NodeState {
     pub containers: Vec<ContainerState>,
     /// Ports of the forwarder.
     pub ports: Vec<PortStatus>,
+    /// How its tunnels over UDP are sent and received, where there are any.
+    #[serde(default)]
+    pub underlay: Option<UnderlayStatus>,
     /// Whether the other ends of tunnels answer.
     #[serde(default)]
     pub tunnels: BTreeMap<TunnelName, HealthState>,

@@ -248,6 +248,7 @@ impl Keeper {
     fn on_ports(&mut self, status: Option<kc_forwarder_api::Status>) {
         let Some(status) = status else { return };
         self.facts.ports = status.ports;
+        self.facts.underlay = status.underlay;
         let absent =
             |port: &kc_forwarder_api::PortStatus| port.state == kc_forwarder_api::PortState::Absent;
         if self.facts.ports.iter().any(absent) && self.ports_at.is_none() {

@@ -115,6 +115,7 @@ impl Keeper {
             ForwarderWord::Up { status, adopted } => {
                 self.facts.forwarder_generation = status.generation;
                 self.facts.ports = status.ports;
+                self.facts.underlay = status.underlay;
                 self.facts.troubles.remove("forwarder");
                 let (version, pid, generation) = (status.version, status.pid, status.generation);
                 if adopted {

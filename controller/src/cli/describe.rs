@@ -11,7 +11,8 @@ use super::rows::{Listed, status};
 use crate::alarm::AlarmReport;
 use crate::store::StoredEvent;
 use crate::views::{
-    ChainView, ExplainView, FunctionView, InstanceView, NodeView, PathView, ServiceView,
+    ChainView, ExplainView, FunctionView, InstanceView, NodeView, PacketIoView, PathView,
+    ServiceView,
 };
 
 /// Events at the end of a story.
@@ -192,6 +193,19 @@ impl Story {
             .iter()
             .map(|(why, count)| format!("{why}: {count}"))
             .collect();
+        let width = |of: fn(&PacketIoView) -> &String| {
+            let lengths = node.packet_io.iter().map(|io| of(io).chars().count());
+            lengths.max().unwrap_or(0)
+        };
+        let (name, backend) = (width(|io| &io.name), width(|io| &io.backend));
+        let row = |io: &PacketIoView| {
+            format!(
+                "{:<name$}  {:<backend$}  {}",
+                io.name, io.backend, io.reason
+            )
+        };
+        let rows: Vec<String> = node.packet_io.iter().map(row).collect();
+        self.list("Packet I/O", &rows);
         self.list("No answer", &node.dead);
         self.list("Drops", &drops);
         self.list("Errors", &node.errors);

@@ -35,10 +35,8 @@ pub fn documents(state: &State) -> BTreeMap<NodeName, NodeSpec> {
             generation: 0,
             name: SffName::new(name.as_str()).ok(),
             underlay: record.vtep.map(|address| Underlay {
-                address: address.into(),
                 mtu: underlay_mtu(record),
-                gpe_port: 4790,
-                vxlan_port: 4789,
+                ..Underlay::at(address)
             }),
             ports: Vec::new(),
             tunnels: tunnels(state, name, record),

@@ -1,16 +1,36 @@
 //! Boxes and what runs on them, out of a snapshot.
 
-use super::{EndpointView, FunctionView, InstanceView, NodeCondition, NodeView, ServiceView};
+use super::{
+    EndpointView, FunctionView, InstanceView, NodeCondition, NodeView, PacketIoView, ServiceView,
+};
 use crate::execute::Snapshot;
 use crate::observation::NodeObservation;
 use crate::plan::{Instance, InstanceHealth};
 use crate::resource::{Kind, LegSharing, Resource, ServiceNetwork, Wiring};
-use kc_agent_api::{ContainerPhase, ContainerState, NodeName, Presence};
-use kc_forwarder_api::HealthState;
+use kc_agent_api::{ContainerPhase, ContainerState, NodeName, NodeState, Presence};
+use kc_forwarder_api::{HealthState, PortState};
 use std::collections::BTreeSet;
 
 fn is_dead(health: &HealthState) -> bool {
     *health == HealthState::Dead
+}
+
+fn packet_io(state: &NodeState) -> Vec<PacketIoView> {
+    let underlay = state.underlay.iter().map(|underlay| PacketIoView {
+        name: "underlay".to_owned(),
+        backend: underlay.backend.to_string(),
+        reason: underlay.reason.clone(),
+    });
+    let ports = state.ports.iter().map(|port| PacketIoView {
+        name: port.name.to_string(),
+        backend: if port.state == PortState::Up {
+            port.backend.to_string()
+        } else {
+            port.state.to_string()
+        },
+        reason: port.reason.clone(),
+    });
+    underlay.chain(ports).collect()
 }
 
 /// All boxes in name order: registered, heard of, or named by a manifest.
@@ -100,6 +120,7 @@ fn node(moment: &Snapshot, name: &NodeName) -> NodeView {
         }),
         generation: record.map_or(0, |record| record.generation),
         acknowledged: moment.observed.acknowledged(name),
+        packet_io: state.map(packet_io).unwrap_or_default(),
         dead: dead.unwrap_or_default(),
         drops: drops.unwrap_or_default(),
         errors,

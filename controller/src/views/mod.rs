@@ -25,6 +25,6 @@ pub use diff::{
     ResourceChange, StepView,
 };
 pub use look::{EchoAnswer, EchoFunctionView, EchoView, ProbeView, TraceHop, TraceView};
-pub use node::{NodeCondition, NodeView};
+pub use node::{NodeCondition, NodeView, PacketIoView};
 pub use unified::unified;
 pub use workload::{EndpointView, FunctionView, InstanceView, ServiceView};

@@ -29,6 +29,18 @@ impl fmt::Display for NodeCondition {
     }
 }
 
+/// An interface of a box's forwarder, or all its tunnels over UDP together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PacketIoView {
+    /// The port's name, or `underlay`.
+    pub name: String,
+    /// The backend in use.
+    pub backend: String,
+    /// Why this one, or why there is none.
+    pub reason: String,
+}
+
 /// One box.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -83,6 +95,8 @@ pub struct NodeView {
     pub acknowledged: u64,
     /// Frames its forwarder has dropped, by reason.
     pub drops: BTreeMap<String, u64>,
+    /// How its forwarder meets the kernel, the underlay first.
+    pub packet_io: Vec<PacketIoView>,
     /// Tunnels and functions that its forwarder gets no answer from, such as `tunnel box2`.
     pub dead: Vec<String>,
     /// What keeps it from matching its document.

@@ -297,6 +297,7 @@ impl Part {
             forwarder_generation: self.spec.generation,
             containers: self.spec.containers.iter().map(running).collect(),
             ports: Vec::new(),
+            underlay: None,
             tunnels: Default::default(),
             functions: Default::default(),
             errors: Vec::new(),

@@ -294,6 +294,7 @@ pub(crate) fn state() -> impl Strategy<Value = NodeState> {
             forwarder_generation,
             containers,
             ports,
+            underlay: None,
             tunnels: [(TunnelName::new("box2").unwrap(), HealthState::Dead)].into(),
             functions: [].into(),
             errors,
@@ -389,10 +390,10 @@ fn container() -> impl Strategy<Value = ContainerSpec> {
 
 pub(crate) fn spec() -> impl Strategy<Value = NodeSpec> {
     let underlay = (any::<IpAddr>(), any::<[u16; 3]>()).prop_map(|(address, n)| Underlay {
-        address: address.into(),
         mtu: n[0],
         gpe_port: n[1],
         vxlan_port: n[2],
+        ..Underlay::at(address)
     });
     let lists = (vec(container(), 0..3), vec(leg(), 0..3));
     (any::<u64>(), lists, option::of(underlay), any::<u32>()).prop_map(

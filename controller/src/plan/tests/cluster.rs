@@ -164,6 +164,7 @@ impl Cluster {
                 })
                 .collect(),
             ports: Vec::new(),
+            underlay: None,
             tunnels: Default::default(),
             functions: Default::default(),
             errors: Vec::new(),
