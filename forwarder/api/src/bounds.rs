@@ -21,7 +21,7 @@ pub const GROUPS: usize = 1024;
 pub const GROUP_MEMBERS: usize = 64;
 
 /// [`Tables::rules`](crate::Tables::rules).
-pub const RULES: usize = 65_536;
+pub const RULES: usize = 131_072;
 
 /// [`Tables::paths`](crate::Tables::paths).
 pub const PATHS: usize = 131_072;

@@ -243,7 +243,7 @@ fn every_list_has_a_bound_that_the_error_names() {
     );
     refused(
         &|tables| grow(&mut tables.rules, bounds::RULES),
-        "65537 entries of kind rule; at most 65536 are possible",
+        "131073 entries of kind rule; at most 131072 are possible",
     );
     refused(
         &|tables| grow(&mut tables.paths, bounds::PATHS),
