@@ -47,6 +47,20 @@ impl FlowId {
     }
 }
 
+/// A flow and where the cache has it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sought {
+    flow: FlowId,
+    tag: u32,
+}
+
+impl From<FlowId> for Sought {
+    fn from(flow: FlowId) -> Self {
+        let tag = Recent::<FlowId, Entry>::tag(&flow);
+        Self { flow, tag }
+    }
+}
+
 /// What a flow was found to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Choice {
@@ -84,11 +98,11 @@ impl FlowCache {
     pub(crate) fn find(
         &mut self,
         now_ms: u64,
-        flow: FlowId,
+        sought: &Sought,
         search: impl FnOnce(Option<u32>) -> Choice,
     ) -> Choice {
-        let epoch = self.epoch;
-        if let Some(entry) = self.flows.get(now_ms, &flow) {
+        let (epoch, flow) = (self.epoch, sought.flow);
+        if let Some(entry) = self.flows.get_tagged(now_ms, &flow, sought.tag) {
             if entry.epoch != epoch {
                 let choice = search(entry.choice.path);
                 *entry = Entry { choice, epoch };
@@ -98,6 +112,17 @@ impl FlowCache {
         let choice = search(None);
         self.flows.insert(now_ms, flow, Entry { choice, epoch });
         choice
+    }
+
+    /// Brings what is known of all `sought` near, so that [`find`](Self::find) need not wait for
+    /// memory each time.
+    pub(crate) fn warm<'a>(&self, sought: impl Iterator<Item = &'a Sought> + Clone) {
+        let tags = sought
+            .clone()
+            .map(|sought| self.flows.warm_tags(sought.tag));
+        let read = tags.fold(0, |all, read| all ^ read);
+        let slots = sought.map(|sought| self.flows.warm_slot(sought.tag));
+        std::hint::black_box(slots.fold(read, |all, read| all ^ read));
     }
 
     /// `flow` belongs on `path`, should the rules leave the choice.

@@ -13,6 +13,6 @@ mod search;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use cache::{Choice, FlowCache, FlowId};
+pub(crate) use cache::{Choice, FlowCache, FlowId, Sought};
 pub(crate) use fields::Subject;
 pub(crate) use search::{Classifier, Condition};

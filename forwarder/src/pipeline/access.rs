@@ -4,7 +4,7 @@ use super::datagrams::Stage;
 use super::packet::Packet;
 use super::run::{Origin, Run};
 use super::{Egress, PortIndex};
-use crate::classifier::{Choice, FlowId, Subject};
+use crate::classifier::{Choice, FlowId, Sought, Subject};
 use crate::frame::{Checksum, Frame};
 use crate::limits::datagrams::Place;
 use crate::limits::mss;
@@ -14,12 +14,55 @@ use crate::wire::{checksum, ethernet, tcp, udp, vlan};
 use kc_forwarder_api::DropReason;
 use std::net::IpAddr;
 
+/// A frame that is about to be classified.
+#[derive(Debug)]
+pub(super) struct Staged {
+    frame: Frame,
+    packet: Packet,
+    sought: Sought,
+}
+
 impl Run<'_> {
+    /// Frames from an access port. All of them are read, and what the cache knows of their flows
+    /// is brought near, before the first is classified.
+    pub(super) fn access_all(&mut self, port: PortIndex, batch: &mut Vec<Frame>) {
+        let mut staged = std::mem::take(&mut self.state.staged);
+        for frame in batch.drain(..) {
+            let Some((frame, packet)) = self.whole(frame) else {
+                continue;
+            };
+            let macs = self.macs_looked_at(&frame);
+            let sought = FlowId::new(port.0, &packet, macs).into();
+            staged.push(Staged {
+                frame,
+                packet,
+                sought,
+            });
+        }
+        if !self.tables.classifier.is_empty() {
+            self.state.cache.warm(staged.iter().map(|one| &one.sought));
+        }
+        for one in staged.drain(..) {
+            self.access_whole(port, one.frame, one.packet, Some(&one.sought));
+        }
+        self.state.staged = staged;
+    }
+
     /// One frame from an access port.
     pub(super) fn access(&mut self, port: PortIndex, frame: Frame) {
-        let Some((mut frame, mut packet)) = self.whole(frame) else {
-            return;
-        };
+        if let Some((frame, packet)) = self.whole(frame) {
+            self.access_whole(port, frame, packet, None);
+        }
+    }
+
+    /// One whole frame from an access port; where its flow is may be known.
+    fn access_whole(
+        &mut self,
+        port: PortIndex,
+        mut frame: Frame,
+        mut packet: Packet,
+        mut sought: Option<&Sought>,
+    ) {
         // RFC 8300 section 8.1: "packets originating outside the SFC-enabled domain MUST be dropped
         // if they contain an NSH".
         if packet.ethertype == ethernet::ethertype::NSH {
@@ -32,8 +75,10 @@ impl Run<'_> {
                 Some(known) => frame = known,
                 None => return,
             }
+            // It has the ports of its first fragment by now.
+            sought = None;
         }
-        let choice = self.classify(port, &frame, &packet);
+        let choice = self.classify(port, &frame, &packet, sought);
         if self.state.taps.on {
             self.saw_choice(port, &frame, &choice);
         }
@@ -84,7 +129,13 @@ impl Run<'_> {
         macs.filter(|_| self.tables.classifier.looks_at_macs())
     }
 
-    fn classify(&mut self, port: PortIndex, frame: &Frame, packet: &Packet) -> Choice {
+    fn classify(
+        &mut self,
+        port: PortIndex,
+        frame: &Frame,
+        packet: &Packet,
+        sought: Option<&Sought>,
+    ) -> Choice {
         let tables = self.tables;
         let classifier = &tables.classifier;
         if classifier.is_empty() {
@@ -93,8 +144,9 @@ impl Run<'_> {
                 path: None,
             };
         }
-        let flow = FlowId::new(port.0, packet, self.macs_looked_at(frame));
-        self.state.cache.find(self.now_ms, flow, |former| {
+        let flow = || FlowId::new(port.0, packet, self.macs_looked_at(frame)).into();
+        let sought = sought.copied().unwrap_or_else(flow);
+        self.state.cache.find(self.now_ms, &sought, |former| {
             let mac = |at: usize| {
                 frame
                     .bytes()

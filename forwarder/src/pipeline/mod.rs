@@ -167,7 +167,10 @@ impl Pipeline {
         match ingress {
             Ingress::Guest => run.guest_frames(batch),
             Ingress::Port(port) => run.port(port, batch),
-            Ingress::Gpe { remote } => batch.drain(..).for_each(|frame| run.gpe(remote, frame)),
+            Ingress::Gpe { remote } => {
+                run.warm(batch);
+                batch.drain(..).for_each(|frame| run.gpe(remote, frame));
+            }
             Ingress::Vxlan { remote } => batch.drain(..).for_each(|frame| run.vxlan(remote, frame)),
         }
         if !run.state.resumed.is_empty() {

@@ -57,6 +57,29 @@ impl<K: Hash + Eq, V> Recent<K, V> {
         tag as usize & (self.tags.len() - 1)
     }
 
+    /// The tag of `key`, for those who look it up more than once.
+    pub(crate) fn tag(key: &K) -> u32 {
+        tag_of(key)
+    }
+
+    /// Reads where the tags of a key with `tag` are, for nothing but to have them in the cache
+    /// soon. Of many keys, all tags first and then all slots: so their misses overlap.
+    #[inline]
+    pub(crate) fn warm_tags(&self, tag: u32) -> u64 {
+        let tags = self.tags.get(self.set_of(tag));
+        tags.map_or(0, |[first, ..]| u64::from(*first))
+    }
+
+    /// As [`warm_tags`](Self::warm_tags), for the slot.
+    #[inline]
+    pub(crate) fn warm_slot(&self, tag: u32) -> u64 {
+        let set = self.set_of(tag);
+        let tags = self.tags.get(set);
+        let way = tags.and_then(|tags| tags.iter().position(|held| *held == tag));
+        let slot = way.and_then(|way| self.slots.get(set * WAYS + way)?.as_ref());
+        slot.map_or(0, |slot| slot.used_ms)
+    }
+
     fn find(&self, key: &K, tag: u32) -> Option<usize> {
         let set = self.set_of(tag);
         let tags = self.tags.get(set)?;
@@ -83,7 +106,12 @@ impl<K: Hash + Eq, V> Recent<K, V> {
 
     /// The value of `key`, used now.
     pub(crate) fn get(&mut self, now_ms: u64, key: &K) -> Option<&mut V> {
-        let place = self.find(key, tag_of(key))?;
+        self.get_tagged(now_ms, key, tag_of(key))
+    }
+
+    /// As [`get`](Self::get), of a key whose tag is known.
+    pub(crate) fn get_tagged(&mut self, now_ms: u64, key: &K, tag: u32) -> Option<&mut V> {
+        let place = self.find(key, tag)?;
         let slot = self.slots.get_mut(place)?.as_mut()?;
         slot.used_ms = now_ms;
         Some(&mut slot.value)

@@ -38,6 +38,12 @@ impl Run<'_> {
                 .iter()
                 .for_each(|frame| state.traffic.rx.add(frame.len()));
         }
+        let known = self.tables.ports.get(port.at());
+        let is_access = known.is_some_and(|port| port.role == Role::Access && !port.lan);
+        // A capture follows a frame from its arrival to its end.
+        if is_access && batch.len() > 1 && !self.state.taps.on {
+            return self.access_all(port, batch);
+        }
         for frame in batch.drain(..) {
             if self.state.taps.on {
                 self.saw_arrival(port);

@@ -1,6 +1,7 @@
 //! What changes with packets: counters, memories, learned addresses. It outlives a change of
 //! tables by name.
 
+use super::access::Staged;
 use super::datagrams::Stage;
 use super::guest::Guest;
 use super::lan::LanState;
@@ -169,6 +170,8 @@ pub(super) struct State {
     pub(super) health: Health,
     /// Who is due to be asked for life; empty between ticks.
     pub(super) due: Vec<Subject>,
+    /// Frames about to be classified; empty between batches.
+    pub(super) staged: Vec<Staged>,
     /// The NSH of the frame at hand.
     pub(super) nsh: NshBuffer,
     /// Pieces of the frame at hand; empty between frames.
@@ -206,6 +209,7 @@ impl State {
             oam: Oam::new(tables),
             health,
             due: Vec::new(),
+            staged: Vec::new(),
             nsh: NshBuffer::default(),
             pieces: Vec::new(),
             datagrams: Vec::new(),
