@@ -9,6 +9,7 @@
 use crate::wire::Error;
 use crate::wire::ethernet::ethertype;
 use crate::wire::nsh::{self, Context, MetadataRepr, NextProtocol, Packet, Repr};
+use crate::wire::sfc_oam;
 use kc_forwarder_api::{DropReason, Metadata, Ttl};
 
 /// An NSH that may go on.
@@ -38,10 +39,15 @@ pub(crate) fn arrive(octets: &[u8]) -> Result<Arrived, DropReason> {
             )
         }
     };
-    // RFC 8300 section 2.2: "SF/SFF/SFC Proxy/Classifier implementations that do not support SFC
-    // OAM procedures SHOULD discard packets with O bit set".
+    // An NSH OAM packet (RFC 9451 section 3), which is no user's.
     if oam {
         return Err(DropReason::NshOam);
+    }
+    // RFC 9516 section 4: "A case when the O bit is clear and the Next Protocol field value is set
+    // to SFC Active OAM (0x07) is considered an erroneous combination. An implementation MUST
+    // report it. […] The packet SHOULD be dropped."
+    if next == NextProtocol::Other(sfc_oam::NEXT_PROTOCOL) {
+        return Err(DropReason::NshOamBit);
     }
     // RFC 8300 section 2.2: "Each SFF involved in forwarding an NSH packet MUST decrement the TTL
     // value by 1 prior to NSH forwarding lookup. Decrementing by 1 from an incoming value of 0
@@ -229,6 +235,7 @@ mod tests {
         };
         assert_eq!(with(0, 0x4f), DropReason::NshVersion);
         assert_eq!(with(0, 0x2f), DropReason::NshOam);
+        assert_eq!(with(3, 0x07), DropReason::NshOamBit);
         assert_eq!(with(1, 0xc7), DropReason::NshLength);
         assert_eq!(with(2, 0x00), DropReason::NshMdType);
         assert_eq!(with(2, 0x0f), DropReason::NshMdType);

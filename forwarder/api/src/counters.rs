@@ -43,6 +43,8 @@ drop_reasons! {
     NshNextProtocol = "nsh-next-protocol",
     /// NSH O bit where no OAM is spoken.
     NshOam = "nsh-oam",
+    /// SFC Active OAM without the O bit: an erroneous combination (RFC 9516 section 4).
+    NshOamBit = "nsh-oam-bit",
     /// NSH in a frame from or for somebody outside the domain: by an access port, or on a LAN for
     /// another station.
     NshOutside = "nsh-outside",
