@@ -3,7 +3,9 @@
 mod frames;
 
 use frames::{feed, golden, walk_ethernet};
-use kc_forwarder::wire::{ethernet, ipv4, nsh, udp, vxlan_gpe};
+use kc_forwarder::wire::sfc_tlv::Tlv;
+use kc_forwarder::wire::{ethernet, ipv4, nsh, sfc_echo, sfc_oam, udp, vxlan_gpe};
+use kc_forwarder_api::{Si, Spi, Ttl};
 use std::collections::BTreeMap;
 
 #[test]
@@ -79,4 +81,78 @@ fn a_million_damaged_frames_panic_nobody() {
         }
         feed(&buffer);
     }
+}
+
+/// An SFC echo request as RFC 9516 draws it, row by row: NSH of MD type 2 without context (RFC
+/// 8300), figure 2, figure 3, figure 5, figure 8.
+const ECHO_REQUEST: [[u8; 4]; 12] = [
+    // Ver 0, O 1, TTL 63, Length 2; MD type 2, Next Protocol 0x07 (section 4).
+    [0x2f, 0xc2, 0x02, 0x07],
+    [0x00, 0x00, 0x64, 0xff],
+    // V 0 (4 bits), Msg Type 1 (6), Reserved (6), Length 36.
+    [0x00, 0x40, 0x00, 0x24],
+    // Echo Request Flags, Reserved.
+    [0x00, 0x00, 0x00, 0x00],
+    // Echo Type 1, Reply Mode 4, Return Code 0, Return Subcode 0.
+    [0x01, 0x04, 0x00, 0x00],
+    // Sender's Handle, Sequence Number.
+    [0xde, 0xad, 0xbe, 0xef],
+    [0x00, 0x00, 0x00, 0x07],
+    // Source ID 1, Reserved1, Length 8; Port Number, Reserved2; IP Address.
+    [0x01, 0x00, 0x00, 0x08],
+    [0x12, 0xb6, 0x00, 0x00],
+    [0xc0, 0x00, 0x02, 0x01],
+    // Reply SFP 3, Reserved, Length 4; Reply SFP Identifier, Service Index.
+    [0x03, 0x00, 0x00, 0x04],
+    [0x00, 0x00, 0x65, 0xff],
+];
+
+#[test]
+fn an_echo_request_is_written_and_read_as_the_rfc_draws_it() {
+    let rfc = ECHO_REQUEST.concat();
+    let (spi, back) = (Spi::new(100).unwrap(), Spi::new(101).unwrap());
+    let header = nsh::Repr {
+        oam: true,
+        ttl: Ttl::MAX,
+        next: nsh::NextProtocol::Other(sfc_oam::NEXT_PROTOCOL),
+        spi,
+        si: Si::MAX,
+        metadata: nsh::MetadataRepr::Two(&[]),
+    };
+    let oam = sfc_oam::Repr {
+        message: sfc_oam::Message::Echo,
+        length: 36,
+    };
+    let echo = sfc_echo::Repr {
+        kind: sfc_echo::Kind::Request,
+        mode: sfc_echo::ReplyMode::Path,
+        code: 0,
+        subcode: 0,
+        handle: 0xdead_beef,
+        sequence: 7,
+    };
+    let source = Tlv::Source {
+        address: [192, 0, 2, 1].into(),
+        port: 4790,
+    };
+    let reply_path = Tlv::ReplyPath {
+        spi: back,
+        si: Si::MAX,
+    };
+    let mut written = vec![0xaa; rfc.len()];
+    header.emit(&mut written);
+    oam.emit(&mut written[8..]);
+    echo.emit(&mut written[12..]);
+    source.emit(&mut written[28..]);
+    reply_path.emit(&mut written[40..]);
+    assert_eq!(written, rfc);
+
+    let packet = nsh::Packet::new_checked(&rfc[..]).unwrap();
+    assert_eq!(nsh::Repr::parse(&packet), header);
+    let (read, message) = sfc_oam::Repr::parse(packet.payload()).unwrap();
+    assert_eq!(read, oam);
+    let packet = sfc_echo::Packet::new_checked(message).unwrap();
+    assert_eq!(packet.repr(), echo);
+    let tlvs: Vec<_> = packet.tlvs().map(Result::unwrap).collect();
+    assert_eq!(tlvs, [source, reply_path]);
 }

@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test's own data")]
 
 use kc_forwarder::wire::{
-    arp, checksum, ethernet, icmp, ipv4, ipv6, ndp, nsh, tcp, udp, vlan, vxlan, vxlan_gpe,
+    arp, checksum, ethernet, icmp, ipv4, ipv6, ndp, nsh, sfc_echo, sfc_oam, sfc_tlv, tcp, udp,
+    vlan, vxlan, vxlan_gpe,
 };
 use kc_forwarder_api::{Si, Spi, Ttl, Vni};
 use proptest::prelude::*;
@@ -14,6 +15,21 @@ fn spi() -> impl Strategy<Value = Spi> {
 
 fn vni() -> impl Strategy<Value = Vni> {
     (1..=Vni::MAX.get()).prop_map(|value| Vni::new(value).unwrap())
+}
+
+/// TLVs of an echo as they stand on the wire, of types that are assigned more often than of others.
+fn tlvs() -> impl Strategy<Value = Vec<u8>> {
+    let kind = prop_oneof![0..7u8, 250..=255u8, any::<u8>()];
+    let words = proptest::collection::vec(any::<[u8; 4]>(), 0..6);
+    proptest::collection::vec((kind, any::<u8>(), words), 0..5).prop_map(|tlvs| {
+        let mut octets = Vec::new();
+        for (kind, reserved, words) in tlvs {
+            let value = words.concat();
+            octets.extend([kind, reserved, 0, u8::try_from(value.len()).unwrap()]);
+            octets.extend(value);
+        }
+        octets
+    })
 }
 
 /// Context headers as they stand on the wire, padding included.
@@ -142,6 +158,34 @@ proptest! {
         prop_assert_eq!(packet.contexts().map(|c| 4 + c.value.len().next_multiple_of(4)).sum::<usize>(), if one.is_some() { 0 } else { contexts.len() });
         for length in 0..octets.len() {
             prop_assert!(nsh::Packet::new_checked(&octets[..length]).is_err());
+        }
+    }
+
+    #[test]
+    fn sfc_oam_and_echo(number in 0u8..64, fixed: [u8; 16], noise: u8, tlvs in tlvs()) {
+        let length = u16::try_from(fixed.len() + tlvs.len()).unwrap();
+        let message = if number == 1 { sfc_oam::Message::Echo } else { sfc_oam::Message::Other(number) };
+        let repr = sfc_oam::Repr { message, length };
+        let mut octets = vec![0xaa; 4];
+        repr.emit(&mut octets);
+        prop_assert_eq!(octets[1] & 0x3f, 0, "what is reserved is zero when sent");
+        octets[1] |= noise & 0x3f;
+        octets.extend(fixed.iter().chain(&tlvs));
+        let (read, message) = sfc_oam::Repr::parse(&octets).unwrap();
+        prop_assert_eq!(read, repr);
+        let echo = sfc_echo::Packet::new_checked(message).unwrap();
+        let mut out = [0xaa; 16];
+        echo.repr().emit(&mut out);
+        prop_assert_eq!(&out[..4], &[0; 4], "flags and reserved bits are zero when sent");
+        prop_assert_eq!(&out[4..], &fixed[4..]);
+        for tlv in echo.tlvs().filter_map(Result::ok) {
+            let mut out = vec![0xaa; tlv.buffer_len()];
+            tlv.emit(&mut out);
+            let again = sfc_tlv::Tlvs::new(&out).next().unwrap();
+            prop_assert_eq!(again, Ok(tlv));
+        }
+        for length in 0..octets.len() {
+            prop_assert!(sfc_oam::Repr::parse(&octets[..length]).is_err());
         }
     }
 

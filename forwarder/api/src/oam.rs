@@ -28,8 +28,9 @@ pub struct Echo {
     /// How long to wait for the answer, in milliseconds; at most [`MAX_ECHO_TIMEOUT_MS`].
     #[serde(default = "default_timeout")]
     pub timeout_ms: u32,
-    /// Length of the request in octets, NSH included, for finding out what fits; shorter than
-    /// the request's own headers means no padding, longer than [`MAX_ECHO`] is refused.
+    /// Length of the request in octets, NSH included, for finding out what fits; rounded
+    /// up to a multiple of four. Shorter than the request's own headers means no padding, longer
+    /// than [`MAX_ECHO`] is refused.
     #[serde(default)]
     pub size: u16,
 }
@@ -57,10 +58,13 @@ impl fmt::Display for Responder {
     }
 }
 
-/// What the answer says. RFC 9516 section 6.4; `no-next-hop` is of our own making (private use).
+/// What the answer says. RFC 9516 section 9.2.5; `no-next-hop` is of our own making (private use).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EchoCode {
+    /// Nothing is wrong, and nothing of what follows is the case: its service index ended at an
+    /// SFF on the way.
+    NoError,
     /// The echo reached the last SFF of the path.
     EndOfPath,
     /// Its TTL ended at an SFF on the way.
@@ -77,7 +81,7 @@ pub enum EchoCode {
     ReplyPathMissing,
     /// The SFF does not know the path that the answer was to take.
     ReplyPathNotFound,
-    /// The SFF may not use the path that the answer was to take.
+    /// The SFF cannot tell that the path for the answer leads to the asker.
     ReplyPathUnverifiable,
     /// Something else, by its number.
     Other(u8),
@@ -86,6 +90,7 @@ pub enum EchoCode {
 impl fmt::Display for EchoCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::NoError => "no error",
             Self::EndOfPath => "end of the path",
             Self::TtlExceeded => "TTL exceeded",
             Self::NoNextHop => "no next hop",
@@ -155,7 +160,7 @@ mod tests {
 
     #[test]
     fn codes_survive_their_text() {
-        for code in [EchoCode::EndOfPath, EchoCode::Other(77)] {
+        for code in [EchoCode::NoError, EchoCode::EndOfPath, EchoCode::Other(77)] {
             let text = serde_json::to_string(&code).unwrap();
             assert_eq!(serde_json::from_str::<EchoCode>(&text).unwrap(), code);
         }

@@ -2,9 +2,10 @@
 
 use super::keys::Key;
 use crate::tables::steering::key;
+use crate::wire::Error;
 use crate::wire::sfc_echo::{self, Kind, ReplyMode};
 use crate::wire::sfc_oam::{self, Message};
-use crate::wire::sfc_tlv::Tlv;
+use crate::wire::sfc_tlv::{SOURCE_ID, Tlv};
 use kc_forwarder_api::{EchoCode, EchoFunction, Responder, SfName, SffName, Si};
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,20 +15,24 @@ const MAX_FUNCTIONS: usize = 255;
 /// Octets of a TLV that was not understood which are sent back.
 const MAX_ERRORED: usize = 64;
 
-/// An echo request.
+/// An echo request, or a request to verify a path's consistency.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
+    /// Whether every SFF of the path is to tell its functions.
+    pub(crate) consistency: bool,
     /// To be given back.
     pub(crate) key: Key,
     /// How to answer.
     pub(crate) mode: ReplyMode,
-    /// Where to answer.
-    pub(crate) source: Option<SocketAddr>,
+    /// Where to answer, by IPv4 and by IPv6.
+    pub(crate) sources: [Option<SocketAddr>; 2],
+    /// Whether what says where to answer is malformed.
+    pub(crate) source_malformed: bool,
     /// Service path header that the answer starts with.
     pub(crate) reply_path: Option<u32>,
     /// What is wrong with it.
     pub(crate) fault: Option<EchoCode>,
-    /// What was not understood, TLV header included, cut off where it is long.
+    /// What was not understood, TLV header included, left out where it is long.
     pub(crate) errored: Vec<u8>,
 }
 
@@ -55,6 +60,8 @@ pub(crate) enum Heard {
     Request(Request),
     /// Somebody answers.
     Reply(Reply),
+    /// An answer that nobody here has asked for, or that cannot be read.
+    Passing,
 }
 
 /// Reads what an OAM packet carries; `None` for anything but an echo.
@@ -63,32 +70,45 @@ pub(crate) fn read(octets: &[u8]) -> Option<Heard> {
     let Message::Echo = header.message else {
         return None;
     };
+    hear(message)
+}
+
+/// Reads an echo; `None` for anything else.
+pub(crate) fn hear(message: &[u8]) -> Option<Heard> {
     let packet = sfc_echo::Packet::new_checked(message).ok()?;
     let repr = packet.repr();
     match repr.kind {
-        Kind::Request => Some(Heard::Request(request(&packet, &repr))),
-        Kind::Reply => reply(&packet, &repr).map(Heard::Reply),
+        Kind::Request | Kind::ConsistencyRequest => Some(Heard::Request(request(&packet, &repr))),
+        Kind::Reply => Some(reply(&packet, &repr).map_or(Heard::Passing, Heard::Reply)),
+        Kind::ConsistencyReply => Some(Heard::Passing),
         Kind::Other(_) => None,
     }
 }
 
 fn request(packet: &sfc_echo::Packet<'_>, repr: &sfc_echo::Repr) -> Request {
     let mut request = Request {
+        consistency: repr.kind == Kind::ConsistencyRequest,
         key: Key {
             handle: repr.handle,
             sequence: repr.sequence,
         },
         mode: repr.mode,
-        source: None,
+        sources: [None, None],
+        source_malformed: false,
         reply_path: None,
-        fault: None,
+        // RFC 9516 section 6.3: "The value of the Reply Mode field MUST be set to one of the
+        // following".
+        fault: matches!(repr.mode, ReplyMode::Other(_)).then_some(EchoCode::Malformed),
         errored: Vec::new(),
     };
     for tlv in packet.tlvs() {
         match tlv {
             Ok(Tlv::Source { address, port }) => {
-                // RFC 9516 section 6.3 lets both families be there; the first is as good.
-                request.source.get_or_insert(SocketAddr::new(address, port));
+                // RFC 9516 section 6.3.1: "If more than one Source ID TLV per the address family
+                // is present, the receiver MUST use the first TLV and ignore the rest."
+                let [v4, v6] = &mut request.sources;
+                let place = if address.is_ipv4() { v4 } else { v6 };
+                place.get_or_insert(SocketAddr::new(address, port));
             }
             Ok(Tlv::ReplyPath { spi, si }) => request.reply_path = Some(key(spi, si)),
             Ok(Tlv::Padding(_)) => {}
@@ -100,10 +120,18 @@ fn request(packet: &sfc_echo::Packet<'_>, repr: &sfc_echo::Repr) -> Request {
                     tlv.emit(&mut request.errored);
                 }
             }
-            Err(_) => request.fault = Some(EchoCode::Malformed),
+            Err(error) => {
+                request.fault = Some(EchoCode::Malformed);
+                request.source_malformed |= is_of_source(&error);
+            }
         }
     }
     request
+}
+
+fn is_of_source(error: &Error) -> bool {
+    let (Error::Truncated { header, .. } | Error::Illegal { header, .. }) = error;
+    *header == SOURCE_ID
 }
 
 fn reply(packet: &sfc_echo::Packet<'_>, repr: &sfc_echo::Repr) -> Option<Reply> {
@@ -184,7 +212,7 @@ impl Writer {
         true
     }
 
-    /// The message.
+    /// The message behind its OAM header.
     pub(crate) fn finish(&mut self) -> &[u8] {
         let length = self.0.len().saturating_sub(sfc_oam::HEADER_LEN);
         if let Some(place) = self.0.get_mut(..sfc_oam::HEADER_LEN) {
@@ -195,6 +223,11 @@ impl Writer {
             .emit(place);
         }
         &self.0
+    }
+
+    /// The message by itself.
+    pub(crate) fn bare(&self) -> &[u8] {
+        self.0.get(sfc_oam::HEADER_LEN..).unwrap_or_default()
     }
 
     /// Its length so far.
@@ -233,7 +266,7 @@ mod tests {
         let Some(Heard::Request(request)) = read(writer.finish()) else {
             panic!("no request")
         };
-        assert_eq!(request.source, Some(([192, 0, 2, 1], 4790).into()));
+        assert_eq!(request.sources, [Some(([192, 0, 2, 1], 4790).into()), None]);
         assert_eq!(request.reply_path, Some(101 << 8 | 255));
         assert_eq!((request.fault, request.errored.len()), (None, 0));
     }
@@ -252,6 +285,56 @@ mod tests {
         };
         assert_eq!(request.fault, Some(EchoCode::TlvNotUnderstood));
         assert_eq!(request.errored, [99, 0, 0, 4, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn of_each_address_family_the_first_source_counts() {
+        let mut writer = Writer::default();
+        writer.begin(&echo(Kind::Request));
+        let addresses = ["2001:db8::1", "192.0.2.1", "192.0.2.2", "2001:db8::2"];
+        for address in addresses {
+            let (address, port) = (address.parse().unwrap(), 4790);
+            writer.add(&Tlv::Source { address, port }, 1000);
+        }
+        let Some(Heard::Request(request)) = read(writer.finish()) else {
+            panic!("no request")
+        };
+        let addresses = request.sources.map(|source| source.unwrap().to_string());
+        assert_eq!(addresses, ["192.0.2.1:4790", "[2001:db8::1]:4790"]);
+    }
+
+    #[test]
+    fn a_malformed_source_is_told_from_other_faults() {
+        let source = [1, 0, 0, 4, 0x12, 0xb6, 0, 0];
+        let other = [3, 0, 0, 0];
+        for (octets, of_source) in [(&source[..], true), (&other[..], false)] {
+            let mut message = vec![0; 16];
+            echo(Kind::Request).emit(&mut message);
+            message.extend(octets);
+            let Some(Heard::Request(request)) = hear(&message) else {
+                panic!("no request")
+            };
+            assert_eq!(request.fault, Some(EchoCode::Malformed));
+            assert_eq!(request.source_malformed, of_source);
+        }
+    }
+
+    #[test]
+    fn a_reply_mode_that_nobody_assigned_is_a_fault() {
+        for (mode, fault) in [
+            (1, None),
+            (2, None),
+            (3, Some(EchoCode::Malformed)),
+            (7, None),
+        ] {
+            let mut message = vec![0; 16];
+            echo(Kind::Request).emit(&mut message);
+            message[5] = mode;
+            let Some(Heard::Request(request)) = hear(&message) else {
+                panic!("no request")
+            };
+            assert_eq!(request.fault, fault, "{mode}");
+        }
     }
 
     #[test]

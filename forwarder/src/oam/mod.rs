@@ -12,7 +12,7 @@ mod message;
 mod under_way;
 
 pub(crate) use keys::{Key, Keys};
-pub(crate) use message::{Heard, Reply, Request, Writer, read, responder};
+pub(crate) use message::{Heard, Reply, Request, Writer, hear, read, responder};
 pub(crate) use under_way::{Asked, MAX_ECHOES, Purpose, UnderWay};
 
 use kc_forwarder_api::EchoReply;

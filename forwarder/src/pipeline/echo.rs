@@ -85,8 +85,11 @@ impl Run<'_> {
         self.oam_nsh(way.path, ttl);
         let room = usize::from(self.tunnel_room(number));
         let header = self.state.nsh.len();
-        if usize::from(echo.size) > header + room {
-            let max = u16::try_from(header + room).unwrap_or(u16::MAX);
+        // RFC 9516 section 6: TLVs are whole words, and so are headers.
+        let size = usize::from(echo.size).next_multiple_of(4);
+        let max = (header + room) / 4 * 4;
+        if size > max {
+            let max = u16::try_from(max).unwrap_or(u16::MAX);
             return Err(EchoError::TooLong { max });
         }
         let key = self.next_key();
@@ -96,12 +99,7 @@ impl Run<'_> {
             ttl,
             deadline_ms: self.now_ms + u64::from(echo.timeout_ms.clamp(1, MAX_ECHO_TIMEOUT_MS)),
         };
-        self.write_request(
-            echo,
-            key,
-            number,
-            usize::from(echo.size) - header.min(usize::from(echo.size)),
-        )?;
+        self.write_request(echo, key, number, size.saturating_sub(header))?;
         let sent_us = self.now_us();
         self.state
             .oam
@@ -124,7 +122,7 @@ impl Run<'_> {
         // An answer along the reverse path needs no address that everybody can reach.
         let mode = match (reverse, source) {
             (Some(_), _) => ReplyMode::Path,
-            (None, Some(_)) => ReplyMode::Transport,
+            (None, Some(_)) => ReplyMode::Udp,
             (None, None) => return Err(EchoError::NoReturn(echo.spi)),
         };
         let writer = &mut self.state.oam.writer;
@@ -136,7 +134,8 @@ impl Run<'_> {
             handle: key.handle,
             sequence: key.sequence,
         });
-        // RFC 9516 section 6.3: a request includes the Source TLV.
+        // RFC 9516 section 6.3.1: "The sender of the SFC Echo Request MUST include the Source ID
+        // TLV". On LANs alone there is no address that it could hold.
         if let Some(source) = source {
             let (address, port) = (source.ip(), source.port());
             writer.add(&Tlv::Source { address, port }, usize::MAX);
@@ -144,9 +143,10 @@ impl Run<'_> {
         if let Some(spi) = reverse {
             writer.add(&Tlv::ReplyPath { spi, si: Si::MAX }, usize::MAX);
         }
-        let padding = length.saturating_sub(writer.len() + sfc_tlv::HEADER_LEN);
-        if padding > 0 {
-            let padding = u16::try_from(padding).unwrap_or(u16::MAX);
+        if let Some(padding) = length
+            .checked_sub(writer.len() + sfc_tlv::HEADER_LEN)
+            .and_then(|padding| u16::try_from(padding).ok())
+        {
             writer.add(&Tlv::Padding(padding), usize::MAX);
         }
         Ok(())

@@ -75,7 +75,7 @@ impl Run<'_> {
     fn write_probe(&mut self, key: Key) {
         self.state.oam.writer.begin(&sfc_echo::Repr {
             kind: Kind::Request,
-            mode: ReplyMode::Transport,
+            mode: ReplyMode::Link,
             code: 0,
             subcode: 0,
             handle: key.handle,

@@ -8,6 +8,7 @@
 //! [`DropReason`]: kc_forwarder_api::DropReason
 
 mod access;
+mod answer;
 mod bridge;
 mod circuit;
 mod datagrams;
@@ -22,6 +23,7 @@ mod oam;
 mod packet;
 mod recent;
 mod report;
+mod request;
 mod returns;
 mod run;
 mod state;

@@ -1,31 +1,30 @@
-//! OAM packets at this SFF: answered, handed on, or matched with what was asked here. RFC 9451
+//! OAM packets at this SFF: where they lead, and which of them answer what was asked here. RFC 9451
 //! and RFC 9516 section 6.
 
-use super::Egress;
 use super::packet::Packet;
 use super::run::{Origin, Run};
 use crate::frame::Frame;
 use crate::health::Subject;
 use crate::limits::Bucket;
-use crate::oam::{Heard, Key, Keys, Outcome, Purpose, Reply, Request, UnderWay, Writer, read};
+use crate::oam::{Heard, Key, Keys, Outcome, Purpose, Reply, UnderWay, Writer, hear, read};
 use crate::tables::steering::{Hop, key, unpack};
-use crate::tables::{Compiled, CompiledTunnel, Target};
+use crate::tables::{Compiled, Target};
 use crate::wire::nsh::{self, MetadataRepr, NextProtocol};
-use crate::wire::sfc_echo::{self, Kind, ReplyMode, code_number};
-use crate::wire::sfc_tlv::Tlv;
-use crate::wire::{ethernet, sfc_oam, vxlan_gpe};
-use kc_forwarder_api::{DropReason, EchoCode, EchoFunction, EchoReply, Si, Ttl, Vni};
-use std::net::{IpAddr, SocketAddr};
+use crate::wire::{ethernet, sfc_oam};
+use kc_forwarder_api::{DropReason, EchoReply, Responder, Si, Ttl};
+use std::net::IpAddr;
 
-/// Answers about paths, a second and at once.
+/// Answers about paths, a second and at once. RFC 9516 section 7: "It is RECOMMENDED that
+/// implementations throttle the number of SFC Echo Request/Reply messages".
 const PATH_ANSWERS: (u64, u64) = (100, 50);
 
 /// Answers to those who ask across one link whether we live. They are no longer than the
 /// question, and go nowhere but back.
 const LINK_ANSWERS: (u64, u64) = (5_000, 1_000);
 
-/// Longest answer: fits the smallest underlay behind all headers.
-const LONGEST_ANSWER: usize = 400;
+/// Types of the context headers that hold a message authentication code: MAC#1 and MAC#2, of
+/// metadata class 0 (RFC 9145 section 5).
+const MACS: [u8; 2] = [2, 3];
 
 /// Which way an OAM packet came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,10 +53,12 @@ pub(super) struct Oam {
     pub(super) now_us: u64,
     /// Who we are, as text.
     pub(super) name: Vec<u8>,
-    path_answers: Bucket,
-    link_answers: Bucket,
-    /// Functions on the way of the packet at hand.
-    functions: Vec<u16>,
+    pub(super) path_answers: Bucket,
+    pub(super) link_answers: Bucket,
+    /// Functions on the way of the packet at hand, with the service path header they see it with.
+    pub(super) functions: Vec<(u32, u16)>,
+    /// TLVs that go into another one.
+    pub(super) inner: Vec<u8>,
 }
 
 impl Oam {
@@ -73,6 +74,7 @@ impl Oam {
             path_answers: bucket(PATH_ANSWERS),
             link_answers: bucket(LINK_ANSWERS),
             functions: Vec::new(),
+            inner: Vec::new(),
         }
     }
 
@@ -119,11 +121,13 @@ pub(super) struct Way {
 }
 
 /// An OAM packet as it arrived.
-struct Arrived {
-    path: u32,
+pub(super) struct Arrived {
+    pub(super) path: u32,
     /// After this hop; 0 when it may go no further.
-    ttl: u8,
+    pub(super) ttl: u8,
     header: usize,
+    /// Whether its NSH has a message authentication code.
+    pub(super) protected: bool,
 }
 
 impl Run<'_> {
@@ -136,26 +140,47 @@ impl Run<'_> {
         let Ok(packet) = nsh::Packet::new_checked(frame.bytes()) else {
             return self.drop(frame, DropReason::NshOam);
         };
-        // RFC 9451 section 2: an OAM packet is one whose next protocol is an OAM protocol, or
-        // whose context is. Only SFC Active OAM is spoken here; RFC 8300 section 2.2 has elements
-        // discard the OAM packets whose procedures they do not support.
+        // RFC 9451 section 3: "SFFs, SFC-aware SFs, and SFC Proxies SHOULD discard any NSH packets
+        // with the O bit set and Next Protocol set to something that is not itself an OAM
+        // protocol." Only SFC Active OAM is spoken here.
         if packet.next_protocol() != NextProtocol::Other(sfc_oam::NEXT_PROTOCOL) {
             return self.drop(frame, DropReason::NshOam);
         }
+        let mut contexts = packet.contexts();
         let arrived = Arrived {
             path: key(packet.spi(), packet.si()),
             ttl: packet.ttl().checked_sub(1).unwrap_or(63),
             header: packet.header_len(),
+            protected: contexts.any(|one| one.class == 0 && MACS.contains(&one.kind)),
         };
         match read(packet.payload()) {
             Some(Heard::Reply(reply)) if self.is_answer(&reply, via) => {
                 self.consume(frame);
                 self.answered(reply);
             }
-            Some(Heard::Reply(_)) => self.hand_on(frame, &arrived),
+            Some(Heard::Reply(_) | Heard::Passing) => self.hand_on(frame, &arrived),
             Some(Heard::Request(request)) => self.requested(frame, &arrived, &request, via),
             None => self.drop(frame, DropReason::NshOam),
         }
+    }
+
+    /// A datagram at the port of VXLAN-GPE that is none: the answer to an echo, where the path
+    /// has no way back. RFC 9516 section 6.3.1: "The Echo Reply message, including relevant TLVs,
+    /// follows the IP/UDP headers immediately." Its first octets are flags that are zero, and a
+    /// VXLAN-GPE header has its I flag there.
+    pub(super) fn plain(&mut self, remote: IpAddr, frame: Frame) {
+        let Some(Heard::Reply(mut reply)) = hear(frame.bytes()) else {
+            return self.drop(frame, DropReason::VxlanHeader);
+        };
+        let asked = self.state.oam.under_way.get(reply.key);
+        if !asked.is_some_and(|asked| matches!(asked.purpose, Purpose::Echo { .. })) {
+            return self.drop(frame, DropReason::VxlanHeader);
+        }
+        // Section 6.3.1: the source address "is one of the IP addresses associated with the
+        // responder".
+        reply.from.get_or_insert(Responder::Address(remote));
+        self.consume(frame);
+        self.answered(reply);
     }
 
     /// Whether `reply` answers a question of ours, and came from where it could.
@@ -225,7 +250,7 @@ impl Run<'_> {
             mtu = mtu.min(self.inner_mtu(&hop));
             let end = match hop.target {
                 Target::Function(number, direction) => {
-                    self.state.oam.functions.push(number);
+                    self.state.oam.functions.push((path, number));
                     // RFC 8300 section 2.3: the proxy decrements the SI of what it steps over as
                     // it does for what the function has seen.
                     if !self.is_enterable(number, direction) || path & 0xff == 0 {
@@ -250,60 +275,6 @@ impl Run<'_> {
         self.hop_mtu(hop, &packet)
     }
 
-    /// A request that may be for us.
-    fn requested(&mut self, frame: Frame, arrived: &Arrived, request: &Request, via: Via) {
-        if !self.is_known(via) {
-            return self.drop(frame, DropReason::UnknownVtep);
-        }
-        let way = self.follow(arrived.path);
-        // RFC 9516 section 6.4: what is wrong with a request is told first, then that the path
-        // ends here, then that its TTL does.
-        let code = match (request.fault, way.end) {
-            (Some(fault), _) => fault,
-            (None, End::Here) => EchoCode::EndOfPath,
-            _ if arrived.ttl == 0 => EchoCode::TtlExceeded,
-            (None, End::Broken) => EchoCode::NoNextHop,
-            (None, End::Tunnel(number)) => {
-                return self.forward_oam(frame, arrived, way, number);
-            }
-        };
-        self.answer(frame, arrived, request, via, code, &way);
-    }
-
-    /// Whether somebody who is in the tables handed us an OAM packet.
-    fn is_known(&self, via: Via) -> bool {
-        self.tunnel_of(via).is_some()
-    }
-
-    fn tunnel_of(&self, via: Via) -> Option<u16> {
-        let (from, from_vni) = match via {
-            Via::Gpe { remote, vni } => (remote, vni),
-            Via::Lan(tunnel) => return tunnel,
-            Via::Function(_) => return None,
-        };
-        let place = self.tables.tunnels.iter().position(|tunnel| {
-            matches!(tunnel, CompiledTunnel::Gpe { remote, vni }
-                if (remote.ip(), vni.get()) == (from, from_vni))
-        });
-        place.and_then(|place| u16::try_from(place).ok())
-    }
-
-    /// Whether a packet from a VTEP that we have no tunnel to answers an echo of ours: where there
-    /// is no way back along a path, an SFF far down the path answers by itself.
-    pub(super) fn is_awaited(&self, octets: &[u8]) -> bool {
-        let packet = nsh::Packet::new_checked(octets).ok();
-        let packet = packet.filter(|packet| {
-            let next = NextProtocol::Other(sfc_oam::NEXT_PROTOCOL);
-            packet.oam() && packet.next_protocol() == next
-        });
-        let Some(packet) = packet else { return false };
-        let Some(Heard::Reply(reply)) = read(packet.payload()) else {
-            return false;
-        };
-        let asked = self.state.oam.under_way.get(reply.key);
-        asked.is_some_and(|asked| matches!(asked.purpose, Purpose::Echo { .. }))
-    }
-
     /// An OAM packet that is for somebody else: never into a function, never out of a port.
     fn hand_on(&mut self, frame: Frame, arrived: &Arrived) {
         if arrived.ttl == 0 {
@@ -317,7 +288,13 @@ impl Run<'_> {
         }
     }
 
-    fn forward_oam(&mut self, mut frame: Frame, arrived: &Arrived, way: Way, number: u16) {
+    pub(super) fn forward_oam(
+        &mut self,
+        mut frame: Frame,
+        arrived: &Arrived,
+        way: Way,
+        number: u16,
+    ) {
         let (header, _) = frame.bytes().split_at(arrived.header.min(frame.len()));
         self.state.nsh.set(header);
         let header = self.state.nsh.octets_mut();
@@ -354,7 +331,8 @@ impl Run<'_> {
         let (spi, si) = unpack(path);
         let mut octets = [0; nsh::MD1_LEN];
         nsh::Repr {
-            // RFC 9516 section 5: the O bit is set and the next protocol is SFC Active OAM.
+            // RFC 9516 section 4: "the Next Protocol field MUST be set to SFC Active OAM (0x07)
+            // […]. The O bit in the NSH MUST be set, according to [RFC9451]."
             oam: true,
             ttl,
             next: NextProtocol::Other(sfc_oam::NEXT_PROTOCOL),
@@ -381,174 +359,6 @@ impl Run<'_> {
         frame
     }
 
-    /// Answers a request, which ends here.
-    fn answer(
-        &mut self,
-        frame: Frame,
-        arrived: &Arrived,
-        request: &Request,
-        via: Via,
-        code: EchoCode,
-        way: &Way,
-    ) {
-        if request.mode == ReplyMode::None {
-            return self.consume(frame);
-        }
-        let across_link = request.mode == ReplyMode::Transport && request.source.is_none();
-        let (now_ms, oam) = (self.now_ms, &mut self.state.oam);
-        let bucket = if across_link {
-            &mut oam.link_answers
-        } else {
-            &mut oam.path_answers
-        };
-        if !bucket.take(now_ms) {
-            return self.drop(frame, DropReason::OamLimit);
-        }
-        self.consume(frame);
-        let back = match request.mode {
-            ReplyMode::Path => self.way_back(request),
-            _ => Ok(None),
-        };
-        let code = back.as_ref().err().copied().unwrap_or(code);
-        self.compose(request, arrived, code, way, across_link);
-        match (back, request.mode, request.source) {
-            (Ok(Some((path, number))), ..) => self.send_oam(path, Ttl::MAX, number),
-            // RFC 9516 section 6.3.1: in a UDP datagram of its own.
-            (_, ReplyMode::Udp, Some(source)) if is_unicast(source) => {
-                let frame = self.written();
-                let entropy = 0;
-                let remote = source;
-                self.emit_tunnel(Egress::Gpe { remote, entropy }, 0, frame);
-            }
-            (_, ReplyMode::Path | ReplyMode::Transport, Some(source)) if is_unicast(source) => {
-                self.answer_to(source, arrived.path, via);
-            }
-            (_, ReplyMode::Transport, None) => {
-                if let Some(number) = self.tunnel_of(via) {
-                    self.send_oam(arrived.path, NEXT_SFF_ONLY, number);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// The path that an answer takes, with its tunnel; `None` where the request names none that
-    /// leads anywhere.
-    fn way_back(&mut self, request: &Request) -> Result<Option<(u32, u16)>, EchoCode> {
-        let asked = request.reply_path.ok_or(EchoCode::ReplyPathMissing)?;
-        // The asker knows where the path begins, not which index it has here.
-        let path = match self.tables.steering.get(asked) {
-            Some(hop) => Some(hop.key),
-            None => highest(self.tables, asked >> 8),
-        };
-        let path = path.ok_or(EchoCode::ReplyPathNotFound)?;
-        let way = self.follow(path);
-        match way.end {
-            End::Tunnel(number) => Ok(Some((way.path, number))),
-            End::Here | End::Broken => Err(EchoCode::ReplyPathNotFound),
-        }
-    }
-
-    fn compose(
-        &mut self,
-        request: &Request,
-        arrived: &Arrived,
-        code: EchoCode,
-        way: &Way,
-        across_link: bool,
-    ) {
-        // The way back may have gone through other functions.
-        self.follow(arrived.path);
-        let (tables, state) = (self.tables, &mut *self.state);
-        let (oam, health) = (&mut state.oam, &state.health);
-        oam.writer.begin(&sfc_echo::Repr {
-            kind: Kind::Reply,
-            mode: request.mode,
-            code: code_number(code),
-            subcode: 0,
-            handle: request.key.handle,
-            sequence: request.key.sequence,
-        });
-        if across_link {
-            return;
-        }
-        let (_, si) = unpack(arrived.path);
-        let mtu = if way.mtu == u16::MAX { 0 } else { way.mtu };
-        let name = &oam.name;
-        let mut fits = oam.writer.add(&Tlv::Sff { mtu, si, name }, LONGEST_ANSWER);
-        for &number in &oam.functions {
-            let function = tables.functions.get(usize::from(number));
-            let Some(function) = function.filter(|_| fits) else {
-                continue;
-            };
-            let (state, rtt_us) = health.of(Subject::Function(number));
-            let tlv = Tlv::Function {
-                state,
-                rtt_us: rtt_us.unwrap_or(0),
-                name: function.name.as_str().as_bytes(),
-            };
-            fits = oam.writer.add(&tlv, LONGEST_ANSWER);
-        }
-        if !request.errored.is_empty() {
-            let errored = Tlv::Errored(&request.errored);
-            oam.writer.add(&errored, LONGEST_ANSWER);
-        }
-    }
-
-    /// Over the underlay, to whoever asked, in the encapsulation of the request.
-    fn answer_to(&mut self, remote: SocketAddr, path: u32, via: Via) {
-        let vni = match via {
-            Via::Gpe { vni, .. } => Vni::new(vni).ok(),
-            // The asker takes the answer by its key, whatever its VNI.
-            Via::Lan(_) => self
-                .tables
-                .gpe_vnis
-                .iter()
-                .find_map(|&vni| Vni::new(vni).ok()),
-            Via::Function(_) => None,
-        };
-        let Some(vni) = vni else { return };
-        self.oam_nsh(path, NEXT_SFF_ONLY);
-        let mut frame = self.written();
-        let nsh = self.state.nsh.octets();
-        let outer = frame.push(vxlan_gpe::HEADER_LEN + nsh.len());
-        let (header, inner) = outer.split_at_mut(vxlan_gpe::HEADER_LEN);
-        vxlan_gpe::Repr {
-            vni,
-            next: vxlan_gpe::NextProtocol::Nsh,
-            oam: false,
-        }
-        .emit(header);
-        inner.copy_from_slice(nsh);
-        let entropy = Packet::opaque(path).entropy();
-        self.emit_tunnel(Egress::Gpe { remote, entropy }, vni.get(), frame);
-    }
-
-    /// What an echo finds at this SFF itself.
-    pub(super) fn found_here(&mut self, path: u32, ttl: Ttl, code: EchoCode) -> EchoReply {
-        let way = self.follow(path);
-        let (spi, si) = unpack(path);
-        let functions = self.state.oam.functions.iter().filter_map(|&number| {
-            let (state, rtt_us) = self.state.health.of(Subject::Function(number));
-            let function = self.tables.functions.get(usize::from(number))?;
-            Some(EchoFunction {
-                name: function.name.clone(),
-                state,
-                rtt_us,
-            })
-        });
-        EchoReply {
-            from: crate::oam::responder(&self.state.oam.name),
-            code,
-            rtt_us: 0,
-            spi,
-            si: Some(si),
-            ttl,
-            mtu: Some(way.mtu).filter(|&mtu| mtu < u16::MAX),
-            functions: functions.collect(),
-        }
-    }
-
     /// A key for the next question.
     pub(super) fn next_key(&mut self) -> Key {
         self.state.oam.keys.next()
@@ -567,11 +377,4 @@ pub(super) fn highest(tables: &Compiled, spi: u32) -> Option<u32> {
     let paths = paths.filter(|path| path.spi.get() == spi);
     let hops = paths.flat_map(|path| path.hops.iter().map(move |hop| (path.spi, hop.si)));
     hops.map(|(spi, si): (_, Si)| key(spi, si)).max()
-}
-
-fn is_unicast(address: SocketAddr) -> bool {
-    let ip = address.ip();
-    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
-    address.port() != 0
-        && !(ip.is_unspecified() || ip.is_multicast() || ip.is_loopback() || broadcast)
 }

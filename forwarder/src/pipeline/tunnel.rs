@@ -37,16 +37,13 @@ impl Run<'_> {
         }
         let header = match Repr::parse(frame.bytes()) {
             Ok(header) if !header.oam => header,
-            _ => return self.drop(frame, DropReason::VxlanHeader),
+            Ok(_) => return self.drop(frame, DropReason::VxlanHeader),
+            Err(_) => return self.plain(remote, frame),
         };
         let vni = header.vni.get();
         match header.next {
             vxlan_gpe::NextProtocol::Nsh => {
-                let tunnel = self.sender(remote, vni);
-                let awaited = |run: &Self, frame: &Frame| {
-                    run.is_awaited(frame.bytes().get(HEADER_LEN..).unwrap_or_default())
-                };
-                if tunnel.is_none() && !awaited(self, &frame) {
+                let Some(tunnel) = self.sender(remote, vni) else {
                     // Only an SFF that we have a tunnel to may hand us packets of our paths:
                     // what an NSH says is believed.
                     let reason = if self.tables.gpe_vnis.contains(&vni) {
@@ -55,13 +52,12 @@ impl Run<'_> {
                         DropReason::UnknownVni
                     };
                     return self.drop(frame, reason);
-                }
-                match tunnel.and_then(|number| self.state.tunnels.numbered(number)) {
-                    Some(traffic) => traffic.rx.add(frame.len()),
-                    None => self.count_received(remote, vni, true, frame.len()),
+                };
+                if let Some(traffic) = self.state.tunnels.numbered(tunnel) {
+                    traffic.rx.add(frame.len());
                 }
                 frame.pull(HEADER_LEN);
-                let (via, origin) = (Via::Gpe { remote, vni }, Origin::Tunnel(tunnel));
+                let (via, origin) = (Via::Gpe { remote, vni }, Origin::Tunnel(Some(tunnel)));
                 if let Some((frame, packet, hop)) = self.take_nsh(frame, via, origin) {
                     self.steer(frame, &packet, &hop, u16::MAX, origin);
                 }

@@ -1,5 +1,5 @@
-//! TLVs of SFC echo requests and replies (RFC 9516 section 6). Three are for private use (types
-//! 252 to 254): the RFC has no field for who answers and for what is attached there.
+//! TLVs of SFC echo requests and replies (RFC 9516 section 6, figure 4). Three are for private
+//! use (types 252 to 254): the RFC has no field for who answers and for what is attached there.
 //!
 //! ```text
 //!  0                   1                   2                   3
@@ -9,12 +9,14 @@
 //! +---------------+---------------+-------------------------------+
 //! |                            Value …                            |
 //! +---------------------------------------------------------------+
-//!   1   Source:     UDP port (2), reserved (2), IPv4 or IPv6 address
-//!   2   Errored:    the TLVs that were not understood
-//!   3   Reply SFP:  SPI (3), SI (1)
-//! 252   SFF:        MTU of the next hop (2), SI (1), reserved (1), name or address as text
-//! 253   Function:   state (1), reserved (3), round trip in us (4), name as text
-//! 254   Padding:    anything
+//!   1   Source ID:       UDP port (2), reserved (2), IPv4 or IPv6 address   figure 5
+//!   2   Errored TLVs:    the TLVs that were not understood                  figure 6
+//!   3   Reply SFP:       SPI (3), SI (1)                                    figure 8
+//!   4   SFF record:      SPI (3), reserved (1), SF information of each SF   figure 9
+//!   5   SF information:  SI (1), SF type (2), SF ID type (1), SF IDs        figure 10
+//! 252   SFF:             MTU of the next hop (2), SI (1), reserved (1), name or address as text
+//! 253   Function:        state (1), reserved (3), round trip in us (4), name as text
+//! 254   Padding:         anything
 //! ```
 //!
 //! Texts are filled up with zeroes to a multiple of four octets, so that no TLV needs padding
@@ -28,12 +30,21 @@ use std::net::IpAddr;
 /// Octets in front of a value.
 pub const HEADER_LEN: usize = 4;
 
+// Section 9.2.6; 252 to 254 are reserved for private use.
 const SOURCE: u8 = 1;
 const ERRORED: u8 = 2;
 const REPLY_PATH: u8 = 3;
+const RECORD: u8 = 4;
+const INFORMATION: u8 = 5;
 const SFF: u8 = 252;
 const FUNCTION: u8 = 253;
 const PADDING: u8 = 254;
+
+/// SF ID type for private use (section 9.2.7): names as text, a zero behind each.
+pub const ID_NAMES: u8 = 252;
+
+/// The header that an error of a Source ID TLV names: who sees one answers nothing.
+pub const SOURCE_ID: &str = "SFC Source ID TLV";
 
 /// One TLV.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +65,24 @@ pub enum Tlv<'a> {
         /// Index to start with.
         si: Si,
     },
+    /// Functions of a path at the responder.
+    Record {
+        /// Service path.
+        spi: Spi,
+        /// An `Information` TLV for each service index.
+        functions: &'a [u8],
+    },
+    /// The functions at one service index.
+    Information {
+        /// Service index with which packets reach them.
+        si: Si,
+        /// What they do (RFC 9015); 0 is reserved there, and says nothing.
+        kind: u16,
+        /// What `ids` are (section 9.2.7).
+        id: u8,
+        /// One or more, one behind the other.
+        ids: &'a [u8],
+    },
     /// Who answers.
     Sff {
         /// Largest inner IP packet that the next hop takes; 0 when unknown.
@@ -72,7 +101,7 @@ pub enum Tlv<'a> {
         /// Its name, as text.
         name: &'a [u8],
     },
-    /// So many octets without a meaning.
+    /// So many octets without a meaning, a multiple of four.
     Padding(u16),
     /// Something else, whole.
     Unknown {
@@ -118,9 +147,15 @@ impl<'a> Iterator for Tlvs<'a> {
 
 fn split(data: &[u8]) -> Result<(u8, &[u8], &[u8]), Error> {
     require("SFC TLV", data, HEADER_LEN)?;
-    let end = HEADER_LEN + usize::from(u16_at(data, 2));
-    require("SFC TLV", data, end)?;
-    Ok((data[0], &data[HEADER_LEN..end], &data[end..]))
+    let (kind, length) = (data[0], u16_at(data, 2));
+    let header = if kind == SOURCE { SOURCE_ID } else { "SFC TLV" };
+    // Section 6: "TLV is a variable-length construct whose length is multiple four-octet words."
+    if length % 4 != 0 {
+        return Err(illegal(header, "length", u32::from(length)));
+    }
+    let end = HEADER_LEN + usize::from(length);
+    require(header, data, end)?;
+    Ok((kind, &data[HEADER_LEN..end], &data[end..]))
 }
 
 fn text(value: &[u8]) -> &[u8] {
@@ -130,12 +165,13 @@ fn text(value: &[u8]) -> &[u8] {
 
 impl<'a> Tlv<'a> {
     fn parse(kind: u8, value: &'a [u8]) -> Result<Self, Error> {
-        let refuse = || {
+        let refuse = |header| {
             let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
-            Err(illegal("SFC TLV", "length", length))
+            Err(illegal(header, "length", length))
         };
         Ok(match (kind, value.len()) {
-            // Section 6.3: the length of a Source TLV is 8 or 20.
+            // Section 6.3.1: "The value of the Length field can be 8 or 20. If the value of the
+            // field is neither, the Source ID TLV is considered to be malformed."
             (SOURCE, 8) => Self::Source {
                 address: IpAddr::from(array_at::<4>(value, 4)),
                 port: u16_at(value, 0),
@@ -145,9 +181,20 @@ impl<'a> Tlv<'a> {
                 port: u16_at(value, 0),
             },
             (ERRORED, _) => Self::Errored(value),
+            // Section 6.5.1: the length "MUST be equal to 4".
             (REPLY_PATH, 4) => Self::ReplyPath {
                 spi: Spi::new(u24_at(value, 0)).unwrap_or(Spi::MAX),
                 si: Si::new(value[3]).unwrap_or(Si::MIN),
+            },
+            (RECORD, 4..) => Self::Record {
+                spi: Spi::new(u24_at(value, 0)).unwrap_or(Spi::MAX),
+                functions: &value[4..],
+            },
+            (INFORMATION, 4..) => Self::Information {
+                si: Si::new(value[0]).unwrap_or(Si::MIN),
+                kind: u16_at(value, 1),
+                id: value[3],
+                ids: &value[4..],
             },
             (SFF, 4..) => Self::Sff {
                 mtu: u16_at(value, 0),
@@ -164,7 +211,8 @@ impl<'a> Tlv<'a> {
                 name: text(&value[8..]),
             },
             (PADDING, length) => Self::Padding(u16::try_from(length).unwrap_or(u16::MAX)),
-            (SOURCE | REPLY_PATH | SFF | FUNCTION, _) => return refuse(),
+            (SOURCE, _) => return refuse(SOURCE_ID),
+            (REPLY_PATH | RECORD | INFORMATION | SFF | FUNCTION, _) => return refuse("SFC TLV"),
             (kind, _) => Self::Unknown { kind, value },
         })
     }
@@ -175,6 +223,8 @@ impl<'a> Tlv<'a> {
             Self::Source { .. } => 20,
             Self::Errored(value) | Self::Unknown { value, .. } => value.len(),
             Self::ReplyPath { .. } => 4,
+            Self::Record { functions, .. } => 4 + functions.len(),
+            Self::Information { ids, .. } => 4 + ids.len().next_multiple_of(4),
             Self::Sff { name, .. } => 4 + name.len().next_multiple_of(4),
             Self::Function { name, .. } => 8 + name.len().next_multiple_of(4),
             Self::Padding(length) => usize::from(*length),
@@ -195,6 +245,8 @@ impl<'a> Tlv<'a> {
             Self::Source { .. } => SOURCE,
             Self::Errored(_) => ERRORED,
             Self::ReplyPath { .. } => REPLY_PATH,
+            Self::Record { .. } => RECORD,
+            Self::Information { .. } => INFORMATION,
             Self::Sff { .. } => SFF,
             Self::Function { .. } => FUNCTION,
             Self::Padding(_) => PADDING,
@@ -218,6 +270,16 @@ impl<'a> Tlv<'a> {
                     4,
                     &(spi.get() << 8 | u32::from(si.get())).to_be_bytes(),
                 );
+            }
+            Self::Record { spi, functions } => {
+                put(value, 4, &(spi.get() << 8).to_be_bytes());
+                put(value, 8, functions);
+            }
+            Self::Information { si, kind, id, ids } => {
+                value[4] = si.get();
+                put(value, 5, &kind.to_be_bytes());
+                value[7] = *id;
+                put(value, 8, ids);
             }
             Self::Sff { mtu, si, name } => {
                 put(value, 4, &mtu.to_be_bytes());
@@ -243,94 +305,4 @@ impl<'a> Tlv<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn emitted(tlv: &Tlv<'_>) -> Vec<u8> {
-        let mut octets = vec![0xee; tlv.buffer_len()];
-        tlv.emit(&mut octets);
-        octets
-    }
-
-    fn all() -> [Tlv<'static>; 8] {
-        [
-            Tlv::Source {
-                address: [192, 0, 2, 1].into(),
-                port: 4790,
-            },
-            Tlv::Source {
-                address: "2001:db8::1".parse().unwrap(),
-                port: 1,
-            },
-            Tlv::Errored(&[9, 0, 0, 0]),
-            Tlv::ReplyPath {
-                spi: Spi::new(0x01_0203).unwrap(),
-                si: Si::MAX,
-            },
-            Tlv::Sff {
-                mtu: 1400,
-                si: Si::MAX,
-                name: b"box-1",
-            },
-            Tlv::Function {
-                state: HealthState::Dead,
-                rtt_us: 77,
-                name: b"fw",
-            },
-            Tlv::Padding(6),
-            Tlv::Unknown {
-                kind: 99,
-                value: &[1, 2, 3],
-            },
-        ]
-    }
-
-    #[test]
-    fn the_octets_are_where_the_rfc_has_them() {
-        let [source, _, errored, path, sff, function, ..] = all();
-        assert_eq!(
-            emitted(&source),
-            [1, 0, 0, 8, 0x12, 0xb6, 0, 0, 192, 0, 2, 1]
-        );
-        assert_eq!(emitted(&errored), [2, 0, 0, 4, 9, 0, 0, 0]);
-        assert_eq!(emitted(&path), [3, 0, 0, 4, 1, 2, 3, 255]);
-        let sff = emitted(&sff);
-        assert_eq!(sff[..8], [252, 0, 0, 12, 5, 0x78, 255, 0]);
-        assert_eq!(sff[8..], *b"box-1\0\0\0");
-        let function = emitted(&function);
-        assert_eq!(
-            function,
-            [253, 0, 0, 12, 2, 0, 0, 0, 0, 0, 0, 77, b'f', b'w', 0, 0]
-        );
-    }
-
-    #[test]
-    fn all_survive_one_after_the_other() {
-        let octets: Vec<u8> = all().iter().flat_map(emitted).collect();
-        let read: Result<Vec<_>, _> = Tlvs::new(&octets).collect();
-        assert_eq!(read.unwrap(), all());
-    }
-
-    #[test]
-    fn a_walk_over_half_a_tlv_ends_with_an_error() {
-        for tlv in all() {
-            let octets = emitted(&tlv);
-            for length in 1..octets.len() {
-                let read: Result<Vec<_>, _> = Tlvs::new(&octets[..length]).collect();
-                assert!(read.is_err(), "{tlv:?} cut to {length}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_length_that_does_not_fit_its_type_is_refused() {
-        for octets in [
-            &[1, 0, 0, 4, 0, 0, 0, 0][..],
-            &[3, 0, 0, 0],
-            &[252, 0, 0, 1, 0],
-            &[253, 0, 0, 4, 0, 0, 0, 0],
-        ] {
-            assert!(Tlvs::new(octets).next().unwrap().is_err(), "{octets:?}");
-        }
-    }
-}
+mod tests;

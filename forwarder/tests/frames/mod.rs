@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test's own data")]
 
 use kc_forwarder::wire::{
-    Error, arp, ethernet, icmp, ipv4, ipv6, nsh, summary, tcp, udp, vlan, vxlan, vxlan_gpe,
+    Error, arp, ethernet, icmp, ipv4, ipv6, nsh, sfc_echo, sfc_oam, summary, tcp, udp, vlan, vxlan,
+    vxlan_gpe,
 };
 
 /// (name, octets) of every frame in `data/frames.hex`.
@@ -155,6 +156,12 @@ pub(crate) fn walk_nsh(data: &[u8], seen: Seen<'_>) -> Result<(), Error> {
         nsh::NextProtocol::Ipv4 => walk_ipv4(payload, seen),
         nsh::NextProtocol::Ipv6 => walk_ipv6(payload, seen),
         nsh::NextProtocol::Nsh => walk_nsh(payload, seen),
+        nsh::NextProtocol::Other(sfc_oam::NEXT_PROTOCOL) => {
+            let (_, message) = sfc_oam::Repr::parse(payload)?;
+            let echo = sfc_echo::Packet::new_checked(message)?;
+            let _ = (echo.repr(), echo.tlvs().count());
+            Ok(())
+        }
         nsh::NextProtocol::Mpls | nsh::NextProtocol::Other(_) => Ok(()),
     }
 }

@@ -3,10 +3,13 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod affinity;
+mod answers;
 mod any_tables;
 mod capture;
+mod consistency;
 mod context;
 mod ecn;
+mod forged;
 mod fragments;
 mod frames;
 mod groups;

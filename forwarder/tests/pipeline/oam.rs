@@ -1,75 +1,11 @@
 //! Echoes through three forwarders, step by step: who answers, what it says, and what nobody may
-//! make a forwarder do.
+//! make a forwarder do. How requests are answered one by one is in `answers`.
 
+use crate::forged::{Forged, box_of, spi};
 use crate::world::{Sent, World, only};
-use kc_forwarder::wire::nsh::{self, MetadataRepr, NextProtocol};
-use kc_forwarder::wire::sfc_echo::{self, Kind, ReplyMode};
-use kc_forwarder::wire::sfc_oam::{self, Message};
-use kc_forwarder::wire::sfc_tlv::Tlv;
-use kc_forwarder::wire::vxlan_gpe;
-use kc_forwarder_api::{
-    DropReason, Echo, EchoCode, EchoReply, HealthState, Si, Spi, Trace, TraceFault, Ttl, Vni,
-};
-
-/// Boxes 1 to 3 with a function each; path 100 goes there and 101 comes back.
-fn box_of(number: u8, reverse: bool) -> String {
-    let back = if reverse { "reverse = 101" } else { "" };
-    let (forward, backward) = match number {
-        1 => (
-            r#"{ si = 255, to = { function = { name = "f1" } } },
-               { si = 254, to = { tunnel = { name = "b2" } } }"#,
-            r#"{ si = 253, to = { function = { name = "f1", direction = "reverse" } } },
-               { si = 252, to = { egress = { port = "end" } } }"#,
-        ),
-        2 => (
-            r#"{ si = 254, to = { function = { name = "f2" } } },
-               { si = 253, to = { tunnel = { name = "b3" } } }"#,
-            r#"{ si = 254, to = { function = { name = "f2", direction = "reverse" } } },
-               { si = 253, to = { tunnel = { name = "b1" } } }"#,
-        ),
-        _ => (
-            r#"{ si = 253, to = { function = { name = "f3" } } },
-               { si = 252, to = { egress = { port = "end" } } }"#,
-            r#"{ si = 255, to = { function = { name = "f3", direction = "reverse" } } },
-               { si = 254, to = { tunnel = { name = "b2" } } }"#,
-        ),
-    };
-    let others = (1..=3).filter(|other| *other != number && other.abs_diff(number) == 1);
-    let tunnels: String = others
-        .map(|other| {
-            format!(
-                r#"
-                [[tunnels]]
-                name = "b{other}"
-                transport = {{ vxlan-gpe = {{ remote = "192.0.2.{other}", vni = 7 }} }}
-                "#
-            )
-        })
-        .collect();
-    let backward = if reverse {
-        format!("[[paths]]\nspi = 101\nreverse = 100\nhops = [{backward}]")
-    } else {
-        String::new()
-    };
-    format!(
-        r#"
-        generation = 1
-        name = "box-{number}"
-        ports = [{{ name = "in" }}, {{ name = "out" }}, {{ name = "end" }}]
-        [underlay]
-        address = "192.0.2.{number}"
-        {tunnels}
-        [[functions]]
-        name = "f{number}"
-        attachment = {{ two-leg = {{ inside = "in", outside = "out" }} }}
-        [[paths]]
-        spi = 100
-        {back}
-        hops = [{forward}]
-        {backward}
-        "#
-    )
-}
+use kc_forwarder::wire::nsh;
+use kc_forwarder::wire::sfc_echo::Kind;
+use kc_forwarder_api::{DropReason, Echo, EchoCode, EchoReply, HealthState, Trace, TraceFault};
 
 /// Three boxes whose tunnels end at each other.
 struct Net {
@@ -132,10 +68,6 @@ impl Net {
         }
         trace
     }
-}
-
-fn spi(number: u32) -> Spi {
-    Spi::new(number).unwrap()
 }
 
 fn echo(path: u32) -> Echo {
@@ -258,6 +190,14 @@ fn a_padded_echo_shows_what_fits() {
     assert_eq!(only(whole, "gpe 192.0.2.2").len(), 8 + 1464);
     let error = net.boxes[0].echo(1, &sized(1465)).unwrap_err();
     assert!(error.to_string().contains("1464 octets at most"), "{error}");
+    // TLVs are whole words, so the request is too, and never shorter than was asked for.
+    for (size, length) in [(1461, 1464), (1460, 1460), (1459, 1460)] {
+        let whole = net.boxes[0].echo(1, &sized(size)).unwrap();
+        assert_eq!(only(whole, "gpe 192.0.2.2").len(), 8 + length, "{size}");
+    }
+    net.boxes[0].now_ms += 2000;
+    net.boxes[0].tick();
+    net.boxes[0].pipeline.outcomes();
     // A later link that takes less swallows it.
     let narrow = box_of(2, true).replace("[underlay]", "[underlay]\nmtu = 1000");
     net.boxes[1].install(&narrow.replace("generation = 1", "generation = 2"));
@@ -269,163 +209,6 @@ fn a_padded_echo_shows_what_fits() {
     assert_eq!(net.echo(&sized(900)).unwrap().code, EchoCode::EndOfPath);
 }
 
-/// An OAM packet in VXLAN-GPE, as a stranger would make it.
-struct Forged<'a> {
-    kind: Kind,
-    mode: ReplyMode,
-    key: (u32, u32),
-    path: (u32, u8),
-    ttl: u8,
-    tlvs: &'a [Tlv<'a>],
-}
-
-impl Default for Forged<'_> {
-    fn default() -> Self {
-        Self {
-            kind: Kind::Request,
-            mode: ReplyMode::Transport,
-            key: (1, 2),
-            path: (100, 254),
-            ttl: 1,
-            tlvs: &[],
-        }
-    }
-}
-
-impl Forged<'_> {
-    fn octets(&self) -> Vec<u8> {
-        let mut message = vec![0; 16];
-        sfc_echo::Repr {
-            kind: self.kind,
-            mode: self.mode,
-            code: 0,
-            subcode: 0,
-            handle: self.key.0,
-            sequence: self.key.1,
-        }
-        .emit(&mut message);
-        for tlv in self.tlvs {
-            let before = message.len();
-            message.resize(before + tlv.buffer_len(), 0);
-            tlv.emit(&mut message[before..]);
-        }
-        let mut octets = vec![0; 8 + 24 + 4];
-        vxlan_gpe::Repr {
-            vni: Vni::new(7).unwrap(),
-            next: vxlan_gpe::NextProtocol::Nsh,
-            oam: false,
-        }
-        .emit(&mut octets);
-        nsh::Repr {
-            oam: true,
-            ttl: Ttl::new(self.ttl).unwrap(),
-            next: NextProtocol::Other(sfc_oam::NEXT_PROTOCOL),
-            spi: spi(self.path.0),
-            si: Si::new(self.path.1).unwrap(),
-            metadata: MetadataRepr::One([0; 16]),
-        }
-        .emit(&mut octets[8..]);
-        sfc_oam::Repr {
-            message: Message::Echo,
-            length: u16::try_from(message.len()).unwrap(),
-        }
-        .emit(&mut octets[32..]);
-        octets.extend(message);
-        octets
-    }
-}
-
-/// Return code and TLVs of a reply in VXLAN-GPE.
-fn code_in(octets: &[u8]) -> (EchoCode, usize) {
-    let (_, message) = sfc_oam::Repr::parse(&octets[32..]).unwrap();
-    let packet = sfc_echo::Packet::new_checked(message).unwrap();
-    assert_eq!(packet.repr().kind, Kind::Reply);
-    let code = sfc_echo::code_of(packet.repr().code);
-    (code, packet.tlvs().map(Result::unwrap).count())
-}
-
-#[test]
-fn every_reply_mode_goes_its_own_way() {
-    let mut net = Net::new(true);
-    let world = &mut net.boxes[1];
-    let source = Tlv::Source {
-        address: [192, 0, 2, 9].into(),
-        port: 5000,
-    };
-    let path = Tlv::ReplyPath {
-        spi: spi(101),
-        si: Si::MAX,
-    };
-    let mut ask = |mode, tlvs: &[Tlv<'_>]| {
-        let forged = Forged {
-            mode,
-            tlvs,
-            ..Forged::default()
-        };
-        world.gpe("192.0.2.1", &forged.octets())
-    };
-    assert_eq!(ask(ReplyMode::None, &[source]), []);
-    assert_eq!(ask(ReplyMode::Other(9), &[source]), []);
-    // A UDP datagram of its own: no VXLAN, no NSH.
-    let udp = only(ask(ReplyMode::Udp, &[source]), "gpe 192.0.2.9");
-    assert_eq!(udp[..2], [1, 0]);
-    let (header, message) = sfc_oam::Repr::parse(&udp).unwrap();
-    assert_eq!(header.message, Message::Echo);
-    assert_eq!(message[4..8], [2, 2, 4, 0]);
-    // Along the reverse path, at the index it has here behind the function.
-    let along = only(ask(ReplyMode::Path, &[path]), "gpe 192.0.2.1");
-    assert_eq!(along[8 + 4..8 + 8], [0, 0, 101, 253]);
-    assert_eq!(code_in(&along).0, EchoCode::TtlExceeded);
-    // Back to the neighbour, or in VXLAN-GPE to whom the source names.
-    let back = only(ask(ReplyMode::Transport, &[]), "gpe 192.0.2.1");
-    assert_eq!(code_in(&back), (EchoCode::TtlExceeded, 0));
-    let there = only(ask(ReplyMode::Transport, &[source]), "gpe 192.0.2.9");
-    assert_eq!(code_in(&there).0, EchoCode::TtlExceeded);
-    // No such path, or none named: said over the underlay.
-    let nowhere = Tlv::ReplyPath {
-        spi: spi(999),
-        si: Si::MAX,
-    };
-    let lost = only(ask(ReplyMode::Path, &[nowhere, source]), "gpe 192.0.2.9");
-    assert_eq!(code_in(&lost).0, EchoCode::ReplyPathNotFound);
-    let missing = only(ask(ReplyMode::Path, &[source]), "gpe 192.0.2.9");
-    assert_eq!(code_in(&missing).0, EchoCode::ReplyPathMissing);
-    assert_eq!(ask(ReplyMode::Path, &[nowhere]), []);
-    assert_eq!(world.all_drops(), 0);
-}
-
-#[test]
-fn requests_with_faults_are_told_so() {
-    let mut net = Net::new(true);
-    let world = &mut net.boxes[1];
-    let source = Tlv::Source {
-        address: [192, 0, 2, 9].into(),
-        port: 5000,
-    };
-    let strange = Tlv::Unknown {
-        kind: 77,
-        value: &[1, 2, 3, 4],
-    };
-    let tlvs = [source, strange];
-    let forged = Forged {
-        tlvs: &tlvs,
-        ..Forged::default()
-    };
-    let reply = only(world.gpe("192.0.2.1", &forged.octets()), "gpe 192.0.2.9");
-    assert_eq!(code_in(&reply), (EchoCode::TlvNotUnderstood, 3));
-    assert!(reply.ends_with(&[77, 0, 0, 4, 1, 2, 3, 4]));
-    // A TLV whose end is missing.
-    let mut cut = Forged {
-        tlvs: &tlvs[..1],
-        ..Forged::default()
-    }
-    .octets();
-    cut.extend([3, 0, 0, 4]);
-    cut[8 + 24 + 3] += 4;
-    let reply = only(world.gpe("192.0.2.1", &cut), "gpe 192.0.2.9");
-    assert_eq!(code_in(&reply).0, EchoCode::Malformed);
-}
-
 #[test]
 fn strangers_are_not_answered() {
     let mut net = Net::new(true);
@@ -433,51 +216,6 @@ fn strangers_are_not_answered() {
     let request = Forged::default().octets();
     assert_eq!(world.gpe("192.0.2.77", &request), []);
     assert_eq!(world.drops(DropReason::UnknownVtep), 1);
-}
-
-#[test]
-fn addresses_that_are_everybodys_or_nobodys_get_no_answer() {
-    let mut net = Net::new(true);
-    let world = &mut net.boxes[1];
-    for address in ["255.255.255.255", "0.0.0.0", "224.0.0.1", "127.0.0.1"] {
-        let source = [Tlv::Source {
-            address: address.parse().unwrap(),
-            port: 5000,
-        }];
-        for mode in [ReplyMode::Udp, ReplyMode::Transport] {
-            let forged = Forged {
-                mode,
-                tlvs: &source,
-                ..Forged::default()
-            };
-            assert_eq!(world.gpe("192.0.2.1", &forged.octets()), [], "{address}");
-        }
-    }
-}
-
-#[test]
-fn a_flood_of_requests_is_answered_at_a_rate() {
-    let mut net = Net::new(true);
-    let world = &mut net.boxes[1];
-    let source = [Tlv::Source {
-        address: [192, 0, 2, 9].into(),
-        port: 5000,
-    }];
-    let request = Forged {
-        tlvs: &source,
-        ..Forged::default()
-    }
-    .octets();
-    let answers: usize = (0..1000)
-        .map(|_| world.gpe("192.0.2.1", &request).len())
-        .sum();
-    assert_eq!(answers, 50);
-    assert_eq!(world.drops(DropReason::OamLimit), 950);
-    world.now_ms += 100;
-    let later: usize = (0..100)
-        .map(|_| world.gpe("192.0.2.1", &request).len())
-        .sum();
-    assert_eq!(later, 10, "100 a second");
 }
 
 #[test]
@@ -537,7 +275,7 @@ fn oam_of_other_kinds_stays_what_it_was() {
         octets
     };
     // Next protocol Ethernet, another OAM message, another echo type, a version to come.
-    for octets in [with(11, 3), with(32, 2), with(36 + 4, 3), with(32, 0x41)] {
+    for octets in [with(11, 3), with(33, 0x80), with(36 + 4, 5), with(32, 0x10)] {
         assert_eq!(world.gpe("192.0.2.1", &octets), []);
     }
     assert_eq!(world.drops(DropReason::NshOam), 4);
@@ -641,16 +379,43 @@ fn a_tunnel_over_a_lan_is_asked_for_life_too() {
 }
 
 #[test]
-fn an_answer_from_an_sff_without_a_tunnel_is_taken_by_its_key_alone() {
+fn an_answer_that_is_a_datagram_by_itself_is_taken_by_its_key_alone() {
     let mut net = Net::new(false);
     let sent = net.boxes[0].echo(7, &echo(100)).unwrap();
     let request = only(sent, "gpe 192.0.2.2");
     let on = only(net.boxes[1].gpe("192.0.2.1", &request), "gpe 192.0.2.3");
     let reply = only(net.boxes[2].gpe("192.0.2.2", &on), "gpe 192.0.2.1");
-    let mut guessed = reply.clone();
-    guessed[8 + 24 + 4 + 8] ^= 1;
-    assert_eq!(net.boxes[0].gpe("192.0.2.3", &guessed), []);
-    assert_eq!(net.boxes[0].drops(DropReason::UnknownVtep), 1);
+    // Type, mode, code, subcode: no header of VXLAN, NSH or OAM is in front.
+    assert_eq!(reply[..8], [0, 0, 0, 0, 2, 2, 5, 0]);
+    for place in 8..16 {
+        let mut guessed = reply.clone();
+        guessed[place] ^= 1;
+        assert_eq!(net.boxes[0].gpe("192.0.2.3", &guessed), []);
+    }
+    assert_eq!(net.boxes[0].drops(DropReason::VxlanHeader), 8);
     assert_eq!(net.boxes[0].gpe("192.0.2.3", &reply), []);
+    assert_eq!(net.boxes[0].gpe("192.0.2.3", &reply), [], "once");
+    assert_eq!(net.boxes[0].drops(DropReason::VxlanHeader), 9);
     assert_eq!(net.boxes[0].pipeline.outcomes().len(), 1);
+    // Behind an NSH nothing is taken from where no tunnel leads to.
+    let forged = Forged {
+        kind: Kind::Reply,
+        ..Forged::default()
+    };
+    assert_eq!(net.boxes[0].gpe("192.0.2.3", &forged.octets()), []);
+    assert_eq!(net.boxes[0].drops(DropReason::UnknownVtep), 1);
+}
+
+#[test]
+fn an_sff_of_another_make_is_named_by_its_address() {
+    let mut net = Net::new(false);
+    let request = only(net.boxes[0].echo(7, &echo(100)).unwrap(), "gpe 192.0.2.2");
+    // Figure 3 of RFC 9516 and nothing else: reply, by UDP, end of the SFP.
+    let mut reply = vec![0, 0, 0, 0, 2, 2, 5, 0];
+    reply.extend(&request[8 + 24 + 4 + 8..][..8]);
+    assert_eq!(net.boxes[0].gpe("192.0.2.9", &reply), []);
+    let reply = net.boxes[0].pipeline.outcomes().remove(0).reply.unwrap();
+    assert_eq!(reply.code, EchoCode::EndOfPath);
+    assert_eq!(reply.from.unwrap().to_string(), "192.0.2.9");
+    assert_eq!((reply.si, reply.mtu), (None, None));
 }

@@ -50,7 +50,7 @@ fn question(bytes: &[u8], own_mac: [u8; 6]) -> Option<(usize, sfc_echo::Repr)> {
     let repr = echo.repr();
     let plain = echo.tlvs().next().is_none();
     let at = ethernet::HEADER_LEN + header.header_len() + sfc_oam::HEADER_LEN;
-    let asked = repr.kind == Kind::Request && repr.mode == ReplyMode::Transport && plain;
+    let asked = repr.kind == Kind::Request && repr.mode == ReplyMode::Link && plain;
     asked.then_some((at, repr))
 }
 
@@ -87,7 +87,7 @@ mod tests {
         .emit(&mut octets[38..]);
         sfc_echo::Repr {
             kind,
-            mode: ReplyMode::Transport,
+            mode: ReplyMode::Link,
             code: 0,
             subcode: 0,
             handle: 7,
