@@ -5,7 +5,7 @@ mod frames;
 use frames::{feed, golden, walk_ethernet};
 use kc_forwarder::wire::sfc_tlv::Tlv;
 use kc_forwarder::wire::{ethernet, ipv4, nsh, sfc_echo, sfc_oam, udp, vxlan_gpe};
-use kc_forwarder_api::{Si, Spi, Ttl};
+use kc_forwarder_api::{Si, Spi, Ttl, Vni};
 use std::collections::BTreeMap;
 
 #[test]
@@ -155,4 +155,36 @@ fn an_echo_request_is_written_and_read_as_the_rfc_draws_it() {
     assert_eq!(packet.repr(), echo);
     let tlvs: Vec<_> = packet.tlvs().map(Result::unwrap).collect();
     assert_eq!(tlvs, [source, reply_path]);
+}
+
+/// VXLAN-GPE headers as draft-ietf-nvo3-vxlan-gpe section 3.1 draws them.
+#[test]
+fn a_vxlan_gpe_header_is_that_of_the_draft() {
+    let vni = Vni::new(0x00_abcd).unwrap();
+    let nsh = vxlan_gpe::Repr {
+        vni,
+        next: vxlan_gpe::NextProtocol::Nsh,
+        oam: false,
+    };
+    let mut written = [0xaa; 8];
+    nsh.emit(&mut written);
+    // R R Ver I P B O = 0 0 00 1 1 0 0, Reserved, Next Protocol 4; VNI, Reserved.
+    assert_eq!(written, [0x0c, 0, 0, 4, 0x00, 0xab, 0xcd, 0]);
+    let read = |octets: [u8; 8]| vxlan_gpe::Repr::parse(&octets);
+    assert_eq!(read(written), Ok(nsh));
+    // Reserved bits and B are ignored.
+    assert_eq!(read([0xce, 1, 2, 4, 0x00, 0xab, 0xcd, 3]), Ok(nsh));
+    // Section 3.2: with P = 0 the payload is Ethernet.
+    let ethernet = vxlan_gpe::Repr {
+        next: vxlan_gpe::NextProtocol::Ethernet,
+        ..nsh
+    };
+    assert_eq!(read([0x08, 0, 0, 0, 0x00, 0xab, 0xcd, 0]), Ok(ethernet));
+    assert_eq!(read([0x0c, 0, 0, 3, 0x00, 0xab, 0xcd, 0]), Ok(ethernet));
+    // Section 3.4: O.
+    assert!(read([0x0d, 0, 0, 4, 0x00, 0xab, 0xcd, 0]).unwrap().oam);
+    // Section 3.1: I, and versions that are not supported.
+    for flags in [0x04, 0x1c, 0x2c, 0x3c] {
+        assert!(read([flags, 0, 0, 4, 0x00, 0xab, 0xcd, 0]).is_err());
+    }
 }

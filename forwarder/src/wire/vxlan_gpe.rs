@@ -73,9 +73,10 @@ pub struct Repr {
 impl Repr {
     /// Reads a header.
     ///
-    /// Section 3.1: the I flag "MUST be set to indicate a valid VNI". Section 3.2: "the Version
-    /// field is used to indicate VXLAN GPE protocol version. The initial version is 0. If a
-    /// receiver does not support the version indicated it MUST drop the packet."
+    /// Section 3.1: the I bit "MUST be set to indicate a valid VNI"; "If a receiver does not
+    /// support the version indicated it MUST drop the packet." Section 3.2: "When UDP dest
+    /// port=4790, P = 0 the "Next Protocol" field must be set to zero and the payload MUST be
+    /// ETHERNET(L2)".
     pub fn parse(data: &[u8]) -> Result<Self, Error> {
         require("VXLAN-GPE", data, HEADER_LEN)?;
         let flags = data[0];
