@@ -16,7 +16,7 @@ BROKER ?= embedded
 # everything else is compiled with, so a directory of its own.
 STATIC = RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --package kc-function --target $(HOST) --target-dir $(TARGET)/static
 
-.PHONY: help build programs playground playground-check playground-down test test-build unit e2e lint check bench cross setup-build
+.PHONY: help build programs playground playground-check playground-down test test-build unit e2e lint check bench cross bpf setup-build
 
 help:
 	@echo 'make playground        build, then start three boxes on this machine and send requests through a chain'
@@ -30,8 +30,17 @@ help:
 	@echo 'make build             release programs in $(TARGET)/release'
 	@echo 'make bench             benchmarks'
 	@echo 'make cross             programs for armv7 and aarch64, run under qemu'
+	@echo 'make bpf               programs that run in the kernel (clang, llvm, libbpf-dev)'
 	@echo
 	@echo 'BOXES=3, BROKER=embedded|mosquitto and PROFILE=dev|release shape the playground.'
+
+# The programs that run in the kernel are compiled ahead and kept beside their source: whoever
+# builds needs no clang. Compiled where they are, so that no path of this machine gets in.
+bpf: forwarder/bpf/fast.bpf.o
+
+forwarder/bpf/%.bpf.o: forwarder/bpf/%.bpf.c
+	cd $(dir $@) && clang -O2 -g -Wall -Werror -target bpf -mcpu=v3 -I/usr/include/$(shell uname -m)-linux-gnu \
+	    -c $(notdir $<) -o $(notdir $@) && llvm-strip -g $(notdir $@)
 
 setup-build:
 	@tests/setup.sh build

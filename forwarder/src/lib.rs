@@ -5,6 +5,7 @@ mod classifier;
 pub mod config;
 pub mod control;
 mod ecn;
+mod fast;
 pub mod frame;
 mod group;
 mod health;

@@ -1,6 +1,6 @@
 //! Counters and status for people: aligned columns, one record a line, stable for scripts.
 
-use kc_forwarder_api::{Counters, HealthState, NeighbourStatus, Status};
+use kc_forwarder_api::{Counters, FastPathStatus, HealthState, NeighbourStatus, Status};
 use std::fmt::Write;
 
 /// Rows under headings, columns as wide as their widest cell.
@@ -185,7 +185,36 @@ pub(crate) fn status(status: &Status) -> String {
         let headings = ["NEIGHBOUR", "PORT", "VLAN", "MAC", "STATE"];
         sections.push(columns(headings, &neighbours));
     }
+    if let Some(fast) = &status.fast_path {
+        sections.extend(fast_path(fast));
+    }
     sections.join("\n")
+}
+
+/// The fast path: its state, its interfaces, and what is left to user space.
+fn fast_path(fast: &FastPathStatus) -> Vec<String> {
+    let state = [
+        fast.state.to_string(),
+        fast.hops.to_string(),
+        fast.reason.clone(),
+    ];
+    let mut sections = vec![columns(["FAST-PATH", "HOPS", "REASON"], &[state])];
+    let interfaces: Vec<_> = fast
+        .interfaces
+        .iter()
+        .map(|it| [it.interface.clone(), it.mode.to_string(), it.reason.clone()])
+        .collect();
+    if !interfaces.is_empty() {
+        sections.push(columns(["FAST-ON", "MODE", "REASON"], &interfaces));
+    }
+    let left = fast.left.iter();
+    let left: Vec<_> = left
+        .map(|it| [it.hops.to_string(), it.reason.clone()])
+        .collect();
+    if !left.is_empty() {
+        sections.push(columns(["HOPS-LEFT", "REASON"], &left));
+    }
+    sections
 }
 
 fn neighbour(neighbour: &NeighbourStatus) -> [String; 5] {

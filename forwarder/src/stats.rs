@@ -19,6 +19,12 @@ impl Count {
         self.bytes += bytes as u64;
     }
 
+    /// Everything that `other` counted, too.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+    }
+
     /// Takes back what was counted too early.
     pub(crate) fn take_back(&mut self, packets: u64, bytes: u64) {
         self.packets = self.packets.saturating_sub(packets);

@@ -2,8 +2,8 @@
 //! A connection may stay open; its end tells the peer that the forwarder has gone.
 
 use crate::{
-    Capture, Counters, Echo, EchoReply, FunctionStatus, HealthEvent, NeighbourStatus, PortName,
-    Probe, ProbeReport, Tables, TunnelStatus, UnderlayBackend,
+    Capture, Counters, Echo, EchoReply, FastPathStatus, FunctionStatus, HealthEvent,
+    NeighbourStatus, PortName, Probe, ProbeReport, Tables, TunnelStatus, UnderlayBackend,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -178,6 +178,9 @@ pub struct Status {
     /// Next hops on LANs, in the order that tunnels name them.
     #[serde(default)]
     pub neighbours: Vec<NeighbourStatus>,
+    /// The fast path, where it is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fast_path: Option<FastPathStatus>,
 }
 
 /// State of one port.

@@ -8,6 +8,7 @@ pub mod bounds;
 mod capture;
 mod control;
 mod counters;
+mod fast_path;
 mod health;
 mod ids;
 mod matching;
@@ -28,6 +29,7 @@ pub use control::{
 };
 pub use counters::{Counters, DropReason, PathCounters, PortCounters, TunnelCounters};
 pub use counters::{RuleCounters, UnderlayCounters, drops_by_reason};
+pub use fast_path::{FastInterface, FastMode, FastPath, FastPathStatus, FastState, LeftHops};
 pub use health::{FunctionStatus, HealthEvent, HealthState, HealthSubject, Liveness, TunnelStatus};
 pub use ids::{IdError, Si, Spi, Ttl, Vid, Vni};
 pub use matching::{Match, MatchError, PortRange, Protocol};

@@ -6,7 +6,7 @@ use super::stream::Stream;
 use crate::port::explain;
 use crate::port::underlay::Underlay;
 use crate::probe::{Plan, Session};
-use crate::runtime::{self, Bell, Later, Packets, Stopped};
+use crate::runtime::{self, Bell, FastPaths, Later, Packets, Stopped};
 use crate::tables::{Compiled, nearest};
 use kc_forwarder_api::{
     ControlError, Echo, ErrorCode, MAX_ECHO, MAX_ECHO_TIMEOUT_MS, PortName, Probe, Request,
@@ -22,6 +22,7 @@ pub struct Desk {
     packets: Packets,
     compiled: Arc<Compiled>,
     underlay: Option<Underlay>,
+    fast_paths: FastPaths,
     bell: Bell,
     captures: Captures,
 }
@@ -99,6 +100,7 @@ impl Desk {
             packets,
             compiled,
             underlay: None,
+            fast_paths: FastPaths::default(),
             bell,
             captures: Captures::default(),
         }
@@ -190,8 +192,10 @@ impl Desk {
             None => None,
         };
         let compiled = Arc::new(compiled);
+        let fast = self.fast_paths.prepare(&compiled, underlay.as_ref());
+        self.fast_paths.shut(&self.packets)?;
         self.packets
-            .install(Arc::clone(&compiled), underlay.clone())?;
+            .install(Arc::clone(&compiled), underlay.clone(), fast)?;
         self.compiled = compiled;
         self.underlay = underlay;
         Ok(generation)

@@ -66,6 +66,11 @@ impl LanState {
         }
     }
 
+    /// Who is known to send by which tunnel.
+    pub(super) fn senders(&self) -> impl Iterator<Item = ((u16, u16, [u8; 6]), u16)> {
+        self.macs.iter().map(|(sender, tunnel)| (*sender, *tunnel))
+    }
+
     /// Fills in what follows from the tables.
     fn number(&mut self, tables: &Compiled) {
         self.traffic
@@ -301,6 +306,13 @@ impl Run<'_> {
             self.generate(to.port, |frame| {
                 neighbour::ask(frame, station, to.source, to.address, question)
             });
+        }
+    }
+
+    /// Somebody else has sent to a neighbour whose MAC address we told.
+    pub(super) fn used_neighbour(&mut self, number: u16) {
+        if let (_, Some(question)) = self.state.lan.neighbours.way(number, self.now_ms) {
+            self.ask(number, question);
         }
     }
 

@@ -13,6 +13,7 @@ mod bridge;
 mod circuit;
 mod datagrams;
 mod echo;
+mod fast;
 mod fit;
 mod group;
 mod guest;

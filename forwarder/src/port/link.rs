@@ -10,6 +10,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 /// RTMGRP_LINK: interfaces.
 const LINKS: u32 = 1;
 
+/// RTMGRP_NEIGH, and RTMGRP_IPV4_ and RTMGRP_IPV6_ IFADDR and ROUTE.
+const ROUTES: u32 = 0x4 | 0x10 | 0x40 | 0x100 | 0x400;
+
 /// A netlink socket subscribed to interface changes.
 #[derive(Debug)]
 pub struct LinkWatch {
@@ -22,10 +25,22 @@ impl LinkWatch {
     /// # Errors
     /// The kernel refused the socket.
     pub fn open() -> io::Result<Self> {
+        Self::open_for(LINKS)
+    }
+
+    /// Subscribes to changes of addresses, routes and stations, of both address families.
+    ///
+    /// # Errors
+    /// The kernel refused the socket.
+    pub(crate) fn open_for_routes() -> io::Result<Self> {
+        Self::open_for(ROUTES)
+    }
+
+    fn open_for(groups: u32) -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let protocol = SockProtocol::NetlinkRoute;
         let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
-        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, LINKS))?;
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
         Ok(Self { socket })
     }
 

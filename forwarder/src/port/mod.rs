@@ -6,6 +6,7 @@
 
 mod datagram_ring;
 mod facts;
+pub(crate) mod fast;
 mod gauge;
 pub mod link;
 mod mmap;

@@ -1,6 +1,7 @@
 //! How the control thread talks to the packet thread: a queue of commands and an event that
 //! wakes the reader.
 
+use super::fast::Prepared;
 use super::later::{Bell, Promise};
 use crate::capture::Tap;
 use crate::pipeline::Compiled;
@@ -19,8 +20,11 @@ pub(super) enum Command {
     Install {
         compiled: Arc<Compiled>,
         underlay: Option<Underlay>,
+        fast: Box<Prepared>,
         done: SyncSender<()>,
     },
+    /// Leave all packets to user space until tables are installed.
+    ShutFastPath(SyncSender<()>),
     /// Copy the counters.
     Counters(SyncSender<Counters>),
     /// Describe yourself.
@@ -85,16 +89,28 @@ impl Packets {
     ///
     /// # Errors
     /// The packet thread has ended.
-    pub fn install(
+    pub(crate) fn install(
         &self,
         compiled: Arc<Compiled>,
         underlay: Option<Underlay>,
+        fast: Prepared,
     ) -> Result<(), Stopped> {
+        let fast = Box::new(fast);
         self.call(|done| Command::Install {
             compiled,
             underlay,
+            fast,
             done,
         })
+    }
+
+    /// Has the kernel forward nothing by itself until tables are installed. It may still be at a
+    /// packet that came before.
+    ///
+    /// # Errors
+    /// The packet thread has ended.
+    pub(crate) fn shut_fast_path(&self) -> Result<(), Stopped> {
+        self.call(Command::ShutFastPath)
     }
 
     /// A copy of all counters.

@@ -4,6 +4,7 @@
 mod asking;
 mod clock;
 mod egress;
+mod fast;
 mod later;
 mod mailbox;
 mod ports;
@@ -13,6 +14,7 @@ mod worker;
 
 pub(crate) use asking::WATCH_ROOM;
 pub(crate) use clock::wall_clock_ns;
+pub(crate) use fast::FastPaths;
 pub use later::{Bell, Later, Part, Promise, PutError, Taken, promise};
 pub use mailbox::{Packets, Stopped};
 

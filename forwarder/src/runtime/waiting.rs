@@ -13,6 +13,8 @@ pub(super) enum Source {
     Mailbox,
     /// Interfaces have changed.
     Links,
+    /// Routes, addresses or stations of the underlay have changed.
+    Routes,
     /// Datagrams from other VTEPs.
     Underlay(Inlet),
     /// Datagrams from other VTEPs, when they come fast.
@@ -26,6 +28,8 @@ const INLETS: u64 = 2;
 
 /// Number of the ring.
 const RING: u64 = 8;
+/// Number of the socket that tells of routes.
+const ROUTES: u64 = PORTS - 1;
 
 /// First number used for ports.
 const PORTS: u64 = 16;
@@ -35,6 +39,7 @@ impl From<Source> for u64 {
         match source {
             Source::Mailbox => 0,
             Source::Links => 1,
+            Source::Routes => ROUTES,
             Source::Underlay(inlet) => INLETS + inlet as Self,
             Source::Ring => RING,
             Source::Port(PortIndex(index)) => PORTS + Self::from(index),
@@ -48,6 +53,7 @@ impl Source {
             0 => Some(Self::Mailbox),
             1 => Some(Self::Links),
             RING => Some(Self::Ring),
+            ROUTES => Some(Self::Routes),
             other if other < PORTS => {
                 let place = usize::try_from(other.checked_sub(INLETS)?).ok()?;
                 Inlet::ALL.get(place).copied().map(Self::Underlay)

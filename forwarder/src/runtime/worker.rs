@@ -4,6 +4,7 @@
 use super::asking::{self, Asking};
 use super::clock::wall_clock_ns;
 use super::egress::Departures;
+use super::fast::{FastWay, Prepared};
 use super::later::Bell;
 use super::mailbox::{Command, Mailbox};
 use super::ports::Ports;
@@ -63,6 +64,8 @@ pub(super) struct Worker {
     pub(super) asking: Asking,
     /// Only while a probe runs.
     pub(super) probing: Option<Probing>,
+    /// What is forwarded without coming here.
+    fast: FastWay,
 }
 
 impl Worker {
@@ -92,9 +95,10 @@ impl Worker {
             bell: None,
             asking: Asking::default(),
             probing: None,
+            fast: FastWay::default(),
         };
         worker.pipeline.set_secret(asking::secret());
-        worker.install(compiled, None);
+        worker.install(compiled, None, Prepared::Off);
         Ok(worker)
     }
 
@@ -120,12 +124,17 @@ impl Worker {
                     Source::Underlay(inlet) => self.take_datagrams(now_ms, inlet),
                     Source::Ring => self.take_from_ring(now_ms),
                     Source::Links | Source::Mailbox => continue,
+                    Source::Routes => {
+                        self.fast.note_change(now);
+                        continue;
+                    }
                 }
                 self.busy = now;
             }
             if ready.contains(&Source::Links) && self.links.changed()? {
                 self.ports.look_again(&self.waiting);
                 self.tell_ports();
+                self.fast.note_change(now);
             }
             if ready.contains(&Source::Mailbox) && !self.obey(now) {
                 return Ok(());
@@ -146,7 +155,16 @@ impl Worker {
             if now.duration_since(expired) >= EXPIRY {
                 self.pipeline.expire(now_ms);
                 expired = now;
+                if self
+                    .fast
+                    .every_second(now_ms, &mut self.pipeline, &mut self.outputs)
+                {
+                    self.busy = now;
+                }
+                self.depart();
             }
+            let awake = now.duration_since(self.busy) < self.linger;
+            self.fast.mind(now, awake, &self.pipeline);
         }
     }
 
@@ -161,7 +179,8 @@ impl Worker {
         });
         // The kernel counts milliseconds, and a part of one is none.
         let probe = self.probe_due().map(|due| due + Duration::from_millis(1));
-        match [expiry, tick, probe].into_iter().flatten().min() {
+        let fast = self.fast.due(now).map(|due| due + Duration::from_millis(1));
+        match [expiry, tick, probe, fast].into_iter().flatten().min() {
             Some(due) => EpollTimeout::try_from(due).unwrap_or(EpollTimeout::MAX),
             None => EpollTimeout::NONE,
         }
@@ -309,9 +328,14 @@ impl Worker {
                 Command::Install {
                     compiled,
                     underlay,
+                    fast,
                     done,
                 } => {
-                    self.install(compiled, underlay);
+                    self.install(compiled, underlay, *fast);
+                    done.send(()).is_ok()
+                }
+                Command::ShutFastPath(done) => {
+                    self.fast.shut();
                     done.send(()).is_ok()
                 }
                 Command::Counters(answer) => answer.send(self.counters()).is_ok(),
@@ -339,7 +363,8 @@ impl Worker {
     }
 
     /// Puts tables and their underlay in force between two batches.
-    fn install(&mut self, compiled: Arc<Compiled>, underlay: Option<Underlay>) {
+    fn install(&mut self, compiled: Arc<Compiled>, underlay: Option<Underlay>, fast: Prepared) {
+        self.fast.credit(&mut self.pipeline);
         self.ports.arrange(&compiled, &self.waiting);
         if let (Some(ring), Some(underlay)) = (&mut self.ring, &self.underlay) {
             self.underlay_refused += ring.refused(underlay);
@@ -378,6 +403,7 @@ impl Worker {
             self.tell_sources();
         }
         self.tell_ports();
+        self.fast.install(fast, &self.pipeline, &self.waiting);
     }
 
     /// Has a ring for the underlay where it may have one; one for the same addresses is kept.
@@ -423,6 +449,7 @@ impl Worker {
 
     /// All counters, those that the kernel keeps among them.
     fn counters(&mut self) -> Counters {
+        self.fast.credit(&mut self.pipeline);
         let mut counters = self.pipeline.counters();
         for (port, dropped) in counters.ports.iter_mut().zip(self.ports.dropped()) {
             port.rx_dropped = dropped;
@@ -458,6 +485,7 @@ impl Worker {
             tunnels,
             functions,
             neighbours: self.pipeline.neighbours(self.milliseconds(now)),
+            fast_path: self.fast.status(&self.pipeline),
         }
     }
 }

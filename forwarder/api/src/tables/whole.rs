@@ -2,7 +2,7 @@
 //! piece and replaces the former one between two packets.
 
 use super::{Function, Group, Path, Port, Rule, Segment, Tunnel, Underlay};
-use crate::SffName;
+use crate::{FastPath, SffName};
 use serde::{Deserialize, Serialize};
 
 /// Everything a forwarder needs to know. The same structure is its TOML file. Lists have
@@ -18,6 +18,9 @@ pub struct Tables {
     /// Our own VTEP; without it the forwarder has no tunnels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub underlay: Option<Underlay>,
+    /// Whether the kernel forwards what it can by itself.
+    #[serde(skip_serializing_if = "FastPath::is_off")]
+    pub fast_path: FastPath,
     /// Interfaces that frames enter and leave by.
     pub ports: Vec<Port>,
     /// Other SFFs.
