@@ -143,8 +143,13 @@ fn pnet_backend_carries_pings_and_tcp_unchanged_with_offloads_on() {
 }
 
 #[test]
+fn xdp_backend_carries_pings_and_tcp_unchanged_with_offloads_on() {
+    pings_and_transfers(Backend::Xdp, 8);
+}
+
+#[test]
 fn udp_of_all_lengths_arrives_unchanged_also_when_the_sender_segments() {
-    for backend in [Backend::Packet, Backend::Pnet] {
+    for backend in [Backend::Packet, Backend::Pnet, Backend::Xdp] {
         let Some(chain) = Chain::build(backend, 1600) else {
             return;
         };
@@ -288,7 +293,7 @@ fn a_killed_forwarder_forwards_again_as_soon_as_it_is_back() {
 
 #[test]
 fn an_interface_that_goes_and_comes_back_is_used_again() {
-    for backend in [Backend::Packet, Backend::Pnet] {
+    for backend in [Backend::Packet, Backend::Pnet, Backend::Xdp] {
         let Some(chain) = Chain::build(backend, 1600) else {
             return;
         };

@@ -243,6 +243,8 @@ pub enum Backend {
     Packet,
     /// As `packet`, and out of a TPACKET_V3 ring while frames come faster than that.
     Mmap,
+    /// AF_XDP: past the kernel's network stack. Where it does not work, what `auto` takes.
+    Xdp,
 }
 
 impl fmt::Display for Backend {
@@ -252,6 +254,7 @@ impl fmt::Display for Backend {
             Self::Pnet => "pnet",
             Self::Packet => "packet",
             Self::Mmap => "mmap",
+            Self::Xdp => "xdp",
         })
     }
 }
@@ -259,10 +262,10 @@ impl fmt::Display for Backend {
 impl FromStr for Backend {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Auto, Self::Pnet, Self::Packet, Self::Mmap]
+        [Self::Auto, Self::Pnet, Self::Packet, Self::Mmap, Self::Xdp]
             .into_iter()
             .find(|backend| backend.to_string() == text)
-            .ok_or_else(|| format!("backend {text:?} must be auto, pnet, packet or mmap"))
+            .ok_or_else(|| format!("backend {text:?} must be auto, pnet, packet, mmap or xdp"))
     }
 }
 

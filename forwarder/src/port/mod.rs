@@ -19,6 +19,7 @@ mod senders;
 mod socket;
 mod udp;
 pub mod underlay;
+mod xsk;
 
 pub use facts::Facts;
 
@@ -49,6 +50,12 @@ pub trait PacketPort: Send {
     /// them; 0 where it does not tell.
     fn dropped(&mut self) -> u64 {
         socket::packets_dropped(self.as_fd()).unwrap_or(0)
+    }
+
+    /// Whether the port has to be opened again before the interface, whose MTU has become `mtu`,
+    /// is used to the full.
+    fn is_outgrown(&self, _mtu: u16) -> bool {
+        false
     }
 
     /// Kernel interface.
@@ -152,6 +159,13 @@ impl SendReport {
             tally.add(length);
         }
     }
+
+    /// A frame of `length` octets that was accounted for as sent is lost after all.
+    fn take_back(&mut self, loss: Loss, length: usize) {
+        self.sent.frames = self.sent.frames.saturating_sub(1);
+        self.sent.bytes = self.sent.bytes.saturating_sub(length as u64);
+        self.lose(loss, length);
+    }
 }
 
 /// Whether `error` means that the interface is down or no longer exists.
@@ -237,7 +251,7 @@ pub fn explain(error: &dyn std::error::Error) -> String {
 }
 
 /// Opens `interface`, promiscuous, with `backend`. [`Backend::Auto`] takes `mmap`; what does not
-/// open here is replaced by the next simpler one: `mmap`, `packet`, `pnet`.
+/// open here is replaced by the next simpler one: `xdp`, `mmap`, `packet`, `pnet`.
 ///
 /// # Errors
 /// The interface is absent, down, not Ethernet, or the kernel refused the socket.
@@ -245,7 +259,7 @@ pub fn open(interface: &str, backend: Backend) -> Result<Box<dyn PacketPort>, Po
     let facts = Facts::read(interface)?;
     // `pnet` is the last resort of all.
     let candidates: &[Backend] = match backend {
-        Backend::Auto | Backend::Mmap => &[Backend::Mmap, Backend::Packet],
+        Backend::Auto | Backend::Mmap | Backend::Xdp => &[Backend::Mmap, Backend::Packet],
         Backend::Packet => &[Backend::Packet],
         Backend::Pnet => &[],
     };
@@ -253,6 +267,12 @@ pub fn open(interface: &str, backend: Backend) -> Result<Box<dyn PacketPort>, Po
         Backend::Auto => "the best that opens here".to_owned(),
         _ => "asked for".to_owned(),
     };
+    if backend == Backend::Xdp {
+        match xsk::XskPort::open(facts.clone()) {
+            Ok(port) => return Ok(Box::new(port)),
+            Err(error) => reason = format!("xdp did not open here: {}", explain(&error)),
+        }
+    }
     for &candidate in candidates {
         match open_as(candidate, facts.clone(), &reason) {
             // What this kernel has not is no error while there is something simpler.
@@ -265,10 +285,13 @@ pub fn open(interface: &str, backend: Backend) -> Result<Box<dyn PacketPort>, Po
     open_as(Backend::Pnet, facts, &reason)
 }
 
+/// Opens what `facts` describe with a backend of AF_PACKET.
 fn open_as(backend: Backend, facts: Facts, reason: &str) -> Result<Box<dyn PacketPort>, PortError> {
     Ok(match backend {
-        Backend::Auto | Backend::Mmap => Box::new(mmap::Adaptive::open(facts, reason)?),
         Backend::Packet => Box::new(packet::PacketSocket::open(facts, reason)?),
         Backend::Pnet => Box::new(pnet::PnetChannel::open(facts, reason)?),
+        Backend::Auto | Backend::Mmap | Backend::Xdp => {
+            Box::new(mmap::Adaptive::open(facts, reason)?)
+        }
     })
 }

@@ -65,7 +65,12 @@ pub(super) fn datagrams_dropped(fd: BorrowedFd<'_>) -> io::Result<u64> {
 }
 
 /// Reads a socket option whose value is the plain structure `T`, for which any octets are valid.
-fn get<T: Copy>(fd: BorrowedFd<'_>, level: i32, name: i32, value: &mut T) -> io::Result<()> {
+pub(super) fn get<T: Copy>(
+    fd: BorrowedFd<'_>,
+    level: i32,
+    name: i32,
+    value: &mut T,
+) -> io::Result<()> {
     let mut length = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
     // SAFETY: `value` points to `length` writable bytes for the duration of the call, and the
     // kernel writes no more than that.

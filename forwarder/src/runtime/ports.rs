@@ -102,7 +102,12 @@ impl Ports {
             };
             match Facts::read(slot.interface()) {
                 Ok(facts) if facts.index == open.index() && facts.mac == open.mac() => {
-                    slot.mtu = facts.mtu;
+                    if open.is_outgrown(facts.mtu) {
+                        slot.lose(waiting, "opened again for a larger MTU");
+                        slot.look(index, waiting);
+                    } else {
+                        slot.mtu = facts.mtu;
+                    }
                 }
                 Ok(_) => {
                     slot.lose(waiting, "replaced by another interface of its name");

@@ -77,7 +77,12 @@ fn tunnel() -> impl Strategy<Value = TunnelCounters> {
 }
 
 fn port_status() -> impl Strategy<Value = PortStatus> {
-    let backend = select(vec![Backend::Auto, Backend::Pnet, Backend::Packet]);
+    let backend = select(vec![
+        Backend::Auto,
+        Backend::Pnet,
+        Backend::Packet,
+        Backend::Xdp,
+    ]);
     let state = select(vec![PortState::Up, PortState::Absent]);
     (port(), port(), backend, state, any::<u16>(), text()).prop_map(
         |(name, interface, backend, state, mtu, reason)| PortStatus {

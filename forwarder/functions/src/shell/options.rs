@@ -30,7 +30,7 @@ pub struct Options {
     /// The only leg carries NSH (EtherType 0x894F) with Ethernet inside.
     #[arg(long, requires = "port")]
     pub nsh: bool,
-    /// Packet I/O: auto, pnet or packet.
+    /// Packet I/O: auto, pnet, packet or xdp.
     #[arg(long, value_name = "BACKEND", default_value_t = Backend::Auto)]
     pub io_backend: Backend,
     /// Longest wait for the legs to appear and be up.
