@@ -34,14 +34,6 @@ help:
 	@echo
 	@echo 'BOXES=3, BROKER=embedded|mosquitto and PROFILE=dev|release shape the playground.'
 
-# The programs that run in the kernel are compiled ahead and kept beside their source: whoever
-# builds needs no clang. Compiled where they are, so that no path of this machine gets in.
-bpf: forwarder/bpf/fast.bpf.o
-
-forwarder/bpf/%.bpf.o: forwarder/bpf/%.bpf.c
-	cd $(dir $@) && clang -O2 -g -Wall -Werror -target bpf -mcpu=v3 -I/usr/include/$(shell uname -m)-linux-gnu \
-	    -c $(notdir $<) -o $(notdir $@) && llvm-strip -g $(notdir $@)
-
 setup-build:
 	@tests/setup.sh build
 
@@ -95,8 +87,10 @@ bench:
 cross:
 	cross/build.sh
 
-# Objects are committed, so that a build needs no clang; a test compares the sums.
+# What runs in the kernel. Objects are committed, so that a build needs no clang; a test compares
+# the sums.
+BPF = clang -O2 -Wall -Werror -I/usr/include/$(shell uname -m)-linux-gnu
 bpf:
-	cd forwarder/bpf && for source in *.bpf.c; do \
-	    clang -O2 -Wall -Werror -target bpfel -I/usr/include/$(shell uname -m)-linux-gnu \
-	        -c $$source -o $${source%.c}.o || exit 1; done && sha256sum *.bpf.c *.bpf.o > SHA256SUMS
+	cd forwarder/bpf && $(BPF) -target bpfel -c xsk.bpf.c -o xsk.bpf.o
+	cd forwarder/bpf && $(BPF) -target bpfel -g -mcpu=v3 -c fast.bpf.c -o fast.bpf.o && llvm-strip -g fast.bpf.o
+	cd forwarder/bpf && sha256sum *.bpf.c *.bpf.o >SHA256SUMS
