@@ -48,6 +48,9 @@ pub(in crate::port) enum XskError {
     /// What the other end of a veth sends would not fit into a page.
     #[error("its peer's MTU is too large for XDP (at most about 3500)")]
     PeerMtu,
+    /// All frames come to us, so the host's own ones would not reach it.
+    #[error("it has an IP address, which the host could not be reached by any more")]
+    Address,
     /// Frames may arrive there with tags or as super-frames, which AF_XDP would not tell.
     #[error("driver {driver:?} is neither a veth's nor hardware's")]
     Driver {

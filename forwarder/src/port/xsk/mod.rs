@@ -1,5 +1,5 @@
 //! AF_XDP: frames go between the driver and memory of ours, past the kernel's network stack. One
-//! socket for each receive queue; frames leave by the first one's. Knows no protocol.
+//! socket for each receive queue, and one that frames leave by. Knows no protocol.
 //!
 //! The kernel says nothing about a frame but its octets. So this backend is for interfaces where
 //! that is all there is to say: VLAN tags are inside frames or put back in, no frame is a
@@ -24,7 +24,7 @@ use self::error::Step;
 use self::nic::Nic;
 use self::program::{MAX_QUEUES, Mode, Program, Sockets, Tags};
 use self::send::Outlet;
-use self::socket::XskSocket;
+use self::socket::{SendSocket, XskSocket};
 use self::umem::Umem;
 use super::facts::Facts;
 use super::{Loss, PacketPort, SendReport, offload, socket as packet};
@@ -67,13 +67,16 @@ pub(super) struct XskPort {
 impl XskPort {
     /// Attaches to the interface `facts` describes.
     pub(super) fn open(facts: Facts) -> Result<Self, XskError> {
+        let nic = Nic::new(&facts).map_err(XskError::io(Step::Ask))?;
+        let tags = tags(&nic, &facts)?;
         let around = ethernet::HEADER_LEN + 2 * vlan::HEADER_LEN;
         let chunk = Umem::chunk_for(usize::from(facts.mtu) + around).ok_or(XskError::Mtu {
             mtu: facts.mtu,
             longest: Umem::longest(4096) - around,
         })?;
-        let nic = Nic::new(&facts).map_err(XskError::io(Step::Ask))?;
-        let tags = tags(&nic, &facts)?;
+        if nic.has_address().map_err(XskError::io(Step::Ask))? {
+            return Err(XskError::Address);
+        }
         let queues = nic.queues();
         if queues > MAX_QUEUES {
             return Err(XskError::Queues { queues });
@@ -132,20 +135,17 @@ fn bind_all(facts: &Facts, queues: u32, chunk: u32) -> io::Result<(Umem, Vec<Xsk
     let (lent, all) = (share * queues, share * queues + SEND);
     let umem = Umem::new(all, chunk)?;
     let chunks = |numbers: std::ops::Range<u32>| numbers.map(|number| umem.address(number));
-    let (mut first, rings) = XskSocket::first(&umem, share, SEND)?;
+    let (mut first, completion) = XskSocket::first(&umem, share, SEND)?;
     first.lend(chunks(0..share));
     first.bind(facts.index, 0, None)?;
-    let outlet = Outlet::new(
-        first.as_fd().try_clone_to_owned()?,
-        rings,
-        chunks(lent..all).collect(),
-        first.is_zero_copy(),
-    );
+    let sender = SendSocket::new(SEND, facts.index, &first)?;
+    let free = chunks(lent..all).collect();
+    let outlet = Outlet::new(sender, completion, free, first.is_zero_copy());
     let mut sockets = vec![first];
     for queue in 1..queues {
         let mut socket = XskSocket::further(share)?;
         socket.lend(chunks(queue * share..(queue + 1) * share));
-        socket.bind(facts.index, queue, sockets.first().map(AsFd::as_fd))?;
+        socket.bind(facts.index, queue, sockets.first())?;
         sockets.push(socket);
     }
     Ok((umem, sockets, outlet))
@@ -233,7 +233,7 @@ impl PacketPort for XskPort {
             }
             pool.give(frame);
         }
-        self.outlet.flush(&self.umem, &mut report);
+        self.outlet.flush(&mut report);
         report
     }
 

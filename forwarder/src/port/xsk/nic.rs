@@ -96,6 +96,18 @@ impl<'a> Nic<'a> {
         u32::try_from(count.count()).unwrap_or(u32::MAX).max(1)
     }
 
+    /// Whether the host has an address on it, other than the one that IPv6 makes for every link.
+    pub(super) fn has_address(&self) -> io::Result<bool> {
+        let ours = nix::ifaddrs::getifaddrs()?.filter(|one| one.interface_name == self.facts.name);
+        let mut addresses = ours.filter_map(|one| one.address);
+        Ok(addresses.any(|address| {
+            address.as_sockaddr_in().is_some()
+                || address
+                    .as_sockaddr_in6()
+                    .is_some_and(|address| !address.ip().is_unicast_link_local())
+        }))
+    }
+
     /// Whether it is hardware, or looks so to this machine.
     pub(super) fn is_hardware(&self) -> bool {
         self.sysfs().is_some_and(|at| at.join("device").exists())

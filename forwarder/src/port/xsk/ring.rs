@@ -156,18 +156,6 @@ impl<T: Entry> Producer<T> {
         unsafe { self.0.entry(self.0.own.wrapping_sub(ago)).read() }
     }
 
-    /// Takes back the entry that was written last, unless the kernel has it already. Only for a
-    /// ring that the kernel reads in calls of ours alone.
-    pub(super) fn withdraw(&mut self) -> Option<T> {
-        if self.waiting() == 0 {
-            return None;
-        }
-        let entry = self.written(1);
-        self.0.own = self.0.own.wrapping_sub(1);
-        self.publish();
-        Some(entry)
-    }
-
     /// Whether the kernel wants to be told of what was published.
     pub(super) fn needs_wakeup(&self) -> bool {
         self.0.load(self.0.flags) & libc::XDP_RING_NEED_WAKEUP != 0

@@ -1,33 +1,42 @@
 //! Frames on their way out: copied into chunks, put into the ring, and the kernel told.
 #![expect(unsafe_code, reason = "writes to memory shared with the kernel")]
 
-use super::socket::{self, SendRings};
+use super::ring::Consumer;
+use super::socket::SendSocket;
 use super::umem::Umem;
 use crate::port::{Loss, SendReport};
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 
-/// Calls in a row that send nothing before frames are given up.
+/// Calls in a row that send nothing before frames are left in the ring for the next time.
 const ATTEMPTS: u32 = 4;
 
 /// One port's way out.
 pub(super) struct Outlet {
-    rings: SendRings,
+    socket: SendSocket,
+    /// Chunks of frames that were sent.
+    completion: Consumer<u64>,
     /// Chunks that nobody uses.
     free: Vec<u64>,
+    /// Entries at the end of the ring that are not known to be taken. The kernel's own counter
+    /// may be behind: it is not shown for a call in which all frames were dropped.
+    waiting: u32,
     /// The driver takes frames out of the ring whenever it likes, and not only while it is told.
     zero_copy: bool,
-    fd: OwnedFd,
 }
 
 impl Outlet {
-    /// Sends by the socket `fd`, whose rings these are, from the chunks `free`.
-    pub(super) fn new(fd: OwnedFd, rings: SendRings, free: Vec<u64>, zero_copy: bool) -> Self {
+    /// Sends by `socket` from the chunks `free`, which come back by `completion`.
+    pub(super) fn new(
+        socket: SendSocket,
+        completion: Consumer<u64>,
+        free: Vec<u64>,
+        zero_copy: bool,
+    ) -> Self {
         Self {
-            rings,
+            socket,
+            completion,
             free,
+            waiting: 0,
             zero_copy,
-            fd,
         }
     }
 
@@ -39,82 +48,89 @@ impl Outlet {
     /// Takes back the chunks of frames that were sent.
     pub(super) fn reap(&mut self, umem: &Umem) {
         let before = self.free.len();
-        while let Some(address) = self.rings.completion.take() {
+        while let Some(address) = self.completion.take() {
             self.free.push(umem.chunk_of(address));
         }
         if self.free.len() > before {
-            self.rings.completion.release();
+            self.completion.release();
         }
     }
 
     /// Puts one frame into the ring, making room first where there is none.
     pub(super) fn put(&mut self, umem: &mut Umem, frame: &[u8], report: &mut SendReport) {
         if self.free.is_empty() {
-            self.flush(umem, report);
+            self.flush(report);
             self.reap(umem);
         }
         let Some(address) = self.free.pop() else {
             return report.lose(Loss::Full, frame.len());
         };
         // SAFETY: a free chunk is in no ring.
-        let written = unsafe { umem.write(address, frame) };
-        let len = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        let written = !frame.is_empty() && unsafe { umem.write(address, frame) };
         let descriptor = libc::xdp_desc {
             addr: address,
-            len,
+            len: u32::try_from(frame.len()).unwrap_or(u32::MAX),
             options: 0,
         };
-        if !written || frame.is_empty() {
-            self.free.push(address);
-            report.lose(Loss::Oversize, frame.len());
-        } else if self.rings.send.put(descriptor) {
-            report.sent.add(frame.len());
+        let loss = match written {
+            true if self.socket.ring.put(descriptor) || self.put_again(descriptor, report) => {
+                self.waiting += 1;
+                return report.sent.add(frame.len());
+            }
+            true => Loss::Full,
+            false => Loss::Oversize,
+        };
+        self.free.push(address);
+        report.lose(loss, frame.len());
+    }
+
+    /// Puts a descriptor into a ring that looked full.
+    fn put_again(&mut self, descriptor: libc::xdp_desc, report: &mut SendReport) -> bool {
+        if self.waiting > 0 {
+            self.flush(report);
         } else {
-            self.free.push(address);
-            report.lose(Loss::Full, frame.len());
+            // All was taken, and now the kernel shows it. There is nothing that could fail.
+            let _ = self.socket.kick();
+        }
+        self.socket.ring.put(descriptor)
+    }
+
+    /// Has everything in the ring sent. What finds the link's queue full is lost, as with any
+    /// socket; where the driver itself has no room, frames stay in the ring until the next call.
+    pub(super) fn flush(&mut self, report: &mut SendReport) {
+        self.socket.ring.publish();
+        let mut attempts = 0;
+        while self.waiting > 0 && attempts < ATTEMPTS && self.socket.ring.needs_wakeup() {
+            let answer = self.socket.kick();
+            let before = self.waiting;
+            self.waiting = before.min(self.socket.ring.waiting());
+            let Err(error) = answer else {
+                // Without copying, this has only woken the driver up.
+                return;
+            };
+            match error.raw_os_error() {
+                // The frame that was taken last was dropped. The kernel shows how far it is if it
+                // sent any before that one.
+                Some(libc::EBUSY) if !self.zero_copy => {
+                    self.waiting = self.waiting.min(before - 1);
+                    let dropped = self.socket.ring.written(self.waiting + 1);
+                    report.take_back(Loss::Full, dropped.len as usize);
+                }
+                // So many frames a call, and there are more.
+                Some(libc::EAGAIN) if self.waiting < before => attempts = 0,
+                Some(libc::EINTR) => {}
+                _ if Loss::of(&error) == Loss::Gone => return self.give_up(report),
+                _ => attempts += 1,
+            }
         }
     }
 
-    /// Has everything in the ring sent. What the kernel does not take is lost.
-    pub(super) fn flush(&mut self, umem: &Umem, report: &mut SendReport) {
-        let send = &mut self.rings.send;
-        send.publish();
-        let mut attempts = 0;
-        let loss = loop {
-            let waiting = send.waiting();
-            if waiting == 0 || !send.needs_wakeup() {
-                return;
-            }
-            let error = match socket::kick(self.fd.as_fd()) {
-                // Without copying, this has only woken the driver up.
-                Ok(()) if self.zero_copy || send.waiting() == 0 => return,
-                Ok(()) => io::Error::from_raw_os_error(libc::EAGAIN),
-                Err(error) => error,
-            };
-            let left = send.waiting();
-            match error.raw_os_error() {
-                Some(libc::EINTR) => {}
-                // The frame that was taken last found the link's queue full.
-                Some(libc::EBUSY) if left < waiting && !self.zero_copy => {
-                    report.take_back(Loss::Full, send.written(left + 1).len as usize);
-                }
-                Some(libc::EAGAIN | libc::EBUSY | libc::ENOBUFS | libc::ENOMEM)
-                    if left < waiting =>
-                {
-                    attempts = 0;
-                }
-                _ if attempts >= ATTEMPTS || Loss::of(&error) != Loss::Full => {
-                    break Loss::of(&error);
-                }
-                _ => attempts += 1,
-            }
-        };
-        // The kernel takes frames out of this ring in no call but the one above.
-        while !self.zero_copy
-            && let Some(descriptor) = self.rings.send.withdraw()
-        {
-            self.free.push(umem.chunk_of(descriptor.addr));
-            report.take_back(loss, descriptor.len as usize);
+    /// The interface is down or has gone.
+    fn give_up(&mut self, report: &mut SendReport) {
+        for ago in 1..=self.waiting {
+            let lost = self.socket.ring.written(ago);
+            report.take_back(Loss::Gone, lost.len as usize);
         }
+        self.waiting = 0;
     }
 }

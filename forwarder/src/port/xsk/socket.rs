@@ -18,15 +18,7 @@ const BUDGET: i32 = 1024;
 const ATTEMPTS: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// The rings that frames leave by.
-pub(super) struct SendRings {
-    /// Frames to be sent.
-    pub(super) send: Producer<libc::xdp_desc>,
-    /// Chunks of frames that were sent.
-    pub(super) completion: Consumer<u64>,
-}
-
-/// One socket and the rings that frames come in by.
+/// A socket that only receives, and the rings that frames come in by.
 pub(super) struct XskSocket {
     /// Chunks for frames that may come.
     fill: Producer<u64>,
@@ -36,27 +28,24 @@ pub(super) struct XskSocket {
 }
 
 impl XskSocket {
-    /// A socket that brings `umem` with it, with rings of `receive` and `send` entries, powers of
-    /// two.
-    pub(super) fn first(umem: &Umem, receive: u32, send: u32) -> io::Result<(Self, SendRings)> {
+    /// A socket that brings `umem` with it, with rings of `receive` entries; and the ring, of
+    /// `completion` entries, in which the chunks of frames come back that are sent by its queue.
+    /// Both are powers of two.
+    pub(super) fn first(
+        umem: &Umem,
+        receive: u32,
+        completion: u32,
+    ) -> io::Result<(Self, Consumer<u64>)> {
         let fd = open()?;
         let registration = umem.registration();
         set(fd.as_fd(), libc::SOL_XDP, libc::XDP_UMEM_REG, &registration)?;
-        ring(fd.as_fd(), libc::XDP_TX_RING, send)?;
-        // Older kernels do not know it, and send fewer frames a call.
-        let _ = set_int(fd.as_fd(), libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, BUDGET);
-        let (socket, offsets) = Self::with_rings(fd, receive, send)?;
-        let fd = socket.fd.as_fd();
-        let page = u64::try_from(libc::XDP_PGOFF_TX_RING).map_err(io::Error::other)?;
-        let completion = libc::XDP_UMEM_PGOFF_COMPLETION_RING;
-        let rings = SendRings {
-            send: Producer::map(fd, page, send, &offsets.tx)?,
-            completion: Consumer::map(fd, completion, send, &offsets.cr)?,
-        };
-        Ok((socket, rings))
+        let (socket, offsets) = Self::with_rings(fd, receive, completion)?;
+        let page = libc::XDP_UMEM_PGOFF_COMPLETION_RING;
+        let completion = Consumer::map(socket.fd.as_fd(), page, completion, &offsets.cr)?;
+        Ok((socket, completion))
     }
 
-    /// A socket that only receives, with rings of `receive` entries, a power of two.
+    /// A socket over memory that there is already, with rings of `receive` entries, a power of two.
     pub(super) fn further(receive: u32) -> io::Result<Self> {
         // A completion ring there must be.
         Self::with_rings(open()?, receive, 1).map(|(socket, _)| socket)
@@ -71,9 +60,7 @@ impl XskSocket {
         ring(socket, libc::XDP_UMEM_FILL_RING, receive)?;
         ring(socket, libc::XDP_UMEM_COMPLETION_RING, completion)?;
         ring(socket, libc::XDP_RX_RING, receive)?;
-        // SAFETY: plain data for which all zeroes is a valid value.
-        let mut offsets: libc::xdp_mmap_offsets = unsafe { zeroed() };
-        get(socket, libc::SOL_XDP, libc::XDP_MMAP_OFFSETS, &mut offsets)?;
+        let offsets = offsets(socket)?;
         let page = libc::XDP_UMEM_PGOFF_FILL_RING;
         let socket = Self {
             fill: Producer::map(socket, page, receive, &offsets.fr)?,
@@ -117,42 +104,8 @@ impl XskSocket {
     }
 
     /// Binds it to a queue of the interface with `index`, over the memory of `first` if given.
-    pub(super) fn bind(
-        &self,
-        index: u32,
-        queue: u32,
-        first: Option<BorrowedFd<'_>>,
-    ) -> io::Result<()> {
-        let address = libc::sockaddr_xdp {
-            sxdp_family: u16::try_from(libc::AF_XDP).map_err(io::Error::other)?,
-            // Without a word about copying the kernel does without it where the driver can.
-            sxdp_flags: match first {
-                None => libc::XDP_USE_NEED_WAKEUP,
-                Some(_) => libc::XDP_SHARED_UMEM,
-            },
-            sxdp_ifindex: index,
-            sxdp_queue_id: queue,
-            sxdp_shared_umem_fd: first.map_or(0, |first| first.as_raw_fd().cast_unsigned()),
-        };
-        let length = libc::socklen_t::try_from(size_of_val(&address)).map_err(io::Error::other)?;
-        let mut attempt = 0;
-        loop {
-            // SAFETY: `address` is a sockaddr_xdp of `length` octets and outlives the call.
-            let bound = check(unsafe {
-                libc::bind(
-                    self.fd.as_raw_fd(),
-                    std::ptr::from_ref(&address).cast(),
-                    length,
-                )
-            });
-            match bound {
-                Err(error) if error.raw_os_error() == Some(libc::EBUSY) && attempt < ATTEMPTS => {
-                    attempt += 1;
-                    std::thread::sleep(PAUSE);
-                }
-                bound => return bound.map(|_| ()),
-            }
-        }
+    pub(super) fn bind(&self, index: u32, queue: u32, first: Option<&Self>) -> io::Result<()> {
+        bind(self.fd.as_fd(), index, queue, first.map(Self::as_fd))
     }
 
     /// Whether frames need not be copied between the driver and our memory.
@@ -197,6 +150,36 @@ impl AsFd for XskSocket {
     }
 }
 
+/// A socket that only sends. One of its own, because whoever waits at a socket is woken up for
+/// every frame that leaves by it.
+pub(super) struct SendSocket {
+    /// Frames to be sent.
+    pub(super) ring: Producer<libc::xdp_desc>,
+    fd: OwnedFd,
+}
+
+impl SendSocket {
+    /// A socket with a ring of `size` entries, a power of two, that sends by the first queue of
+    /// the interface with `index`, to which `first` is bound.
+    pub(super) fn new(size: u32, index: u32, first: &XskSocket) -> io::Result<Self> {
+        let fd = open()?;
+        let socket = fd.as_fd();
+        ring(socket, libc::XDP_TX_RING, size)?;
+        // Older kernels do not know it, and send fewer frames a call.
+        let _ = set_int(socket, libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, BUDGET);
+        let page = u64::try_from(libc::XDP_PGOFF_TX_RING).map_err(io::Error::other)?;
+        let ring = Producer::map(socket, page, size, &offsets(socket)?.tx)?;
+        bind(socket, index, 0, Some(first.as_fd()))?;
+        Ok(Self { ring, fd })
+    }
+
+    /// Tells the kernel to send what is in the ring.
+    pub(super) fn kick(&self) -> io::Result<()> {
+        socket2::SockRef::from(&self.fd).send_with_flags(&[], libc::MSG_DONTWAIT)?;
+        Ok(())
+    }
+}
+
 fn open() -> io::Result<OwnedFd> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: no pointers are involved.
@@ -212,8 +195,46 @@ fn ring(fd: BorrowedFd<'_>, option: i32, size: u32) -> io::Result<()> {
     set(fd, libc::SOL_XDP, option, &size)
 }
 
-/// Tells the kernel to send what is in the ring of `fd`.
-pub(super) fn kick(fd: BorrowedFd<'_>) -> io::Result<()> {
-    socket2::SockRef::from(&fd).send_with_flags(&[], libc::MSG_DONTWAIT)?;
-    Ok(())
+/// Where the parts of a socket's rings are.
+fn offsets(fd: BorrowedFd<'_>) -> io::Result<libc::xdp_mmap_offsets> {
+    // SAFETY: plain data for which all zeroes is a valid value.
+    let mut offsets: libc::xdp_mmap_offsets = unsafe { zeroed() };
+    get(fd, libc::SOL_XDP, libc::XDP_MMAP_OFFSETS, &mut offsets)?;
+    Ok(offsets)
+}
+
+/// Binds `fd` to a queue of the interface with `index`, over the memory of `first` if given.
+fn bind(
+    fd: BorrowedFd<'_>,
+    index: u32,
+    queue: u32,
+    first: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let address = libc::sockaddr_xdp {
+        sxdp_family: u16::try_from(libc::AF_XDP).map_err(io::Error::other)?,
+        // Without a word about copying the kernel does without it where the driver can.
+        sxdp_flags: match first {
+            None => libc::XDP_USE_NEED_WAKEUP,
+            Some(_) => libc::XDP_SHARED_UMEM,
+        },
+        sxdp_ifindex: index,
+        sxdp_queue_id: queue,
+        sxdp_shared_umem_fd: first.map_or(0, |first| first.as_raw_fd().cast_unsigned()),
+    };
+    let length = libc::socklen_t::try_from(size_of_val(&address)).map_err(io::Error::other)?;
+    let mut attempt = 0;
+    loop {
+        // SAFETY: `address` is a sockaddr_xdp of `length` octets and outlives the call.
+        let bound = check(unsafe {
+            let address = std::ptr::from_ref(&address).cast();
+            libc::bind(fd.as_raw_fd(), address, length)
+        });
+        match bound {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && attempt < ATTEMPTS => {
+                attempt += 1;
+                std::thread::sleep(PAUSE);
+            }
+            bound => return bound.map(|_| ()),
+        }
+    }
 }
