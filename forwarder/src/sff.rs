@@ -136,10 +136,14 @@ pub(crate) fn network(nsh: &[u8], framed: u16) -> u16 {
 /// Length of an NSH made by [`fresh`].
 pub(crate) const FRESH: usize = nsh::MD1_LEN;
 
-/// A new NSH of MD type 1 for an Ethernet frame, with zeroes for context.
-pub(crate) fn fresh(path: u32) -> [u8; FRESH] {
+/// A new NSH of MD type 1 for what `next` says, with zeroes for context.
+pub(crate) fn fresh(path: u32, next: NextProtocol) -> [u8; FRESH] {
     let mut octets = [0; FRESH];
-    start(path, MetadataRepr::One([0; 16])).emit(&mut octets);
+    let repr = Repr {
+        next,
+        ..start(path, MetadataRepr::One([0; 16]))
+    };
+    repr.emit(&mut octets);
     octets
 }
 
@@ -192,7 +196,7 @@ pub(crate) fn originate<'a>(
     Ok(octets)
 }
 
-/// The header at the start of a path.
+/// The header at the start of a path, of an Ethernet frame.
 fn start(path: u32, metadata: MetadataRepr<'_>) -> Repr<'_> {
     let (spi, si) = crate::tables::steering::unpack(path);
     Repr {
@@ -213,7 +217,7 @@ mod tests {
     use kc_forwarder_api::{ContextHeader, ContextValue};
 
     fn nsh(ttl: u8) -> [u8; FRESH] {
-        let mut octets = fresh(0x2aff);
+        let mut octets = fresh(0x2aff, NextProtocol::Ethernet);
         put_ttl(&mut octets, Ttl::new(ttl).unwrap());
         octets
     }

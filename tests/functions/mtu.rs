@@ -3,6 +3,7 @@
 
 use crate::nft;
 use crate::site::{Ends, Function, Site};
+use kc_forwarder_api::Counters;
 use kc_tests::lab::Tcp;
 
 /// Boxes with these underlays and a bridge as function on box `at`; everything that is joined
@@ -114,13 +115,14 @@ impl Row {
     }
 
     fn mtu_exceeded(&self) -> Vec<u64> {
-        let drops = |counters: &kc_forwarder_api::Counters| {
-            let mut drops = counters.drops.iter();
-            let found = drops.find(|(reason, _)| reason.as_str() == "mtu-exceeded");
-            found.map_or(0, |(_, count)| *count)
-        };
-        self.site.counters().iter().map(drops).collect()
+        self.site.counters().iter().map(mtu_exceeded).collect()
     }
+}
+
+fn mtu_exceeded(counters: &Counters) -> u64 {
+    let mut drops = counters.drops.iter();
+    let found = drops.find(|(reason, _)| reason.as_str() == "mtu-exceeded");
+    found.map_or(0, |(_, count)| *count)
 }
 
 #[test]
@@ -173,6 +175,41 @@ fn a_limit_behind_a_nat_is_told_in_terms_of_the_connection_before_it() {
     );
     let _server = Tcp::serve(&ends.server, "10.2.0.2");
     println!("{}", Tcp::exchange(&ends.client, "10.2.0.2", 8 << 20));
+}
+
+#[test]
+fn a_limit_on_another_box_than_the_nat_is_told_in_terms_of_the_connection_before_it() {
+    let Some(mut site) = Site::build(&[1600; 3]) else {
+        return;
+    };
+    site.keep_mtu_untold();
+    let router = site.two_leg(0, "nat");
+    nft::masquerading_router(&router.namespace, ["i0", "o0"]);
+    // The packet reaches box 1 by tunnel and does not fit into its function.
+    site.leg_mtu(1300);
+    let narrow = site.two_leg(1, "narrow");
+    nft::bridge(&narrow.namespace);
+    narrow.namespace.run("ip link set br0 mtu 1300");
+    site.leg_mtu(1500);
+    let ends = site.chain(&[&router, &narrow]);
+    ends.behind_a_router();
+    site.start();
+    ends.ping("10.2.0.2");
+    let once = "ping -n -c 1 -W 5 -M do -s";
+    let output = ends.client.output(&format!("{once} 1273 10.2.0.2"));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        text.contains("Frag needed and DF set (mtu = 1300)"),
+        "{text}"
+    );
+    ends.client.run(&format!("{once} 1272 10.2.0.2"));
+    ends.client.run("ip route flush cache");
+    let _server = Tcp::serve(&ends.server, "10.2.0.2");
+    println!("{}", Tcp::exchange(&ends.client, "10.2.0.2", 8 << 20));
+    let route = ends.client.run("ip route get 10.2.0.2");
+    assert!(route.contains("mtu 1300"), "{route}");
+    let told: Vec<_> = site.counters().iter().map(mtu_exceeded).collect();
+    assert!(told[0] == 0 && told[1] > 1 && told[2] == 0, "{told:?}");
 }
 
 #[test]

@@ -4,16 +4,16 @@
 
 use crate::frame::Frame;
 use crate::pipeline::{Ip, Packet};
-use crate::wire::icmp;
+use crate::wire::{icmp, ipv6};
 use std::net::IpAddr;
 
 /// Whether a sender may be told about this packet at all.
-pub(crate) fn may_answer(frame: &[u8], ip: &Ip) -> bool {
+pub(crate) fn may_answer(frame: &[u8], packet: &Packet, ip: &Ip) -> bool {
     // RFC 1122 section 3.2.2: "An ICMP error message MUST NOT be sent as the result of receiving:
     // an ICMP error message, or a datagram destined to an IP broadcast or IP multicast address, or
     // a datagram sent as a link-layer broadcast, or a non-initial fragment, or a datagram whose
     // source address does not define a single host".
-    let group = frame.first().is_none_or(|octet| octet & 1 == 1);
+    let group = packet.is_ethernet && frame.first().is_none_or(|octet| octet & 1 == 1);
     let alone = |address: IpAddr| {
         let everybody = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
         !(address.is_multicast() || address.is_unspecified() || everybody)
@@ -43,9 +43,11 @@ pub(crate) fn too_big(
 ) -> Option<()> {
     let l3 = packet.l2_len;
     let original = frame.get(l3..ip.end)?;
-    answer.extend(frame.get(6..12)?);
-    answer.extend(frame.get(..6)?);
-    answer.extend(frame.get(12..l3)?);
+    if packet.is_ethernet {
+        answer.extend(frame.get(6..12)?);
+        answer.extend(frame.get(..6)?);
+        answer.extend(frame.get(12..l3)?);
+    }
     match (ip.source, ip.destination) {
         (IpAddr::V4(destination), IpAddr::V4(source)) => {
             // RFC 792, RFC 1191: unreachable, fragmentation needed.
@@ -61,7 +63,10 @@ pub(crate) fn too_big(
             error.emit(answer.bytes_mut().get_mut(l3..)?);
         }
         (IpAddr::V6(destination), IpAddr::V6(source)) => {
-            let (kind, mtu) = (icmp::kind::TOO_BIG_V6, u32::from(mtu));
+            // RFC 8200 section 5: "IPv6 requires that every link in the Internet have an MTU of 1280
+            // octets or greater", and RFC 8201 section 4 has nodes reduce no estimate below that.
+            let mtu = usize::from(mtu).max(ipv6::MIN_MTU);
+            let (kind, mtu) = (icmp::kind::TOO_BIG_V6, u32::try_from(mtu).ok()?);
             let error = icmp::ErrorV6 {
                 source,
                 destination,

@@ -3,8 +3,8 @@
 use super::packet::{Ip, Packet};
 use super::run::{Origin, Run};
 use crate::frame::{Frame, Gso, GsoKind};
-use crate::limits::{fragment, icmp, segment};
-use crate::tables::{Circuit, Tagging};
+use crate::limits::{fragment, segment};
+use crate::tables::Circuit;
 use kc_forwarder_api::DropReason;
 
 /// How a frame that is too long can be made to fit.
@@ -50,8 +50,10 @@ impl Run<'_> {
             // sender's kernel, over a link that never put it on a wire.
             Origin::Tunnel(_) => self.tables.underlay_mtu(),
         };
-        // No link delivers a packet longer than its MTU: the sender's kernel left it to be cut.
-        let is_super = frame.len() - packet.l2_len > usize::from(received);
+        // No link delivers a packet longer than its MTU: the sender's kernel left it to be cut. ICMP
+        // is never left so; other links to SFFs may take more than the one that tables speak of.
+        let is_super =
+            frame.len() - packet.l2_len > usize::from(received) && !matches!(ip.protocol, 1 | 58);
         match frame.offload.gso {
             Some(Gso {
                 kind: GsoKind::Tcp,
@@ -123,36 +125,5 @@ impl Run<'_> {
             }
         }
         self.state.datagrams = datagrams;
-    }
-
-    /// Tells the sender of a packet that it was too long, where there is a way back to it.
-    fn tell(&mut self, frame: &Frame, packet: &Packet, ip: &Ip, mtu: u16, origin: Origin) {
-        let circuit = match origin {
-            Origin::Port(port) => Circuit {
-                port,
-                tagging: Tagging::Open,
-            },
-            Origin::Function(_, circuit) => circuit,
-            Origin::Tunnel(_) | Origin::Lan(..) => return,
-        };
-        // What carries no Ethernet came in NSH, from a function that expects NSH back.
-        if !packet.is_ethernet
-            || !icmp::may_answer(frame.bytes(), ip)
-            || !self.state.icmp.take(self.now_ms)
-        {
-            return;
-        }
-        let mut answer = self.out.pool.take();
-        match icmp::too_big(frame.bytes(), packet, ip, mtu, &mut answer) {
-            Some(())
-                if answer.len() - packet.l2_len <= usize::from(self.port_mtu(circuit.port)) =>
-            {
-                self.state.balance.generated += 1;
-                let seen = self.state.taps.begin_own();
-                self.emit_circuit(circuit, packet.l2_len, answer);
-                self.state.taps.seen = seen;
-            }
-            _ => self.out.pool.give(answer),
-        }
     }
 }

@@ -27,6 +27,7 @@ mod report;
 mod request;
 mod returns;
 mod run;
+mod sender;
 mod state;
 mod steer;
 mod tick;

@@ -14,6 +14,7 @@ use crate::sff;
 use crate::tables::steering::{Hop, Steering};
 use crate::tables::{Binding, Compiled, CompiledFunction, Leg, Target};
 use crate::wire::ethernet;
+use crate::wire::nsh::NextProtocol;
 use kc_forwarder_api::{Direction, DropReason};
 
 impl Run<'_> {
@@ -131,7 +132,9 @@ impl Run<'_> {
                     Side::Only => forward.or(reverse),
                 }?;
                 let hop = after(steering, binding)?;
-                self.state.nsh.set(&sff::fresh(hop.key));
+                self.state
+                    .nsh
+                    .set(&sff::fresh(hop.key, NextProtocol::Ethernet));
                 Some(hop)
             }
         }

@@ -50,7 +50,7 @@ impl Run<'_> {
         self.state.pieces = pieces;
     }
 
-    fn count(&mut self, hop: &Hop, bytes: usize) {
+    pub(super) fn count(&mut self, hop: &Hop, bytes: usize) {
         if let Some(count) = self.state.paths.get_mut(hop.number as usize) {
             count.add(bytes);
         }
@@ -95,7 +95,8 @@ impl Run<'_> {
         Some((wiring.entrance(direction), wiring))
     }
 
-    fn forward(&mut self, frame: Frame, packet: &Packet, hop: &Hop, origin: Origin) {
+    /// Sends a frame that fits to where `hop` leads.
+    pub(super) fn forward(&mut self, frame: Frame, packet: &Packet, hop: &Hop, origin: Origin) {
         if self.state.taps.on {
             self.saw_target(hop.target);
         }

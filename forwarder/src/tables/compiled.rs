@@ -266,6 +266,9 @@ pub(crate) struct PathFacts {
     pub(crate) mtu: u16,
     /// SPI of the path that answers take.
     pub(crate) reverse: Option<u32>,
+    /// What the indices of a packet and of its answer at the same place add up to, where more
+    /// than one hop of that path may lead to the same SFF, and the tables tell.
+    pub(crate) sum: Option<u16>,
     /// Number of its affinity.
     pub(crate) affinity: Option<u32>,
 }

@@ -144,7 +144,7 @@ fn index(si: Si) -> u16 {
 }
 
 /// The sum of the indices of paired hops, where the tables tell it.
-fn sum_of_indices(tables: &Tables, path: &Path, back: &Path) -> Option<u16> {
+pub(super) fn sum_of_indices(tables: &Tables, path: &Path, back: &Path) -> Option<u16> {
     let ends = |path: &Path| {
         let ends = |hop: &&Hop| matches!(hop.to, NextHop::Egress { .. } | NextHop::Segment { .. });
         path.hops.iter().find(ends).map(|hop| index(hop.si))

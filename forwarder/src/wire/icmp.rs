@@ -118,7 +118,7 @@ const MAX_ERROR_V4: usize = 576;
 
 /// RFC 4443 section 2.4: "as much of the invoking packet as possible without the error message
 /// exceeding the minimum IPv6 MTU".
-const MAX_ERROR_V6: usize = 1280;
+const MAX_ERROR_V6: usize = ipv6::MIN_MTU;
 
 /// An ICMPv4 error as a whole IPv4 packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

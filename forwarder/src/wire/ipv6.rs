@@ -19,6 +19,9 @@ use std::net::Ipv6Addr;
 /// Octets of the fixed header.
 pub const HEADER_LEN: usize = 40;
 
+/// RFC 8200 section 5: the least MTU of a link.
+pub const MIN_MTU: usize = 1280;
+
 /// More extension headers than this end the walk.
 const MAX_EXTENSIONS: usize = 8;
 

@@ -185,6 +185,9 @@ pub(crate) fn any_tables(seed: u64) -> Tables {
     for number in 0..rng.u32(0..5) {
         tables.paths.push(any_path(rng, &shape, number));
     }
+    if shape.tunnels > 0 && rng.bool() {
+        lead_back(rng, &shape, &mut tables.paths);
+    }
     for number in 0..rng.usize(0..8) {
         let action = any_action(rng, &shape, &tables.paths);
         let matches = any_match(rng, &shape);
@@ -263,6 +266,21 @@ fn any_path(rng: &mut Rng, shape: &Shape, number: u32) -> Path {
         reverse: rng.bool().then(|| spi(rng.u32(0..4))),
         affinity: rng.bool().then(|| rng.u8(0..3).to_string()),
         hops,
+    }
+}
+
+/// Return paths lead back by tunnel, so that senders can be told from the middle of others.
+fn lead_back(rng: &mut Rng, shape: &Shape, paths: &mut [Path]) {
+    for path in paths {
+        path.reverse = Some(spi(rng.u32(0..4)));
+        for number in 0..shape.tunnels {
+            let name = TunnelName::new(format!("t{number}")).unwrap();
+            let to = NextHop::Tunnel { name };
+            path.hops.push(Hop {
+                si: si(rng.usize(number * 10..number * 10 + 10)),
+                to,
+            });
+        }
     }
 }
 

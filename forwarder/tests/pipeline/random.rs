@@ -12,7 +12,7 @@ use kc_forwarder::pipeline::{Compiled, Egress, Ingress, Outputs, Pipeline, PortI
 use kc_forwarder::wire::ethernet::ethertype;
 use kc_forwarder::wire::ndp;
 use kc_forwarder::wire::summary::Summary;
-use kc_forwarder_api::{DropReason, Tables};
+use kc_forwarder_api::{DropReason, Tables, Transport};
 use proptest::prelude::*;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,7 +31,9 @@ fn is_v6(tables: &Tables) -> bool {
 /// Frames that make sense, to start from.
 fn inner(rng: &mut Rng, taint: &Taint) -> Vec<u8> {
     let flow = *rng.choice(&[WEB, WEB.back(), V6, V6.back()]).unwrap();
-    let octets = *rng.choice(&[0, 1, 100, 500, 1400, 3_000, 20_000]).unwrap();
+    let octets = *rng
+        .choice(&[0, 1, 100, 500, 800, 1400, 3_000, 20_000])
+        .unwrap();
     let mut frame = match rng.u8(0..7) {
         6 => advertisement(rng),
         0 => arp_request(),
@@ -128,6 +130,8 @@ pub(crate) struct Subject {
     taint: Taint,
     /// Frames that left with marks of whom they are.
     marked: u64,
+    /// Senders that were told from the middle of a path that their packets were too long.
+    told: u64,
 }
 
 impl Subject {
@@ -144,6 +148,7 @@ impl Subject {
             mtus,
             taint: Taint::default(),
             marked: 0,
+            told: 0,
         };
         subject.ports_up(rng);
         subject
@@ -184,8 +189,12 @@ impl Subject {
         let (ingress, mut bytes) = match rng.u8(0..6) {
             0 => {
                 let ttl = *rng.choice(&[63, 0, 1, 2]).unwrap();
-                let packet = nsh(rng.u32(0..5), 255 - rng.u8(0..5), ttl, [3; 16], &bytes);
-                (Ingress::Gpe { remote }, gpe(rng.u32(1..4), &packet))
+                let any = (remote, rng.u32(1..4));
+                let (remote, vni) = self.tunnel(rng).unwrap_or(any);
+                let any = (rng.u32(0..5), 255 - rng.u8(0..5));
+                let (spi, si) = self.hop(rng).unwrap_or(any);
+                let packet = nsh(spi, si, ttl, [3; 16], &bytes);
+                (Ingress::Gpe { remote }, gpe(vni, &packet))
             }
             1 => (Ingress::Vxlan { remote }, vxlan(rng.u32(1..4), &bytes)),
             2 => {
@@ -225,6 +234,22 @@ impl Subject {
         self.judge();
     }
 
+    /// Remote and VNI of a tunnel, mostly.
+    fn tunnel(&self, rng: &mut Rng) -> Option<(IpAddr, u32)> {
+        let tunnel = rng.choice(&self.tables.tunnels).filter(|_| rng.bool())?;
+        match tunnel.transport {
+            Transport::VxlanGpe { remote, vni, .. } => Some((remote, vni.get())),
+            Transport::Ethernet { .. } => None,
+        }
+    }
+
+    /// SPI and SI of a hop, mostly.
+    fn hop(&self, rng: &mut Rng) -> Option<(u32, u8)> {
+        let path = rng.choice(&self.tables.paths).filter(|_| rng.bool())?;
+        let hop = rng.choice(&path.hops)?;
+        Some((path.spi.get(), hop.si.get()))
+    }
+
     /// Checks what came out, and takes it.
     fn judge(&mut self) {
         assert!(self.batch.is_empty());
@@ -253,6 +278,7 @@ impl Subject {
                     assert!(own.is_some_and(|own| own != remote.ip()));
                 }
             }
+            self.told += u64::from(tells_along_a_path(frame.bytes()));
             assert_eq!((frame.offload.gso, frame.offload.vlan), (None, None));
             self.marked += u64::from(self.taint.leaves(frame.bytes()));
             self.out.pool.give(frame);
@@ -260,8 +286,23 @@ impl Subject {
     }
 }
 
+/// Whether a frame is an error of ours, as an SFF that is no classifier sends it: behind a fresh
+/// NSH, ICMP that says "fragmentation needed" or "packet too big".
+fn tells_along_a_path(frame: &[u8]) -> bool {
+    let Some(at) = frame.windows(4).position(|nsh| nsh == [0x0f, 0xc6, 1, 3]) else {
+        return false;
+    };
+    let inner = frame.get(at + 24..).unwrap_or_default();
+    let summary = Summary::of(inner, None);
+    let icmp = summary.l4.and_then(|l4| inner.get(l4..l4 + 2));
+    matches!(
+        (summary.protocol, icmp),
+        (1, Some([3, 4])) | (58, Some([2, 0]))
+    )
+}
+
 /// Frames through tables that change now and then.
-fn run(seed: u64, frames: u64, per_table: u64) -> (Pipeline, u64) {
+fn run(seed: u64, frames: u64, per_table: u64) -> Subject {
     let rng = &mut Rng::with_seed(seed);
     let mut subject = Subject::new(seed, rng);
     for number in 1..=frames {
@@ -280,15 +321,21 @@ fn run(seed: u64, frames: u64, per_table: u64) -> (Pipeline, u64) {
             subject.judge();
         }
     }
-    (subject.pipeline, subject.marked)
+    subject
 }
 
 #[test]
 fn a_million_mutated_frames_end_well() {
     let threads = (0..2).map(|seed| std::thread::spawn(move || run(seed, 500_000, 500)));
     for thread in threads.collect::<Vec<_>>() {
-        let (pipeline, marked) = thread.join().unwrap();
+        let Subject {
+            pipeline,
+            marked,
+            told,
+            ..
+        } = thread.join().unwrap();
         assert!(marked > 50_000, "{marked} frames to be told apart");
+        assert!(told > 20, "{told} senders told from the middle of a path");
         let balance = pipeline.balance();
         assert_eq!(balance.received, 500_000);
         assert!(
