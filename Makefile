@@ -16,7 +16,7 @@ BROKER ?= embedded
 # everything else is compiled with, so a directory of its own.
 STATIC = RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --package kc-function --target $(HOST) --target-dir $(TARGET)/static
 
-.PHONY: help build programs playground playground-check playground-down test test-build unit e2e lint check bench cross bpf setup-build
+.PHONY: help build programs playground playground-check playground-down test test-build unit e2e lint check bench bench-quick cross bpf setup-build setup-bench
 
 help:
 	@echo 'make playground        build, then start three boxes on this machine and send requests through a chain'
@@ -28,7 +28,8 @@ help:
 	@echo 'make lint              format, clippy, docs, dependency policy'
 	@echo 'make check             lint and test'
 	@echo 'make build             release programs in $(TARGET)/release'
-	@echo 'make bench             benchmarks'
+	@echo 'make bench             benchmarks, those against peers among them'
+	@echo 'make bench-quick       the main figures against peers, in a few minutes'
 	@echo 'make cross             programs for armv7 and aarch64, run under qemu'
 	@echo 'make bpf               programs that run in the kernel (clang, llvm, libbpf-dev)'
 	@echo
@@ -81,8 +82,15 @@ lint:
 
 check: lint test
 
-bench:
-	$(CARGO) bench --package kc-forwarder
+bench: setup-bench
+	$(CARGO) bench --package kc-forwarder --package kc-controller
+	$(AS_ROOT) $(CARGO) bench --package kc-tests --bench peers
+
+bench-quick: setup-bench
+	$(AS_ROOT) $(CARGO) bench --package kc-tests --bench peers -- --quick
+
+setup-bench:
+	@tests/setup.sh build bench
 
 cross:
 	cross/build.sh

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a make target needs, after saying which Debian packages that is.
 #
-#   tests/setup.sh build|playground|mosquitto|test ...
+#   tests/setup.sh build|playground|mosquitto|test|bench ...
 #
 # A program that is there already, from wherever it came, is left as it is: Docker's own packages
 # and Debian's cannot be installed together.
@@ -15,6 +15,10 @@ test=(mmdebstrap:mmdebstrap ethtool:ethtool kill:procps ping:iputils-ping python
     ovs-vswitchd:openvswitch-switch scapy:python3-scapy setpriv:util-linux
     nft:nftables haproxy:haproxy iperf3:iperf3)
 
+# Compilers and libraries of the instruments, and the peers; one that is not there is skipped by name.
+bench=(cc:gcc ld:binutils clang:clang ip:iproute2 ethtool:ethtool setpriv:util-linux taskset:util-linux
+    chrt:util-linux sysctl:procps ovs-vswitchd:openvswitch-switch)
+
 # Debian keeps daemons where only root's path leads.
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
@@ -25,7 +29,8 @@ for set in "$@"; do
         playground) wanted+=("${playground[@]}") ;;
         mosquitto) wanted+=("${mosquitto[@]}") ;;
         test) wanted+=("${playground[@]}" "${mosquitto[@]}" "${test[@]}") ;;
-        *) echo "setup: unknown set '$set'; use build, playground, mosquitto or test" >&2; exit 2 ;;
+        bench) wanted+=("${bench[@]}") ;;
+        *) echo "setup: unknown set '$set'; use build, playground, mosquitto, test or bench" >&2; exit 2 ;;
     esac
 done
 
@@ -38,6 +43,11 @@ if [[ " $* " == *" build "* ]] && ! [ -e /usr/include/stdio.h ]; then missing+=(
 # What signs Debian's archive, where another distribution runs: mmdebstrap makes Debian from it.
 if [[ " $* " == *" test "* ]] && ! [ -e /usr/share/keyrings/debian-archive-trixie-stable.gpg ]; then
     missing+=(debian-archive-keyring)
+fi
+if [[ " $* " == *" bench "* ]]; then
+    [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
+    [ -e /usr/include/bpf/libbpf.h ] || missing+=(libbpf-dev)
+    [ -e /usr/include/xdp/xsk.h ] || missing+=(libxdp-dev)
 fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 

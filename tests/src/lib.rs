@@ -2,8 +2,11 @@
 //! whatever happens, traffic, captures judged by tshark, and a look at what is left afterwards; and
 //! the lab, namespaces with forwarders of their own, for tests that need no playground.
 //!
+//! What the benchmark against peers computes is in `bench`.
+//!
 //! Nothing here knows how the programs work inside; they are run the way a person runs them.
 
+pub mod bench;
 pub mod capture;
 pub mod kc;
 pub mod lab;

@@ -151,6 +151,11 @@ impl Namespace {
         command
     }
 
+    /// A process in this namespace, for what the kernel tells by process.
+    pub fn pid(&self) -> u32 {
+        self.holder.child.id()
+    }
+
     /// Runs a command line, which must succeed, and returns what it printed.
     pub fn run(&self, line: &str) -> String {
         let output = self.output(line);

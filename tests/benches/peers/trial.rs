@@ -1,0 +1,148 @@
+//! One trial: the generator runs at full speed, and in the middle of it a contestant's packets and
+//! CPU time are read twice.
+
+use crate::contestant::Entrant;
+use crate::instruments::Instruments;
+use crate::interrupt;
+use crate::run::{last_line, pinned, start};
+use anyhow::{Result, bail};
+use kc_tests::bench::frames::Traffic;
+use kc_tests::lab::Process;
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// Before anything is read.
+const WARM: Duration = Duration::from_millis(400);
+
+/// What was read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading {
+    /// Million frames a second that arrived.
+    pub(crate) offered: f64,
+    /// Million frames a second that came out.
+    pub(crate) forwarded: f64,
+    /// Octets of a frame that came out.
+    pub(crate) octets: f64,
+    /// CPUs used.
+    pub(crate) cpu: f64,
+    /// Share of the time that it waited for a CPU.
+    pub(crate) disturbed: f64,
+    /// Million frames for each second of CPU time.
+    pub(crate) norm: f64,
+}
+
+/// Runs one trial of `seconds`.
+pub(crate) fn run(
+    entrant: &mut Entrant,
+    instruments: &Instruments,
+    traffic: &Traffic,
+    seconds: f64,
+) -> Result<Reading> {
+    entrant.wake();
+    let reading = measure(entrant, instruments, traffic, seconds);
+    entrant.rest();
+    if entrant.ended() {
+        bail!("ended: {}", last_line(&entrant.site.folder.join("log")));
+    }
+    reading
+}
+
+fn measure(
+    entrant: &Entrant,
+    instruments: &Instruments,
+    traffic: &Traffic,
+    seconds: f64,
+) -> Result<Reading> {
+    let site = &entrant.site;
+    let longest = seconds + WARM.as_secs_f64() + 5.0;
+    let mut generator = flood(entrant, instruments, traffic, longest)?;
+    interrupt::sleep(WARM)?;
+
+    let (before, began) = (site.counts()?, Instant::now());
+    let clock = Clock::read(&entrant.counted);
+    interrupt::sleep(Duration::from_secs_f64(seconds))?;
+    let (after, took) = (site.counts()?, began.elapsed().as_secs_f64());
+    let clock = Clock::read(&entrant.counted).since(clock);
+    if generator.ended() {
+        let log = site.folder.join("flood.log");
+        bail!("the generator ended: {}", last_line(&log));
+    }
+    let forwarded = difference(after.forwarded, before.forwarded);
+    if forwarded < 1.0 {
+        bail!("nothing came out");
+    }
+    let cpu = clock.running / took;
+    Ok(Reading {
+        offered: difference(after.offered, before.offered) / took / 1e6,
+        forwarded: forwarded / took / 1e6,
+        octets: difference(after.octets, before.octets) / forwarded,
+        cpu,
+        disturbed: clock.waiting / took,
+        norm: forwarded / took / 1e6 / cpu.max(1e-3),
+    })
+}
+
+/// Starts to send `traffic` at full speed, for `longest` seconds at most.
+pub(crate) fn flood(
+    entrant: &Entrant,
+    instruments: &Instruments,
+    traffic: &Traffic,
+    longest: f64,
+) -> Result<Process> {
+    let site = &entrant.site;
+    let plan = site.folder.join("plan");
+    fs::write(&plan, traffic.plan())?;
+    let program = instruments.program("flood")?;
+    let mut command = pinned(
+        &site.generator,
+        site.cores.traffic,
+        &program.to_string_lossy(),
+    );
+    command.arg("gen0").arg(&plan).arg(longest.to_string());
+    command.arg(instruments.program("flood_bpf")?);
+    start(command, &site.folder.join("flood.log"))
+}
+
+/// What the scheduler tells of threads, in seconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Clock {
+    /// On a CPU.
+    pub(crate) running: f64,
+    /// Ready, and others ran.
+    pub(crate) waiting: f64,
+}
+
+impl Clock {
+    /// Of all threads of `processes`.
+    pub(crate) fn read(processes: &[u32]) -> Self {
+        let mut sum = Self::default();
+        for process in processes {
+            let threads = fs::read_dir(format!("/proc/{process}/task"));
+            for thread in threads.into_iter().flatten().flatten() {
+                let text = fs::read_to_string(thread.path().join("schedstat"));
+                let text = text.unwrap_or_default();
+                let mut numbers = text.split_whitespace().map(|word| word.parse::<f64>());
+                let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0.0) / 1e9;
+                sum.running += next();
+                sum.waiting += next();
+            }
+        }
+        sum
+    }
+
+    /// What has passed since `former`.
+    pub(crate) fn since(self, former: Self) -> Self {
+        Self {
+            running: self.running - former.running,
+            waiting: self.waiting - former.waiting,
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of a few seconds are exact"
+)]
+fn difference(after: u64, before: u64) -> f64 {
+    after.saturating_sub(before) as f64
+}

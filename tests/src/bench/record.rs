@@ -1,0 +1,99 @@
+//! Results as they are kept: one JSON object a line, each with its `kind`.
+
+use serde::{Deserialize, Serialize};
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Line {
+    /// Begins a run: where and with what.
+    Run(Run),
+    /// One trial of one contestant.
+    Trial(Trial),
+    /// A contestant that could not take part.
+    Skipped(Skipped),
+}
+
+/// Where and with what.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Run {
+    /// When, UTC, as `date` prints it.
+    pub began: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Model of the CPU.
+    pub processor: String,
+    /// How many CPUs there are.
+    pub processors: usize,
+    /// Version of `kc-forwarder`.
+    pub forwarder: String,
+    /// Version of Open vSwitch, if it is there.
+    pub open_vswitch: String,
+    /// The command line.
+    pub command: String,
+}
+
+/// What identifies a measurement, apart from whose it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Case {
+    /// Work.
+    pub work: String,
+    /// Octets of inner frames, 0 for the mix.
+    pub size: u16,
+    /// Inner flows.
+    pub flows: u32,
+    /// Service paths in the tables.
+    pub paths: u32,
+    /// Rules in the tables.
+    pub rules: u32,
+    /// Outer UDP checksums complete.
+    pub checksum: bool,
+    /// Receiving was on the contestant's CPU, too.
+    pub one_core: bool,
+}
+
+/// One trial of one contestant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// What was measured.
+    #[serde(flatten)]
+    pub case: Case,
+    /// Whose it is.
+    pub contestant: String,
+    /// For whose sake: the contestant that it is the pair of, or itself.
+    pub beside: String,
+    /// Number of the pair.
+    pub round: u32,
+    /// Million frames a second that arrived at the contestant.
+    pub offered: f64,
+    /// Million frames a second that came out of it.
+    pub forwarded: f64,
+    /// CPUs that it used.
+    pub cpu: f64,
+    /// Share of the time that it could have run and others did.
+    pub disturbed: f64,
+    /// Million frames for each second of CPU time.
+    pub norm: f64,
+    /// Octets of a frame that came out.
+    pub octets: f64,
+}
+
+impl Trial {
+    /// Whether it had work all the time: otherwise the generator was measured. Then `forwarded` is
+    /// no limit of the contestant; `norm` still tells what a packet costs.
+    pub fn is_saturated(&self) -> bool {
+        self.cpu + self.disturbed > 0.9
+    }
+}
+
+/// A contestant that could not take part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Who.
+    pub contestant: String,
+    /// In which work.
+    pub work: String,
+    /// Why.
+    pub reason: String,
+}
