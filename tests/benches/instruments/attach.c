@@ -4,7 +4,6 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <linux/if_link.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,9 +42,9 @@ int main(int argc, char **argv)
                 return fail("steering");
         }
     }
-    if (bpf_xdp_attach(interface, bpf_program__fd(program), XDP_FLAGS_DRV_MODE, NULL))
+    // Goes with this process.
+    if (!bpf_program__attach_xdp(program, interface))
         return fail("attach");
-    // The interface goes with its namespace, and the program with it.
     for (;;)
         pause();
 }

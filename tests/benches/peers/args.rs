@@ -1,9 +1,11 @@
 //! The command line.
 
-use crate::contestant;
+use crate::capacity::Plan;
+use crate::contestant::{self, Contestant};
+use crate::measures::{Extent, Measure};
 use crate::work::Work;
 use anyhow::{Result, bail};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use kc_tests::bench::frames::{SMALLEST, Sizes};
 use std::path::PathBuf;
 
@@ -14,49 +16,48 @@ use std::path::PathBuf;
     after_help = "Names may end in * for all that begin so. Needs root; everything is in namespaces and goes with the bench."
 )]
 pub(crate) struct Args {
-    /// Show works and contestants, and who can take part here.
+    /// Show works and contestants.
     #[arg(long)]
     pub(crate) list: bool,
+    /// What to measure; everything, unless works or contestants are named.
+    #[arg(long, value_delimiter = ',', value_name = "MEASURE")]
+    measures: Vec<Measure>,
     /// Works.
     #[arg(long, value_delimiter = ',', value_name = "WORK")]
-    pub(crate) works: Vec<String>,
+    works: Vec<String>,
     /// Contestants, each of which is measured beside every reference.
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    contestants: Vec<String>,
+    /// References: contestants, `rivals` for those that a contestant should beat, `twin` for the
+    /// bare loop with its own I/O.
     #[arg(
         long,
         value_delimiter = ',',
         value_name = "NAME",
-        default_value = "kc-*"
+        default_value = "rivals,twin"
     )]
-    pub(crate) contestants: Vec<String>,
-    /// References: contestants, or `twin` for the bare loop with a contestant's own I/O.
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "NAME",
-        default_value = "ovs,ovs-afxdp,twin"
-    )]
-    pub(crate) against: Vec<String>,
+    against: Vec<String>,
     /// Rounds; in each, every reference and the contestant have one trial.
     #[arg(long, short = 'n', default_value_t = 5)]
-    pub(crate) repetitions: u32,
+    repetitions: u32,
     /// Octets of inner frames, or `mix`.
     #[arg(long, value_delimiter = ',', value_parser = sizes, default_value = "64,1400")]
-    pub(crate) sizes: Vec<Sizes>,
+    sizes: Vec<Sizes>,
     /// Inner flows.
     #[arg(long, value_delimiter = ',', default_value = "1")]
-    pub(crate) flows: Vec<u32>,
+    flows: Vec<u32>,
     /// Service paths in the tables, and among packets that arrive with one.
     #[arg(long, value_delimiter = ',', default_value = "1")]
-    pub(crate) paths: Vec<u32>,
+    paths: Vec<u32>,
     /// Rules in the tables.
     #[arg(long, value_delimiter = ',', default_value = "1")]
-    pub(crate) rules: Vec<u32>,
+    rules: Vec<u32>,
     /// Seconds of a trial.
-    #[arg(long, default_value_t = 1.0)]
-    pub(crate) seconds: f64,
+    #[arg(long, default_value_t = 0.8)]
+    seconds: f64,
     /// Tunnel packets arrive with complete outer UDP checksums.
     #[arg(long)]
-    pub(crate) checksum: bool,
+    checksum: bool,
     /// The kernel's part of receiving is on the contestant's CPU, too.
     #[arg(long)]
     pub(crate) one_core: bool,
@@ -69,6 +70,12 @@ pub(crate) struct Args {
     /// Another kc-forwarder than the one that is built here.
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) forwarder: Option<PathBuf>,
+    /// Still another one, the reference `before` of all of ours: what has a change changed?
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) before: Option<PathBuf>,
+    /// Write tables and plots of these results into tests/benches, and measure nothing.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) render: Vec<PathBuf>,
     /// Where results go, instead of a new file in target/bench.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
@@ -81,28 +88,74 @@ pub(crate) struct Args {
 }
 
 impl Args {
+    /// Whether somebody wants something particular.
+    pub(crate) fn is_particular(&self) -> bool {
+        !self.works.is_empty() || !self.contestants.is_empty()
+    }
+
+    /// Finds mistakes before anything is made.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.works()?;
+        self.references()?;
+        self.contestants().map(drop)
+    }
+
+    /// The references asked for.
+    fn references(&self) -> Result<Vec<&str>> {
+        let mut names: Vec<&str> = contestant::ALL.iter().map(|one| one.name).collect();
+        names.extend(["rivals", "twin"]);
+        let named = self.against.iter().filter(|name| !name.is_empty());
+        choose(&named.cloned().collect::<Vec<_>>(), &names, "reference")
+    }
+
+    /// What to measure.
+    pub(crate) fn measures(&self) -> Vec<Measure> {
+        if !self.measures.is_empty() {
+            return self.measures.clone();
+        }
+        if self.quick || self.is_particular() {
+            return vec![Measure::Capacity];
+        }
+        Measure::value_variants().to_vec()
+    }
+
     /// The works asked for.
     pub(crate) fn works(&self) -> Result<Vec<Work>> {
         let names: Vec<&str> = Work::ALL.iter().map(|work| work.name()).collect();
-        let mut wanted = self.works.clone();
-        if wanted.is_empty() {
-            let few = ["gpe-hop", "eth-hop"].map(str::to_owned);
-            wanted = if self.quick {
-                few.into()
-            } else {
-                vec!["*".into()]
-            };
-        }
-        let chosen = choose(&wanted, &names, "work")?;
+        let chosen = choose(&self.works, &names, "work")?;
         let is_chosen = |work: &Work| chosen.contains(&work.name());
         Ok(Work::ALL.into_iter().filter(is_chosen).collect())
     }
 
     /// The contestants asked for.
-    pub(crate) fn contestants(&self) -> Result<Vec<&'static contestant::Contestant>> {
+    pub(crate) fn contestants(&self) -> Result<Vec<&'static Contestant>> {
         let names: Vec<&str> = contestant::ALL.iter().map(|one| one.name).collect();
-        let chosen = choose(&self.contestants, &names, "contestant")?;
+        let wanted = match self.contestants.as_slice() {
+            [] => &["kc-*".to_owned()],
+            named => named,
+        };
+        let chosen = choose(wanted, &names, "contestant")?;
         Ok(chosen.into_iter().filter_map(contestant::find).collect())
+    }
+
+    /// Sizes of tables, each of one list with each of the other.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = (&u32, &u32)> {
+        let rules = |paths| self.rules.iter().map(move |rules| (paths, rules));
+        self.paths.iter().flat_map(rules)
+    }
+
+    /// Capacity of what is asked for.
+    pub(crate) fn plan(&self, extent: Extent) -> Result<Plan> {
+        Ok(Plan {
+            measure: "capacity",
+            contestants: self.contestants()?,
+            against: self.references()?.into_iter().map(str::to_owned).collect(),
+            rounds: extent.rounds,
+            seconds: extent.seconds,
+            sizes: self.sizes.clone(),
+            flows: self.flows.clone(),
+            checksum: self.checksum,
+        })
     }
 
     /// Rounds.
@@ -127,6 +180,9 @@ impl Args {
 /// Those of `all` that `wanted` names, in the order of `wanted`.
 fn choose<'a>(wanted: &[String], all: &[&'a str], what: &str) -> Result<Vec<&'a str>> {
     let mut chosen = Vec::new();
+    if wanted.is_empty() && what == "work" {
+        return Ok(all.to_vec());
+    }
     for pattern in wanted {
         let before = chosen.len();
         for &name in all {

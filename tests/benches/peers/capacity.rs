@@ -7,11 +7,15 @@ use crate::trial::{self, Reading};
 use crate::work::{Task, Work};
 use anyhow::Result;
 use kc_tests::bench::frames::{Sizes, Traffic};
-use kc_tests::bench::record::{Case, Line, Skipped, Trial};
+use kc_tests::bench::record::{Case, Line, Trial};
+use kc_tests::lab::Process;
 use std::collections::BTreeMap;
 
 /// What is to be measured.
+#[derive(Clone)]
 pub(crate) struct Plan {
+    /// What results are called.
+    pub(crate) measure: &'static str,
     /// Contestants, each beside all references.
     pub(crate) contestants: Vec<&'static Contestant>,
     /// Names of references; `twin` for the bare loop with the same I/O.
@@ -30,50 +34,99 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// References of `contestant` in `work`, without itself.
-    fn references(&self, contestant: &Contestant, work: Work) -> Vec<&'static Contestant> {
-        let mut found: Vec<&'static Contestant> = Vec::new();
-        for name in &self.against {
-            let reference = if name == "twin" {
-                let mut twins = contestant
-                    .twins
-                    .iter()
-                    .filter_map(|name| contestant::find(name));
-                twins.find(|twin| twin.does(work))
-            } else {
-                contestant::find(name).filter(|reference| reference.does(work))
-            };
+    fn references(
+        &self,
+        hall: &Hall,
+        contestant: &'static Contestant,
+        work: Work,
+    ) -> Vec<Reference> {
+        let mut found: Vec<Reference> = Vec::new();
+        if hall.before.is_some() && contestant.is_ours() {
+            found.push(Reference {
+                name: BEFORE,
+                contestant,
+            });
+        }
+        let named = self.against.iter().flat_map(|name| match name.as_str() {
+            "rivals" => contestant.rivals().to_vec(),
+            "twin" => contestant.twin(work).into_iter().collect(),
+            name => vec![name],
+        });
+        for name in named {
+            let reference = contestant::find(name).filter(|reference| reference.does(work));
             if let Some(reference) = reference
                 && reference.name != contestant.name
                 && !found.iter().any(|known| known.name == reference.name)
             {
-                found.push(reference);
+                found.push(Reference {
+                    name: reference.name,
+                    contestant: reference,
+                });
             }
         }
         found
     }
 }
 
-/// References that stay set up while one contestant after the other is measured beside them.
-#[derive(Default)]
-struct Stands {
-    entrants: BTreeMap<&'static str, Option<Entrant>>,
+/// What the contestant itself is called with another program than the one to be measured.
+const BEFORE: &str = "before";
+
+/// Whom a contestant is measured beside.
+#[derive(Clone, Copy)]
+struct Reference {
+    name: &'static str,
+    contestant: &'static Contestant,
 }
+
+/// A contestant that is set up.
+struct Stand {
+    entrant: Entrant,
+    /// Drops at the sink what comes by XDP.
+    _drop: Option<Process>,
+}
+
+impl Stand {
+    fn new(
+        hall: &Hall,
+        reference: Reference,
+        task: Task,
+        journal: &mut Journal,
+    ) -> Result<Option<Self>> {
+        let Reference { name, contestant } = reference;
+        let before = hall.before.as_ref().filter(|_| name == BEFORE);
+        let program = before.unwrap_or(&hall.forwarder);
+        let Some(entrant) = journal.enter(hall, contestant, program, task)? else {
+            return Ok(None);
+        };
+        let _drop = entrant.drop_by_xdp(&hall.instruments)?;
+        Ok(Some(Self { entrant, _drop }))
+    }
+}
+
+/// References that stay set up while one contestant after the other is measured beside them.
+type Stands = BTreeMap<&'static str, Option<Stand>>;
 
 /// Measures one task of all contestants.
 pub(crate) fn run(hall: &Hall, plan: &Plan, task: Task, journal: &mut Journal) -> Result<()> {
-    let mut stands = Stands::default();
+    let mut stands = Stands::new();
     for contestant in &plan.contestants {
         if !contestant.does(task.work) {
             continue;
         }
-        let Some(mut own) = enter(hall, contestant, task, journal)? else {
+        let itself = Reference {
+            name: contestant.name,
+            contestant,
+        };
+        let Some(mut own) = Stand::new(hall, itself, task, journal)? else {
             continue;
         };
-        let references = plan.references(contestant, task.work);
+        let references = plan.references(hall, contestant, task.work);
+        // That of the contestant before.
+        stands.remove(BEFORE);
         for reference in &references {
-            if !stands.entrants.contains_key(reference.name) {
-                let entrant = enter(hall, reference, task, journal)?;
-                stands.entrants.insert(reference.name, entrant);
+            if !stands.contains_key(reference.name) {
+                let stand = Stand::new(hall, *reference, task, journal)?;
+                stands.insert(reference.name, stand);
             }
         }
         for &sizes in &plan.sizes {
@@ -100,33 +153,6 @@ pub(crate) fn run(hall: &Hall, plan: &Plan, task: Task, journal: &mut Journal) -
     Ok(())
 }
 
-/// Sets a contestant up; `None`, and a line in the journal, when it cannot take part.
-fn enter(
-    hall: &Hall,
-    contestant: &Contestant,
-    task: Task,
-    journal: &mut Journal,
-) -> Result<Option<Entrant>> {
-    journal.progress(&format!("{}: {} enters", task.work, contestant.name));
-    match contestant.enter(hall, task) {
-        Ok(entrant) => Ok(Some(entrant)),
-        Err(error) => {
-            skip(contestant.name, task.work, &format!("{error:#}"), journal)?;
-            Ok(None)
-        }
-    }
-}
-
-/// Notes that somebody cannot take part, unless it was told to stop.
-fn skip(name: &str, work: Work, reason: &str, journal: &mut Journal) -> Result<()> {
-    crate::interrupt::sleep(std::time::Duration::ZERO)?;
-    journal.write(&Line::Skipped(Skipped {
-        contestant: name.to_owned(),
-        work: work.name().to_owned(),
-        reason: reason.to_owned(),
-    }))
-}
-
 /// The rounds of one contestant with one kind of traffic.
 struct Pairs<'a> {
     hall: &'a Hall,
@@ -140,20 +166,20 @@ struct Pairs<'a> {
 impl Pairs<'_> {
     fn run(
         &mut self,
-        own: &mut Entrant,
-        references: &[&'static Contestant],
+        own: &mut Stand,
+        references: &[Reference],
         stands: &mut Stands,
     ) -> Result<()> {
         for round in 1..=self.plan.rounds {
             for reference in references {
-                let Some(Some(entrant)) = stands.entrants.get_mut(reference.name) else {
+                let Some(Some(stand)) = stands.get_mut(reference.name) else {
                     continue;
                 };
-                if !self.trial(reference.name, entrant, round)? {
-                    stands.entrants.insert(reference.name, None);
+                if !self.trial(reference.name, &mut stand.entrant, round)? {
+                    stands.insert(reference.name, None);
                 }
             }
-            if !self.trial(self.beside, own, round)? {
+            if !self.trial(self.beside, &mut own.entrant, round)? {
                 return Ok(());
             }
         }
@@ -180,7 +206,8 @@ impl Pairs<'_> {
                 Ok(reading) => reading,
                 Err(_) if attempt < ATTEMPTS => continue,
                 Err(error) => {
-                    skip(name, self.task.work, &format!("{error:#}"), self.journal)?;
+                    self.journal
+                        .skip(name, self.task.work, &format!("{error:#}"))?;
                     return Ok(false);
                 }
             };
@@ -210,6 +237,7 @@ impl Pairs<'_> {
 
     fn case(&self) -> Case {
         Case {
+            measure: self.plan.measure.to_owned(),
             work: self.task.work.name().to_owned(),
             size: match self.traffic.sizes {
                 Sizes::One(size) => size,
@@ -219,7 +247,7 @@ impl Pairs<'_> {
             paths: self.task.paths,
             rules: self.task.rules,
             checksum: self.traffic.checksum,
-            one_core: self.hall.one_core,
+            one_core: self.task.one_core,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 const ALL: &[(&str, &[&str])] = &[
     ("flood", &["-lbpf"]),
     ("flood_bpf", &[]),
+    ("paced", &[]),
     ("peek", &[]),
     ("loop_packet", &[]),
     ("loop_udp", &[]),

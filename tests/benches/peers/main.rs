@@ -7,24 +7,32 @@ mod contestant;
 mod instruments;
 mod interrupt;
 mod journal;
+mod latency;
 mod machine;
+mod measures;
+mod paced;
+mod render;
+mod rest;
 mod run;
 mod site;
+mod swap;
 mod trial;
 mod verify;
 mod work;
 
 use anyhow::{Context, Result, bail, ensure};
 use args::Args;
-use capacity::Plan;
 use clap::Parser;
 use contestant::Hall;
 use journal::Journal;
-use kc_tests::bench::record::{Case, Line};
-use kc_tests::bench::summary::Summary;
+use kc_tests::bench::record::Line;
+use kc_tests::bench::report::Report;
 use kc_tests::lab::Lab;
+use measures::{Extent, Measure};
 use site::Cores;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 use work::Task;
 
 fn main() -> ExitCode {
@@ -41,14 +49,18 @@ fn start(args: &Args) -> Result<()> {
     if let [from, to] = args.loop_pnet.as_slice() {
         return contestant::pnet(from, to);
     }
-    if !nix::unistd::geteuid().is_root() {
-        bail!("needs root: it makes namespaces, loads BPF programs and pins the kernel's threads");
-    }
-    interrupt::catch()?;
     if args.list {
         list();
         return Ok(());
     }
+    if !args.render.is_empty() {
+        return render::run(&args.render);
+    }
+    if !nix::unistd::geteuid().is_root() {
+        bail!("needs root: it makes namespaces, loads BPF programs and pins the kernel's threads");
+    }
+    args.check()?;
+    interrupt::catch()?;
     let hall = hall(args)?;
     let folder = machine::target()?.join("bench");
     let name = format!("peers-{}.jsonl", std::process::id());
@@ -70,69 +82,95 @@ fn hall(args: &Args) -> Result<Hall> {
         traffic != contestant,
         "--cores: traffic and contestant need a CPU each"
     );
-    // Where the scheduler groups processes by terminal, priorities hold within a group only.
+    // Beside the priorities of programs: where the scheduler groups processes by terminal, priorities hold within a group only.
     let _ = std::fs::write("/proc/self/autogroup", "-15");
     Ok(Hall {
         instruments: instruments::Instruments::compile(
             &machine::target()?.join("bench/instruments"),
         )?,
         forwarder: match &args.forwarder {
-            Some(path) => path
-                .canonicalize()
-                .with_context(|| path.display().to_string())?,
+            Some(path) => existing(path)?,
             None => machine::forwarder()?,
         },
+        before: args.before.as_deref().map(existing).transpose()?,
         lab: Lab::open().context("no namespaces")?,
         cores: Cores {
             traffic: *traffic,
             contestant: *contestant,
         },
-        one_core: args.one_core,
     })
 }
 
+fn existing(path: &Path) -> Result<PathBuf> {
+    path.canonicalize()
+        .with_context(|| path.display().to_string())
+}
+
 fn measure(args: &Args, hall: &Hall, journal: &mut Journal) -> Result<()> {
-    let plan = Plan {
-        contestants: args.contestants()?,
-        against: args.against.clone(),
+    let extent = Extent {
         rounds: args.rounds(),
         seconds: args.seconds(),
-        sizes: args.sizes.clone(),
-        flows: args.flows.clone(),
-        checksum: args.checksum,
+        is_quick: args.quick,
     };
-    for work in args.works()? {
-        for &paths in &args.paths {
-            for &rules in &args.rules {
-                capacity::run(hall, &plan, Task { work, paths, rules }, journal)?;
-            }
+    if !args.is_particular() {
+        for measure in args.measures() {
+            measures::run(measure, hall, extent, journal)?;
+            journal.clear();
+            measures::show(measure, &Report::of(&journal.lines));
         }
-        let summary = Summary::of(&journal.trials);
-        let table = summary.table(|case| case.work == work.name(), label);
+        return Ok(());
+    }
+    for measure in args.measures() {
+        particular(args, measure, hall, extent, journal)?;
         journal.clear();
-        if !table.is_empty() {
-            println!("{work}: {}\n{}", work.title(), table.text());
-        }
+        measures::show(measure, &Report::of(&journal.lines));
     }
     Ok(())
 }
 
-/// What tells one case of a work from the others.
-fn label(case: &Case) -> String {
-    let mut label = match case.size {
-        0 => "mix".to_owned(),
-        size => format!("{size} B"),
-    };
-    for (count, what) in [
-        (case.flows, "flows"),
-        (case.paths, "paths"),
-        (case.rules, "rules"),
-    ] {
-        if count > 1 {
-            label.push_str(&format!(", {count} {what}"));
+/// A measure of what the command line asks for.
+fn particular(
+    args: &Args,
+    measure: Measure,
+    hall: &Hall,
+    extent: Extent,
+    journal: &mut Journal,
+) -> Result<()> {
+    let contestants = args.contestants()?;
+    for work in args.works()? {
+        let doing = contestants
+            .iter()
+            .filter(|contestant| contestant.does(work));
+        match measure {
+            Measure::Capacity | Measure::Scaling => {
+                for (&paths, &rules) in args.tables() {
+                    let task = Task {
+                        work,
+                        paths,
+                        rules,
+                        one_core: args.one_core,
+                    };
+                    capacity::run(hall, &args.plan(extent)?, task, journal)?;
+                }
+                journal.show_capacity(work);
+            }
+            Measure::Latency => {
+                for contestant in doing {
+                    latency::run(hall, contestant, work, 2.0, journal)?;
+                }
+            }
+            // Of one work each.
+            Measure::Rest | Measure::Swap => {}
         }
     }
-    label
+    for contestant in contestants {
+        match measure {
+            Measure::Rest => rest::run(hall, contestant, Duration::from_secs(20), journal)?,
+            Measure::Swap => swap::run(hall, contestant, journal)?,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn list() {

@@ -30,11 +30,13 @@ pub(crate) fn script(namespace: &Namespace, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// `program` on the CPU `core` in `namespace`; the kernel ends it with the bench.
-pub(crate) fn pinned(namespace: &Namespace, core: usize, program: &str) -> Command {
+/// `program` on the CPUs of `cores` in `namespace`, before all else that wants them; the kernel ends
+/// it with the bench.
+pub(crate) fn pinned(namespace: &Namespace, cores: &[usize], program: &str) -> Command {
+    let cores: Vec<String> = cores.iter().map(usize::to_string).collect();
     let mut command = namespace.command("setpriv");
-    command.args(["--pdeathsig", "KILL", "taskset", "--cpu-list"]);
-    command.arg(core.to_string()).arg(program);
+    command.args(["--pdeathsig", "KILL", "nice", "-n", "-20"]);
+    command.args(["taskset", "--cpu-list", &cores.join(","), program]);
     command
 }
 

@@ -10,7 +10,7 @@
 
 use crate::instruments::Instruments;
 use crate::run::{pinned, run, script, start, until};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use kc_tests::bench::frames::site as address;
 use kc_tests::lab::{Lab, Namespace, Process};
 use std::collections::BTreeSet;
@@ -131,7 +131,7 @@ impl Site {
             .program("attach")?
             .to_string_lossy()
             .into_owned();
-        let mut command = pinned(&self.sink, self.cores.traffic, &program);
+        let mut command = pinned(&self.sink, &[self.cores.traffic], &program);
         command
             .arg(instruments.program("hop_bpf")?)
             .args(["drop", "snk0"]);
@@ -203,7 +203,7 @@ pub(crate) fn threaded(namespace: &Namespace, interface: &str) -> Result<Vec<u32
     let file = format!("/sys/class/net/{interface}/threaded");
     script(namespace, &format!("echo 1 > {file}"))?;
     let new: Vec<u32> = threads(interface).difference(&before).copied().collect();
-    anyhow::ensure!(!new.is_empty(), "{interface} got no NAPI thread");
+    ensure!(!new.is_empty(), "{interface} got no NAPI thread");
     Ok(new)
 }
 
@@ -219,25 +219,26 @@ fn threads(interface: &str) -> BTreeSet<u32> {
         .collect()
 }
 
-/// Puts threads on a CPU; `first` before everything else there, else as one among equals.
+/// Puts threads on a CPU; `first` before everything else there, else as one among the programs of
+/// the bench.
 pub(crate) fn pin(threads: &[u32], core: usize, first: bool) -> Result<()> {
     for thread in threads {
         let (thread, core) = (thread.to_string(), core.to_string());
-        let policy: [&str; 2] = if first {
-            ["--fifo", "1"]
-        } else {
-            ["--other", "0"]
+        let policy: &[&str] = match first {
+            true => &["chrt", "--fifo", "--pid", "1", &thread],
+            false => &["chrt", "--other", "--pid", "0", &thread],
         };
-        for (program, arguments) in [
-            (
-                "taskset",
-                ["--cpu-list", "--pid", &core, &thread].as_slice(),
-            ),
-            ("chrt", &[policy[0], "--pid", policy[1], &thread]),
+        for line in [
+            &["taskset", "--cpu-list", "--pid", &core, &thread],
+            policy,
+            &["renice", "--priority", "-20", "--pid", &thread],
         ] {
+            let [program, arguments @ ..] = line else {
+                continue;
+            };
             let output = Command::new(program).args(arguments).output()?;
             let told = String::from_utf8_lossy(&output.stderr);
-            anyhow::ensure!(output.status.success(), "{program}: {}", told.trim());
+            ensure!(output.status.success(), "{program}: {}", told.trim());
         }
     }
     Ok(())

@@ -28,7 +28,11 @@ pub(crate) fn run(
 ) -> Result<()> {
     let site = &entrant.site;
     let program = instruments.program("peek")?;
-    let mut command = pinned(&site.sink, site.cores.traffic, &program.to_string_lossy());
+    let mut command = pinned(
+        &site.sink,
+        &[site.cores.traffic],
+        &program.to_string_lossy(),
+    );
     command.args(["snk0", LOOKED_AT, "5000"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut peek = kc_tests::lab::Process {

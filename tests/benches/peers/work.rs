@@ -125,6 +125,8 @@ pub(crate) struct Task {
     pub(crate) paths: u32,
     /// Classifier rules; the last one is for our packets.
     pub(crate) rules: u32,
+    /// Whether the kernel's part of receiving is on the contestant's CPU, too.
+    pub(crate) one_core: bool,
 }
 
 impl Task {
@@ -134,6 +136,7 @@ impl Task {
             work,
             paths: 1,
             rules: 1,
+            one_core: false,
         }
     }
 }

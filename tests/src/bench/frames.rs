@@ -42,6 +42,23 @@ pub enum Wrap {
     Ethernet,
 }
 
+impl Wrap {
+    /// Octets in front of the inner frame.
+    pub const fn overhead(self) -> u16 {
+        match self {
+            Self::Plain => 0,
+            Self::Vxlan => 14 + 28 + 8,
+            Self::Gpe => 14 + 28 + 8 + 24,
+            Self::Ethernet => 14 + 24,
+        }
+    }
+
+    /// Octets in front of what an inner UDP datagram carries.
+    pub const fn payload(self) -> u16 {
+        self.overhead() + INNER
+    }
+}
+
 /// What to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Traffic {
@@ -193,11 +210,12 @@ impl Traffic {
     }
 
     fn layout(&self) -> Layout {
-        let (outer_ip, outer_udp, nsh, inner) = match self.wrap {
-            Wrap::Plain => (0, 0, 0, 0),
-            Wrap::Vxlan => (14, 34, 0, 50),
-            Wrap::Gpe => (14, 34, 50, 74),
-            Wrap::Ethernet => (0, 0, 14, 38),
+        let inner = self.wrap.overhead();
+        let (outer_ip, outer_udp, nsh) = match self.wrap {
+            Wrap::Plain => (0, 0, 0),
+            Wrap::Vxlan => (14, 34, 0),
+            Wrap::Gpe => (14, 34, 50),
+            Wrap::Ethernet => (0, 0, 14),
         };
         Layout {
             outer_ip,

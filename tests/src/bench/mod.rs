@@ -3,7 +3,9 @@
 
 pub mod frames;
 pub mod judge;
+pub mod plot;
 pub mod record;
+pub mod report;
 pub mod statistics;
 pub mod summary;
 pub mod table;

@@ -10,6 +10,12 @@ pub enum Line {
     Run(Run),
     /// One trial of one contestant.
     Trial(Trial),
+    /// Times that packets took.
+    Latency(Latency),
+    /// What a contestant takes while it has little or nothing to do.
+    Rest(Rest),
+    /// Tables replaced while packets flow.
+    Swap(Swap),
     /// A contestant that could not take part.
     Skipped(Skipped),
 }
@@ -37,6 +43,8 @@ pub struct Run {
 /// What identifies a measurement, apart from whose it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Case {
+    /// What it was measured for: `capacity`, or `paths`, `rules`, `flows` for how it scales.
+    pub measure: String,
     /// Work.
     pub work: String,
     /// Octets of inner frames, 0 for the mix.
@@ -85,6 +93,71 @@ impl Trial {
     pub fn is_saturated(&self) -> bool {
         self.cpu + self.disturbed > 0.9
     }
+}
+
+/// Times that packets took from generator to sink, in microseconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// Work.
+    pub work: String,
+    /// Whose it is.
+    pub contestant: String,
+    /// Octets of inner frames.
+    pub size: u16,
+    /// Load as a share of what the contestant forwarded at most, just before.
+    pub load: f64,
+    /// Million packets a second that were sent.
+    pub sent: f64,
+    /// Packets whose time was taken.
+    pub probes: u32,
+    /// Share of all packets that never came.
+    pub lost: f64,
+    /// Median.
+    pub p50: f64,
+    /// 99 of 100 took no longer.
+    pub p99: f64,
+    /// 999 of 1000 took no longer.
+    pub p999: f64,
+    /// The longest.
+    pub longest: f64,
+}
+
+/// What a contestant takes while it has little or nothing to do. Its processes together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rest {
+    /// Whose it is.
+    pub contestant: String,
+    /// Service paths in its tables.
+    pub paths: u32,
+    /// Memory that it alone has, and its share of what it shares, in MiB.
+    pub pss: f64,
+    /// Memory that it has, in MiB.
+    pub rss: f64,
+    /// Memory after packets have been there, PSS, in MiB.
+    pub pss_after: f64,
+    /// Share of a CPU without traffic; absent where it was not measured.
+    pub idle_cpu: Option<f64>,
+    /// Wake-ups a second without traffic.
+    pub wakeups: Option<f64>,
+}
+
+/// Tables replaced while packets flow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Swap {
+    /// Whose it is.
+    pub contestant: String,
+    /// Rules in the tables that were loaded.
+    pub rules: u32,
+    /// Number of the load.
+    pub round: u32,
+    /// Seconds from asking to the answer that they are in force.
+    pub seconds: f64,
+    /// Packets sent meanwhile and around it.
+    pub sent: u64,
+    /// Packets that never came.
+    pub lost: u64,
+    /// The longest time that a packet took, in microseconds.
+    pub longest: f64,
 }
 
 /// A contestant that could not take part.

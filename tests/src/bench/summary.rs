@@ -2,7 +2,6 @@
 
 use super::record::{Case, Trial};
 use super::statistics::Spread;
-use super::table::Table;
 use std::collections::BTreeMap;
 
 /// What came of a contestant in one case.
@@ -57,48 +56,6 @@ impl Summary {
             cases: cases.collect(),
         }
     }
-
-    /// One table for a terminal or Markdown, of the cases that `wanted` takes; `label` names them.
-    pub fn table(&self, wanted: impl Fn(&Case) -> bool, label: impl Fn(&Case) -> String) -> Table {
-        let cases: Vec<_> = self.cases.iter().filter(|(case, _)| wanted(case)).collect();
-        let mut references: Vec<&String> = Vec::new();
-        for (_, results) in &cases {
-            for name in results.iter().flat_map(|(_, result)| result.ratios.keys()) {
-                if !references.contains(&name) {
-                    references.push(name);
-                }
-            }
-        }
-        let mut head = vec!["case", "who", "Mpps/CPU", "Mpps", "lost %"];
-        let ratios: Vec<String> = references.iter().map(|name| format!("× {name}")).collect();
-        head.extend(ratios.iter().map(String::as_str));
-        let mut table = Table::new(head);
-        for (case, results) in cases {
-            for (name, result) in results {
-                let open = if result.is_saturated { "" } else { "≥ " };
-                let mut row = vec![
-                    label(case),
-                    name.clone(),
-                    format!("{:.3}", result.norm.median),
-                    format!("{open}{:.3}", result.forwarded.median),
-                    format!("{:.0}", 100.0 * result.lost),
-                ];
-                row.extend(
-                    references
-                        .iter()
-                        .map(|name| match result.ratios.get(*name) {
-                            Some(ratio) => format!(
-                                "{:.2} ({:.2}–{:.2})",
-                                ratio.median, ratio.least, ratio.most
-                            ),
-                            None => String::new(),
-                        }),
-                );
-                table.row(row);
-            }
-        }
-        table
-    }
 }
 
 fn result(name: &str, trials: &[&Trial]) -> Option<Result> {
@@ -136,6 +93,7 @@ mod tests {
     fn trial(contestant: &str, beside: &str, round: u32, norm: f64) -> Trial {
         Trial {
             case: Case {
+                measure: "capacity".into(),
                 work: "gpe-hop".into(),
                 size: 64,
                 flows: 1,
@@ -175,14 +133,5 @@ mod tests {
         assert_eq!((ratio.median, ratio.least, ratio.most), (4.0, 4.0, 4.0));
         let (_, ovs) = results.iter().find(|(name, _)| name == "ovs").unwrap();
         assert!(ovs.ratios.is_empty());
-    }
-
-    #[test]
-    fn the_table_names_each_reference_once() {
-        let trials = [trial("ovs", "kc", 1, 0.2), trial("kc", "kc", 1, 0.8)];
-        let table = Summary::of(&trials).table(|_| true, |case| case.work.clone());
-        let text = table.text();
-        assert!(text.starts_with("case     who  Mpps/CPU"), "{text}");
-        assert!(text.contains("4.00 (4.00–4.00)"), "{text}");
     }
 }

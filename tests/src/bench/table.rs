@@ -26,7 +26,14 @@ impl Table {
         self.rows.is_empty()
     }
 
-    /// For a terminal: the first column to the left, all others to the right.
+    /// Whether a column is of numbers, which stand to the right.
+    fn is_numeric(&self, column: usize) -> bool {
+        let cells = self.rows.iter().filter_map(|row| row.get(column));
+        let mut cells = cells.filter(|cell| !cell.is_empty());
+        column > 0 && cells.all(|cell| cell.starts_with(|c: char| c.is_ascii_digit() || c == '≥'))
+    }
+
+    /// For a terminal.
     pub fn text(&self) -> String {
         let mut widths = vec![0; self.head.len()];
         for row in std::iter::once(&self.head).chain(&self.rows) {
@@ -38,10 +45,13 @@ impl Table {
         for row in std::iter::once(&self.head).chain(&self.rows) {
             let mut line = String::new();
             for (place, (cell, &width)) in row.iter().zip(&widths).enumerate() {
-                line.push_str(&if place == 0 {
-                    format!("{cell:<width$}")
+                if place > 0 {
+                    line.push_str("  ");
+                }
+                line.push_str(&if self.is_numeric(place) {
+                    format!("{cell:>width$}")
                 } else {
-                    format!("  {cell:>width$}")
+                    format!("{cell:<width$}")
                 });
             }
             text.push_str(line.trim_end());
@@ -53,9 +63,9 @@ impl Table {
     /// As Markdown.
     pub fn markdown(&self) -> String {
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-        let rule = self.head.iter().enumerate().map(|(place, _)| match place {
-            0 => "---",
-            _ => "---:",
+        let rule = (0..self.head.len()).map(|place| match self.is_numeric(place) {
+            false => "---",
+            true => "---:",
         });
         let rule: Vec<String> = rule.map(str::to_owned).collect();
         let rows: String = self.rows.iter().map(|row| line(row)).collect();

@@ -47,7 +47,7 @@ pub(super) fn enter(hall: &Hall, site: Site, method: &Method, task: Task) -> Res
         let path = hall.instruments.program(name)?;
         Ok(pinned(
             &site.contestant,
-            site.cores.contestant,
+            &[site.cores.contestant],
             &path.to_string_lossy(),
         ))
     };
@@ -57,7 +57,7 @@ pub(super) fn enter(hall: &Hall, site: Site, method: &Method, task: Task) -> Res
             let own = std::env::current_exe()?;
             command = pinned(
                 &site.contestant,
-                site.cores.contestant,
+                &[site.cores.contestant],
                 &own.to_string_lossy(),
             );
             command.args(["--loop-pnet", "in0", "out0"]);

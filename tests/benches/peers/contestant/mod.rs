@@ -15,7 +15,7 @@ use anyhow::Result;
 use kc_tests::lab::{Lab, Process};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(crate) use bare::pnet;
 use forwarder::Build;
@@ -27,8 +27,6 @@ pub(crate) struct Contestant {
     /// For people.
     pub(crate) title: &'static str,
     kind: Kind,
-    /// Bare loops with the same I/O, the first that does the work is compared with.
-    pub(crate) twins: &'static [&'static str],
 }
 
 enum Kind {
@@ -38,138 +36,55 @@ enum Kind {
     Bare(bare::Method),
 }
 
-const fn ours(
-    name: &'static str,
-    title: &'static str,
-    build: Build,
-    twins: &'static [&'static str],
-) -> Contestant {
+const fn ours(name: &'static str, title: &'static str, build: Build) -> Contestant {
     Contestant {
         name,
         title,
         kind: Kind::Forwarder(build),
-        twins,
     }
 }
 
-const fn theirs(name: &'static str, title: &'static str, kind: Kind) -> Contestant {
+const fn switch(name: &'static str, title: &'static str, io: open_vswitch::Io) -> Contestant {
     Contestant {
         name,
         title,
-        kind,
-        twins: &[],
+        kind: Kind::OpenVswitch(io),
     }
 }
 
-/// Everybody. A new backend of ours is a line here.
+const fn bare(name: &'static str, title: &'static str, method: bare::Method) -> Contestant {
+    Contestant {
+        name,
+        title,
+        kind: Kind::Bare(method),
+    }
+}
+
+/// Everybody. A new backend of ours is a line here and a `Build`.
+#[rustfmt::skip]
 pub(crate) const ALL: &[Contestant] = &[
-    ours(
-        "kc-pnet",
-        "kc-forwarder, ports pnet, tunnels udp",
-        forwarder::PNET,
-        &["bare-udp", "bare-pnet"],
-    ),
-    ours(
-        "kc-packet",
-        "kc-forwarder, ports packet, tunnels udp",
-        forwarder::PACKET,
-        &["bare-udp", "bare-mmsg"],
-    ),
-    ours(
-        "kc-mmap",
-        "kc-forwarder, ports mmap, tunnels udp-gso",
-        forwarder::MMAP,
-        &["bare-gso4", "bare-tpv3m"],
-    ),
-    ours(
-        "kc-xdp",
-        "kc-forwarder, ports xdp, tunnels udp-gso",
-        forwarder::XDP,
-        &["bare-xsk"],
-    ),
-    ours(
-        "kc-fast",
-        "kc-forwarder, fast path in XDP",
-        forwarder::FAST,
-        &["bare-xdp"],
-    ),
-    ours(
-        "kc-auto",
-        "kc-forwarder, as it chooses itself",
-        forwarder::AUTO,
-        &[],
-    ),
-    theirs(
-        "ovs",
-        "Open vSwitch userspace, AF_PACKET",
-        Kind::OpenVswitch(open_vswitch::Io::System),
-    ),
-    theirs(
-        "ovs-afxdp",
-        "Open vSwitch userspace, AF_XDP",
-        Kind::OpenVswitch(open_vswitch::Io::Afxdp),
-    ),
-    theirs("kernel", "Linux bridge and vxlan", Kind::Kernel),
-    theirs(
-        "bare-pnet",
-        "bare loop, pnet_datalink",
-        Kind::Bare(bare::Method::Pnet),
-    ),
-    theirs(
-        "bare-each",
-        "bare loop, recv and send",
-        Kind::Bare(bare::Method::Packet("each")),
-    ),
-    theirs(
-        "bare-mmsg",
-        "bare loop, recvmmsg and sendmmsg",
-        Kind::Bare(bare::Method::Packet("mmsg")),
-    ),
-    theirs(
-        "bare-tpv3m",
-        "bare loop, TPACKET_V3 in, sendmmsg out",
-        Kind::Bare(bare::Method::Packet("tpv3m")),
-    ),
-    theirs(
-        "bare-udp",
-        "bare loop, UDP sockets, mmsg",
-        Kind::Bare(bare::Method::Udp("mmsg")),
-    ),
-    theirs(
-        "bare-udptxgso",
-        "bare loop, UDP sockets, UDP_SEGMENT",
-        Kind::Bare(bare::Method::Udp("txgso")),
-    ),
-    theirs(
-        "bare-udpgso",
-        "bare loop, UDP sockets, UDP_GRO and UDP_SEGMENT",
-        Kind::Bare(bare::Method::Udp("gso")),
-    ),
-    theirs(
-        "bare-gso1",
-        "bare loop, TPACKET_V3 in, UDP GSO out, 1 source port",
-        Kind::Bare(bare::Method::Gso("1")),
-    ),
-    theirs(
-        "bare-gso4",
-        "bare loop, TPACKET_V3 in, UDP GSO out, 4 source ports",
-        Kind::Bare(bare::Method::Gso("4")),
-    ),
-    theirs(
-        "bare-gso16",
-        "bare loop, TPACKET_V3 in, UDP GSO out, 16 source ports",
-        Kind::Bare(bare::Method::Gso("16")),
-    ),
-    theirs(
-        "bare-xsk",
-        "bare loop, AF_XDP copy mode",
-        Kind::Bare(bare::Method::Xsk),
-    ),
-    theirs(
-        "bare-xdp",
-        "bare XDP program, redirect",
-        Kind::Bare(bare::Method::Xdp),
-    ),
+    ours("kc-pnet", "kc-forwarder, ports pnet", forwarder::PNET),
+    ours("kc-packet", "kc-forwarder, ports packet, tunnels udp", forwarder::PACKET),
+    ours("kc-gso", "kc-forwarder, ports mmap, tunnels udp-gso", forwarder::GSO),
+    ours("kc-mmap", "kc-forwarder, ports mmap, tunnels mmap", forwarder::MMAP),
+    ours("kc-xdp", "kc-forwarder, ports xdp, tunnels mmap", forwarder::XDP),
+    ours("kc-fast", "kc-forwarder, fast path in XDP", forwarder::FAST),
+    ours("kc-auto", "kc-forwarder, as it chooses itself", forwarder::AUTO),
+    switch("ovs", "Open vSwitch in user space, AF_PACKET", open_vswitch::Io::System),
+    switch("ovs-afxdp", "Open vSwitch in user space, AF_XDP", open_vswitch::Io::Afxdp),
+    Contestant { name: "kernel", title: "Linux bridge and vxlan", kind: Kind::Kernel },
+    bare("bare-pnet", "loop: pnet_datalink", bare::Method::Pnet),
+    bare("bare-each", "loop: recv, send", bare::Method::Packet("each")),
+    bare("bare-mmsg", "loop: recvmmsg, sendmmsg", bare::Method::Packet("mmsg")),
+    bare("bare-tpv3m", "loop: TPACKET_V3 in, sendmmsg out", bare::Method::Packet("tpv3m")),
+    bare("bare-udp", "loop: UDP, recvmmsg, sendmmsg", bare::Method::Udp("mmsg")),
+    bare("bare-udptxgso", "loop: UDP, recvmmsg, UDP_SEGMENT", bare::Method::Udp("txgso")),
+    bare("bare-udpgso", "loop: UDP, UDP_GRO, UDP_SEGMENT", bare::Method::Udp("gso")),
+    bare("bare-gso1", "loop: TPACKET_V3 in, UDP GSO out by 1 source port", bare::Method::Gso("1")),
+    bare("bare-gso4", "loop: TPACKET_V3 in, UDP GSO out by 4 source ports", bare::Method::Gso("4")),
+    bare("bare-gso16", "loop: TPACKET_V3 in, UDP GSO out by 16 source ports", bare::Method::Gso("16")),
+    bare("bare-xsk", "loop: AF_XDP in copy mode", bare::Method::Xsk),
+    bare("bare-xdp", "XDP program that redirects", bare::Method::Xdp),
 ];
 
 /// The contestant of this name.
@@ -187,8 +102,8 @@ pub(crate) struct Hall {
     pub(crate) cores: Cores,
     /// `kc-forwarder`.
     pub(crate) forwarder: PathBuf,
-    /// Whether receiving is the contestant's, too.
-    pub(crate) one_core: bool,
+    /// Another one, beside which ours are measured.
+    pub(crate) before: Option<PathBuf>,
 }
 
 impl Contestant {
@@ -202,28 +117,54 @@ impl Contestant {
         }
     }
 
-    /// Sets it up, ready to forward.
+    /// The bare loop with the same I/O, for this work.
+    pub(crate) fn twin(&self, work: Work) -> Option<&'static str> {
+        let Kind::Forwarder(build) = &self.kind else {
+            return None;
+        };
+        let mut twins = build.twins.iter().copied();
+        twins.find(|name| find(name).is_some_and(|one| one.does(work)))
+    }
+
+    /// Whom it is compared with unless somebody says otherwise.
+    pub(crate) fn rivals(&self) -> &'static [&'static str] {
+        match &self.kind {
+            Kind::Forwarder(build) => build.rivals,
+            _ => &["ovs"],
+        }
+    }
+
+    /// Whether it is ours.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self.kind, Kind::Forwarder(_))
+    }
+
+    /// The tables of a task, where it is ours.
+    pub(crate) fn tables(&self, task: Task, generation: u64) -> Option<String> {
+        match &self.kind {
+            Kind::Forwarder(build) => Some(forwarder::tables(build, task, generation)),
+            _ => None,
+        }
+    }
+
+    /// Sets it up, ready to forward; with this program where it is ours.
     ///
     /// # Errors
     /// It is not installed or does not work here; why, in its own words.
-    pub(crate) fn enter(&self, hall: &Hall, task: Task) -> Result<Entrant> {
+    pub(crate) fn enter(&self, hall: &Hall, forwarder: &Path, task: Task) -> Result<Entrant> {
         let mut site = Site::build(&hall.lab, hall.cores)?;
         if task.work == Work::ProxyHop {
             site.add_function(&hall.lab)?;
         }
-        let mut entrant = match &self.kind {
-            Kind::Forwarder(build) => forwarder::enter(hall, site, build, task),
+        let entrant = match &self.kind {
+            Kind::Forwarder(build) => forwarder::enter(forwarder, site, build, task),
             Kind::OpenVswitch(io) => open_vswitch::enter(site, *io, task),
             Kind::Kernel => kernel::enter(site, task),
             Kind::Bare(method) => bare::enter(hall, site, method, task),
         }?;
         let is_bare = matches!(self.kind, Kind::Bare(_));
         verify::run(&entrant, &hall.instruments, task, !is_bare)?;
-        if entrant.by_xdp {
-            let site = &entrant.site;
-            entrant.processes.push(site.drop_by_xdp(&hall.instruments)?);
-        }
-        if hall.one_core {
+        if task.one_core {
             entrant.site.charge_receive()?;
         }
         entrant.rest();
@@ -240,6 +181,8 @@ pub(crate) struct Entrant {
     pub(crate) counted: Vec<u32>,
     /// Whether it takes a CPU though it has nothing to do.
     polls: bool,
+    /// Whether it forwards less and less when there is more than it can do.
+    pub(crate) collapses: bool,
     /// Whether it forwards by XDP, in the thread that receives.
     by_xdp: bool,
     /// Its control socket, where it is ours.
@@ -255,6 +198,7 @@ impl Entrant {
             processes,
             counted: counted.into_iter().collect(),
             polls: false,
+            collapses: false,
             by_xdp: false,
             socket: None,
         }
@@ -268,6 +212,21 @@ impl Entrant {
         self.site.charge_receive()?;
         run(&self.site.sink, "ethtool -K snk0 gro on")?;
         Ok(())
+    }
+
+    /// Has the sink drop by XDP what came by XDP, for as long as what is returned lives: that costs
+    /// the least, and nobody can look at the frames then.
+    pub(crate) fn drop_by_xdp(&self, instruments: &Instruments) -> Result<Option<Process>> {
+        if !self.by_xdp {
+            return Ok(None);
+        }
+        self.site.drop_by_xdp(instruments).map(Some)
+    }
+
+    /// Its processes.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let processes = self.processes.iter();
+        processes.map(|process| process.child.id()).collect()
     }
 
     /// Stands still, if it would not by itself, while others are measured.

@@ -1,14 +1,15 @@
 //! Open vSwitch's userspace datapath, with daemons, database and sockets of its own.
 
+mod flows;
+
 use super::Entrant;
 use crate::interrupt;
-use crate::run::{installed, run, start, until};
+use crate::run::{installed, pinned, run, start, until};
 use crate::site::Site;
 use crate::work::{Task, Work};
 use anyhow::{Context, Result, bail, ensure};
 use kc_tests::bench::frames::{Wrap, site as address};
 use kc_tests::lab::Process;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -33,9 +34,6 @@ impl Io {
         }
     }
 }
-
-/// New Ethernet addresses of what leaves.
-const REWRITE: &str = "set_field:02:00:00:00:00:0e->eth_dst,set_field:02:00:00:00:00:0c->eth_src";
 
 pub(super) fn enter(site: Site, io: Io, task: Task) -> Result<Entrant> {
     for program in ["ovs-vswitchd", "ovsdb-server", "ovs-vsctl", "ovs-ofctl"] {
@@ -66,27 +64,14 @@ struct Switch {
 
 impl Switch {
     fn start(site: Site, io: Io) -> Result<Self> {
-        let folder = site.folder.clone();
+        let (folder, own) = (site.folder.clone(), site.cores.contestant);
         let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
         run(
             &site.contestant,
             &format!("ovsdb-tool create {} {SCHEMA}", path("conf.db")),
         )?;
-        let daemon = |program: &str, arguments: &[String], all: bool| {
-            let mut command = crate::run::pinned(&site.contestant, site.cores.contestant, program);
-            if all {
-                // A polling thread is pinned by the switch itself, which wants to choose.
-                let both = format!("{},{}", site.cores.traffic, site.cores.contestant);
-                command = site.contestant.command("setpriv");
-                command.args([
-                    "--pdeathsig",
-                    "KILL",
-                    "taskset",
-                    "--cpu-list",
-                    &both,
-                    program,
-                ]);
-            }
+        let daemon = |program: &str, arguments: &[String], cores: &[usize]| {
+            let mut command = pinned(&site.contestant, cores, program);
             command.args(arguments);
             command.args([
                 "--verbose=console:warn",
@@ -104,7 +89,7 @@ impl Switch {
             format!("--remote=p{remote}"),
             format!("--unixctl={}", path("db.ctl")),
         ];
-        let mut database = daemon("ovsdb-server", &database, false)?;
+        let mut database = daemon("ovsdb-server", &database, &[own])?;
         let socket = folder.join("db.sock");
         until(
             &mut database,
@@ -119,8 +104,11 @@ impl Switch {
             let set = format!("{vsctl} set Open_vSwitch . other_config:pmd-cpu-mask=0x{mask:x}");
             run(&site.contestant, &set)?;
         }
+        // A polling thread is pinned by the switch itself, which wants to choose.
+        let both = [site.cores.traffic, own];
+        let cores = if io == Io::Afxdp { &both[..] } else { &[own] };
         let switch = [remote, format!("--unixctl={}", path("vswitchd.ctl"))];
-        let switch = daemon("ovs-vswitchd", &switch, io == Io::Afxdp)?;
+        let switch = daemon("ovs-vswitchd", &switch, cores)?;
         Ok(Self {
             site,
             folder,
@@ -199,7 +187,7 @@ impl Switch {
         } else {
             self.tunnels(io, task.work)?;
         }
-        self.flows("br0", &flows(task))?;
+        self.flows("br0", &flows::flows(task))?;
         // The polling thread starts, and routes are noticed, when they are; nothing tells.
         interrupt::sleep(Duration::from_millis(500))?;
         let log = self.folder.join("ovs-vswitchd.log");
@@ -258,76 +246,4 @@ impl Switch {
         )?;
         Ok(())
     }
-}
-
-/// The flows of a task; packets of another kind are dropped.
-fn flows(task: Task) -> Vec<String> {
-    let (spi, si) = (address::SPI, address::SI);
-    let new = |md: u8| {
-        format!("encap(nsh(md_type={md})),set_field:{spi}->nsh_spi,set_field:{si}->nsh_si")
-    };
-    let each = |flow: &dyn Fn(u32) -> String| (spi..spi + task.paths).map(flow).collect();
-    match task.work {
-        Work::PortHop => with_rules(task, "actions=output:2".to_owned()),
-        Work::EthEncap => with_rules(
-            task,
-            format!("actions={},encap(ethernet),{REWRITE},output:2", new(1)),
-        ),
-        Work::GpeEncap => with_rules(task, format!("actions={},output:2", new(1))),
-        Work::EthHop => each(&|spi| {
-            format!(
-                "in_port=1,dl_type=0x894f,nsh_spi={spi},nsh_si={si},actions=dec_nsh_ttl,{REWRITE},output:2"
-            )
-        }),
-        Work::GpeHop => each(&|spi| {
-            format!(
-                "in_port=1,packet_type=(1,0x894f),nsh_spi={spi},nsh_si={si},actions=dec_nsh_ttl,output:2"
-            )
-        }),
-        Work::EthDecap => each(&|spi| {
-            format!(
-                "in_port=1,dl_type=0x894f,nsh_spi={spi},nsh_si={si},actions=decap(),decap(),output:2"
-            )
-        }),
-        Work::GpeDecap => each(&|spi| {
-            format!(
-                "in_port=1,packet_type=(1,0x894f),nsh_spi={spi},nsh_si={si},actions=decap(),output:2"
-            )
-        }),
-        Work::ProxyHop => {
-            let mut flows: Vec<String> = each(&|spi| {
-                format!(
-                    "in_port=1,packet_type=(1,0x894f),nsh_spi={spi},nsh_si={si},actions=decap(),output:3"
-                )
-            });
-            // It has no memory of headers: what comes back gets a new one.
-            let back = format!(
-                "encap(nsh(md_type=1)),set_field:{spi}->nsh_spi,set_field:{}->nsh_si",
-                si - 1
-            );
-            flows.push(format!("in_port=4,actions={back},output:2"));
-            flows
-        }
-        Work::VxlanEncap | Work::VxlanDecap | Work::VxlanHop => {
-            vec!["in_port=1,dl_dst=02:00:00:00:00:0f,actions=output:2".to_owned()]
-        }
-    }
-}
-
-/// Rules of four kinds above the one for our packets, as `kc-forwarder` gets them.
-fn with_rules(task: Task, actions: String) -> Vec<String> {
-    let mut flows = Vec::new();
-    for number in 1..task.rules {
-        let prefix = [24, 25, 32, 28][number as usize % 4];
-        let [_, high, low, _] = (number << 8).to_be_bytes();
-        let mut flow = String::new();
-        let _ = write!(
-            flow,
-            "priority={},udp,nw_src=172.{high}.{low}.0/{prefix},tp_dst=80,actions=drop",
-            65_535 - number.min(65_000)
-        );
-        flows.push(flow);
-    }
-    flows.push(format!("priority=1,in_port=1,{actions}"));
-    flows
 }
