@@ -322,12 +322,12 @@ fn opened_instead(prepare: impl Fn(&Namespace, &Namespace)) -> Option<String> {
     let tables = "[[ports]]\nname = \"x0\"\nbackend = \"xdp\"";
     let forwarder = Forwarder::start(&lab, &host, "host", tables);
     let status = port(&forwarder, 0);
-    assert_eq!(status.backend, Backend::Packet);
+    assert_eq!(status.backend, Backend::Mmap);
     let link = host.run("ip -details link show x0");
     assert!(!link.contains("prog/xdp"), "{link}");
     status
         .reason
-        .strip_prefix("packet: xdp did not open here: ")
+        .strip_prefix("xdp did not open here: ")
         .map(str::to_owned)
 }
 
@@ -381,7 +381,7 @@ fn an_interface_that_another_forwarder_holds_opens_otherwise() {
     let first = wire.start();
     let second = Forwarder::start(&wire.lab, &wire.middle, "second", TABLES);
     let status = port(&second, 0);
-    assert_eq!(status.backend, Backend::Packet);
+    assert_eq!(status.backend, Backend::Mmap);
     assert!(status.reason.contains("busy"), "{}", status.reason);
     assert_eq!(port(&first, 0).backend, Backend::Xdp);
     assert!(wire.attached("c0"));
