@@ -11,12 +11,13 @@ PROFILE ?= dev
 OUT = $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 BOXES ?= 3
 BROKER ?= embedded
+FUZZ_SECONDS ?= 60
 
 # The functions run in an image that holds nothing else: no shared libraries. Other flags than
 # everything else is compiled with, so a directory of its own.
 STATIC = RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --package kc-function --target $(HOST) --target-dir $(TARGET)/static
 
-.PHONY: help build programs playground playground-check playground-down test test-build unit e2e lint check bench bench-quick cross bpf setup-build setup-bench
+.PHONY: help build programs playground playground-check playground-down test test-build unit e2e lint check bench bench-quick fuzz cross bpf setup-build setup-bench
 
 help:
 	@echo 'make playground        build, then start three boxes on this machine and send requests through a chain'
@@ -30,6 +31,7 @@ help:
 	@echo 'make build             release programs in $(TARGET)/release'
 	@echo 'make bench             benchmarks, those against peers among them'
 	@echo 'make bench-quick       the main figures against peers, in a few minutes'
+	@echo 'make fuzz              every fuzz target, FUZZ_SECONDS=60 each; TARGETS="forwarder/wire ..." for some'
 	@echo 'make cross             programs for armv7 and aarch64, run under qemu'
 	@echo 'make bpf               programs that run in the kernel (clang, llvm, libbpf-dev)'
 	@echo
@@ -91,6 +93,9 @@ bench-quick: setup-bench
 
 setup-bench:
 	@tests/setup.sh build bench
+
+fuzz:
+	FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz.sh $(TARGETS)
 
 cross:
 	cross/build.sh

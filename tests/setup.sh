@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a make target needs, after saying which Debian packages that is.
 #
-#   tests/setup.sh build|playground|mosquitto|test|bench ...
+#   tests/setup.sh build|playground|mosquitto|test|bench|fuzz ...
 #
 # A program that is there already, from wherever it came, is left as it is: Docker's own packages
 # and Debian's cannot be installed together.
@@ -9,6 +9,7 @@ set -euo pipefail
 
 # program:package
 build=(cc:gcc ld:binutils)
+fuzz=(c++:g++)
 playground=(dockerd:docker.io containerd:containerd runc:runc ip:iproute2 curl:curl tshark:tshark)
 mosquitto=(mosquitto:mosquitto)
 test=(mmdebstrap:mmdebstrap ethtool:ethtool kill:procps ping:iputils-ping python3:python3
@@ -30,7 +31,8 @@ for set in "$@"; do
         mosquitto) wanted+=("${mosquitto[@]}") ;;
         test) wanted+=("${playground[@]}" "${mosquitto[@]}" "${test[@]}") ;;
         bench) wanted+=("${bench[@]}") ;;
-        *) echo "setup: unknown set '$set'; use build, playground, mosquitto, test or bench" >&2; exit 2 ;;
+        fuzz) wanted+=("${fuzz[@]}") ;;
+        *) echo "setup: unknown set '$set'; use build, playground, mosquitto, test, bench or fuzz" >&2; exit 2 ;;
     esac
 done
 

@@ -10,12 +10,20 @@ fuzz_target!(|data: &[u8]| {
         let text = serde_json::to_vec(&request).expect("our own types have a JSON form");
         let again: Request = serde_json::from_slice(&text).expect("what we write we read");
         assert_eq!(again, request);
-        if let Request::Apply { tables } | Request::Check { tables } = request {
-            let _ = Compiled::new(*tables);
+        match request {
+            Request::Apply { tables } | Request::Check { tables } => {
+                if let Err(error) = Compiled::new(*tables) {
+                    assert!(!error.to_string().is_empty());
+                }
+            }
+            Request::Probe { probe } => drop(probe.longest_ms()),
+            Request::Capture { capture } => drop(capture.check()),
+            _ => {}
         }
     }
     if let Ok(response) = serde_json::from_slice::<Response>(data) {
         let text = serde_json::to_vec(&response).expect("our own types have a JSON form");
-        serde_json::from_slice::<Response>(&text).expect("what we write we read");
+        let again: Response = serde_json::from_slice(&text).expect("what we write we read");
+        assert_eq!(again, response);
     }
 });

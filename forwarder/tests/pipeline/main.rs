@@ -12,6 +12,9 @@ mod ecn;
 mod forged;
 mod fragments;
 mod frames;
+#[path = "../frames/mod.rs"]
+#[allow(dead_code, reason = "only the frames are wanted here")]
+mod golden;
 mod groups;
 mod health;
 mod lan;
@@ -27,6 +30,8 @@ mod proxy;
 mod random;
 mod refusals;
 mod requirements;
+mod seeds;
+mod steps;
 mod tables;
 mod taint;
 mod transports;
