@@ -105,5 +105,6 @@ cross:
 BPF = clang -O2 -Wall -Werror -I/usr/include/$(shell uname -m)-linux-gnu
 bpf:
 	cd forwarder/bpf && $(BPF) -target bpfel -c xsk.bpf.c -o xsk.bpf.o
-	cd forwarder/bpf && $(BPF) -target bpfel -g -mcpu=v3 -c fast.bpf.c -o fast.bpf.o && llvm-strip -g fast.bpf.o
+	cd forwarder/bpf && for name in fast lost; do \
+	    $(BPF) -target bpfel -g -mcpu=v3 -c $$name.bpf.c -o $$name.bpf.o && llvm-strip -g $$name.bpf.o || exit 1; done
 	cd forwarder/bpf && sha256sum *.bpf.c *.bpf.o >SHA256SUMS

@@ -31,6 +31,7 @@ enum { VIA_REDIRECT = 1, VIA_FRAGMENTS = 2, VIA_BACK = 4 };
 // How a packet is wrapped.
 enum { OUT_GPE4 = 1, OUT_GPE6 = 2, OUT_ETHERNET = 3 };
 
+#define NOWHERE 0xffffffffu
 // Slots looked at for one key; user space puts none further away.
 #define PROBES 8
 // Longest packet whose checksum is worth computing here.
@@ -92,22 +93,27 @@ struct {
 	});
 } barriers SEC(".maps");
 
-// What does not change under one set of tables, set when the program is loaded.
-volatile const u32 hops_mask, hops_shift;
-volatile const u32 remotes_mask, remotes_shift;
-volatile const u32 doors_mask;
-volatile const u32 lans_mask, lans_shift;
-volatile const u32 stations_mask, stations_shift;
-// Counters of one CPU, and where those of tunnels received and sent begin among them.
-volatile const u32 counts_each, counts_in, counts_out;
-volatile const u32 has_ipv4, has_ipv6;
-volatile const u32 own_ipv4;
-volatile const u64 own_ipv6_high, own_ipv6_low;
-volatile const u32 gpe_port;
-volatile const u32 underlay_mtu;
-volatile const u32 ttl_ipv4, ttl_ipv6;
-// Our sending sockets' ports, two of each word, low half first.
-volatile const u64 sources_ipv4_low, sources_ipv4_high, sources_ipv6_low, sources_ipv6_high;
+// What does not change under one set of tables, written before the program is on any interface.
+struct settings {
+	// In halves, as the octets stand.
+	u64 own_ipv6_high, own_ipv6_low;
+	// Our sending sockets' ports, four in a word.
+	u64 sources_ipv4_low, sources_ipv4_high, sources_ipv6_low, sources_ipv6_high;
+	u32 hops_mask, hops_shift;
+	u32 remotes_mask, remotes_shift;
+	u32 doors_mask;
+	u32 lans_mask, lans_shift;
+	u32 stations_mask, stations_shift;
+	// Counters of one CPU, and where those of what came in and went out begin among them.
+	u32 counts_each, counts_in, counts_out;
+	u32 has_ipv4, has_ipv6;
+	u32 own_ipv4;
+	u32 gpe_port;
+	u32 underlay_mtu;
+	u32 ttl_ipv4, ttl_ipv6;
+	u32 unused;
+};
+struct settings settings;
 
 #define LOOK(map, index)                                                                           \
 	({                                                                                         \
@@ -135,53 +141,60 @@ static __always_inline u32 spread64(u64 key, u32 shift)
 	return (key * 0x9e3779b97f4a7c15ull) >> shift;
 }
 
-static __always_inline struct hop *find_hop(u32 key)
+// Functions that are not inlined are verified by themselves, once.
+
+// Where a key's record is, or NOWHERE.
+
+__noinline u32 hop_at(u32 key)
 {
-	u32 place = spread(key, hops_shift);
+	u32 home = spread(key, settings.hops_shift);
 	for (int i = 0; i < PROBES; i++) {
-		struct hop *hop = LOOK(hops, (place + i) & hops_mask);
+		u32 place = (home + i) & settings.hops_mask;
+		struct hop *hop = LOOK(hops, place);
 		if (!hop || !hop->taken)
-			return 0;
+			break;
 		if (hop->key == key)
-			return hop;
+			return place;
 	}
-	return 0;
+	return NOWHERE;
 }
 
-static __always_inline struct remote *find_remote(u64 high, u64 low, u32 vni)
+__noinline u32 remote_at(u64 high, u64 low, u32 vni)
 {
-	u32 place = spread64(high ^ (low << 1) ^ low ^ ((u64)vni << 20), remotes_shift);
+	u32 home = spread64(high ^ (low << 1) ^ low ^ ((u64)vni << 20), settings.remotes_shift);
 	for (int i = 0; i < PROBES; i++) {
-		struct remote *remote = LOOK(remotes, (place + i) & remotes_mask);
+		u32 place = (home + i) & settings.remotes_mask;
+		struct remote *remote = LOOK(remotes, place);
 		if (!remote || !remote->tunnel)
-			return 0;
+			break;
 		if (remote->low == low && remote->high == high && remote->vni == vni)
-			return remote;
+			return place;
 	}
-	return 0;
+	return NOWHERE;
 }
 
-static __always_inline struct door *find_door(u32 ifindex)
+__noinline u32 door_at(u32 ifindex)
 {
 	for (int i = 0; i < PROBES; i++) {
-		struct door *door = LOOK(doors, (ifindex + i) & doors_mask);
+		u32 place = (ifindex + i) & settings.doors_mask;
+		struct door *door = LOOK(doors, place);
 		if (!door || !door->ifindex)
-			return 0;
+			break;
 		if (door->ifindex == ifindex)
-			return door;
+			return place;
 	}
-	return 0;
+	return NOWHERE;
 }
 
 // The number of a LAN, zero if there is none.
-static __always_inline u32 find_lan(u32 port, u32 tag)
+__noinline u32 lan_number(u32 port, u32 tag)
 {
 	u32 key = (port << 16 | tag) + 1;
-	u32 place = spread(key, lans_shift);
+	u32 home = spread(key, settings.lans_shift);
 	for (int i = 0; i < PROBES; i++) {
-		struct lan *lan = LOOK(lans, (place + i) & lans_mask);
+		struct lan *lan = LOOK(lans, (home + i) & settings.lans_mask);
 		if (!lan || !lan->key)
-			return 0;
+			break;
 		if (lan->key == key)
 			return lan->number;
 	}
@@ -189,22 +202,41 @@ static __always_inline u32 find_lan(u32 port, u32 tag)
 }
 
 // Where to count what a station of a LAN sends.
-static __always_inline u32 find_station(u64 key, u32 unknown)
+__noinline u32 station_in(u64 key, u32 unknown)
 {
-	u32 place = spread64(key, stations_shift);
+	u32 home = spread64(key, settings.stations_shift);
 	for (int i = 0; i < PROBES; i++) {
-		struct station *station = LOOK(stations, (place + i) & stations_mask);
+		struct station *station = LOOK(stations, (home + i) & settings.stations_mask);
 		if (!station || !station->key)
-			return unknown;
+			break;
 		if (station->key == key)
 			return station->in;
 	}
 	return unknown;
 }
 
+// What is known of a packet once it may go on.
+struct packet {
+	// Octets, where its NSH begins, the octets from there on, and those of the NSH.
+	u32 total, nsh, length, nsh_len;
+	// What the interface may bring, the port it is, and where what it brings is counted.
+	u32 flags, port;
+	// Where to count that it came in, and the octets to count.
+	u32 in, in_bytes;
+	// Traffic class: the outer one, later that of the packet that is carried.
+	u32 class;
+	// Of the source port that it was sent from.
+	u32 entropy;
+	// Where the carried IP packet begins, its version, and something of its flow.
+	u32 ip, is_ip;
+	u64 flow;
+	// Sum of all from the NSH on, where it had to be computed; -1 otherwise.
+	long sum;
+};
+
 static __always_inline void count(u32 cpu, u32 place, u64 bytes)
 {
-	struct count *count = LOOK(counts, cpu * counts_each + place);
+	struct count *count = LOOK(counts, cpu * settings.counts_each + place);
 	if (count) {
 		count->packets++;
 		count->bytes += bytes;
@@ -256,41 +288,26 @@ __noinline long sum_of(struct xdp_md *ctx, u32 at, u32 length)
 	return sum;
 }
 
-// What is known of a packet once it may go on.
-struct packet {
-	// Where its NSH begins, and the octets from there on.
-	u32 nsh, length;
-	// Where to count that it came in, and the octets to count.
-	u32 in, in_bytes;
-	// Traffic class: the outer one, later that of the packet that is carried.
-	u32 class;
-	// Of the source port that it was sent from.
-	u32 entropy;
-	// Where the carried IP packet begins, its version, and something of its flow.
-	u32 ip, is_ip;
-	u64 flow;
-	// Sum of all from the NSH on, where it had to be computed; -1 otherwise.
-	long sum;
-};
-
 // Reads the underlay's IPv4 and UDP. Whether the packet is NSH from a tunnel of ours.
-static __always_inline int enter_ipv4(struct xdp_md *ctx, u32 total, struct packet *p)
+__noinline int enter_ipv4(struct xdp_md *ctx, struct packet *p)
 {
+	if (!p)
+		return 0;
 	u8 *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	u8 *ip = data + ETH_LEN, *udp = ip + IP4_LEN, *gpe = udp + UDP_LEN;
-	if (!has_ipv4 || gpe + GPE_LEN > end)
+	if (!settings.has_ipv4 || gpe + GPE_LEN > end)
 		return 0;
 	u32 *words = (u32 *)ip;
 	// No options, no fragment, no padding, to our VTEP, its header undamaged.
-	if (ip[0] != 0x45 || ip[9] != IS_UDP || words[4] != own_ipv4)
+	if (ip[0] != 0x45 || ip[9] != IS_UDP || words[4] != settings.own_ipv4)
 		return 0;
 	if (words[1] & bpf_htonl(0x3fff))
 		return 0;
 	u32 length = bpf_ntohs(*(u16 *)(ip + 2));
 	u64 sum = (u64)words[0] + words[1] + words[2] + words[3] + words[4];
-	if (length != total - ETH_LEN || fold(sum) != 0xffff)
+	if (length != p->total - ETH_LEN || fold(sum) != 0xffff)
 		return 0;
-	if (*(u16 *)(udp + 2) != gpe_port || bpf_ntohs(*(u16 *)(udp + 4)) != length - IP4_LEN)
+	if (*(u16 *)(udp + 2) != settings.gpe_port || bpf_ntohs(*(u16 *)(udp + 4)) != length - IP4_LEN)
 		return 0;
 	if (length < IP4_LEN + UDP_LEN + GPE_LEN)
 		return 0;
@@ -298,7 +315,7 @@ static __always_inline int enter_ipv4(struct xdp_md *ctx, u32 total, struct pack
 	if ((gpe[0] & 0x3d) != 0x0c || gpe[3] != 4)
 		return 0;
 	u64 low = (u64)words[3] << 32 | bpf_htonl(0xffff);
-	struct remote *remote = find_remote(0, low, bpf_ntohl(*(u32 *)(gpe + 4)) >> 8);
+	struct remote *remote = LOOK(remotes, remote_at(0, low, bpf_ntohl(*(u32 *)(gpe + 4)) >> 8));
 	if (!remote)
 		return 0;
 	p->in = remote->tunnel - 1;
@@ -309,23 +326,26 @@ static __always_inline int enter_ipv4(struct xdp_md *ctx, u32 total, struct pack
 	return 1;
 }
 
-static __always_inline int enter_ipv6(struct xdp_md *ctx, u32 total, struct packet *p)
+__noinline int enter_ipv6(struct xdp_md *ctx, struct packet *p)
 {
+	if (!p)
+		return 0;
 	u8 *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	u8 *ip = data + ETH_LEN, *udp = ip + IP6_LEN, *gpe = udp + UDP_LEN;
-	if (!has_ipv6 || gpe + GPE_LEN > end)
+	if (!settings.has_ipv6 || gpe + GPE_LEN > end)
 		return 0;
 	u64 *words = (u64 *)(ip + 8);
-	if (ip[0] >> 4 != 6 || ip[6] != IS_UDP || words[2] != own_ipv6_high || words[3] != own_ipv6_low)
+	if (ip[0] >> 4 != 6 || ip[6] != IS_UDP || words[2] != settings.own_ipv6_high || words[3] != settings.own_ipv6_low)
 		return 0;
 	u32 length = bpf_ntohs(*(u16 *)(ip + 4));
-	if (length != total - ETH_LEN - IP6_LEN || *(u16 *)(udp + 2) != gpe_port)
+	if (length != p->total - ETH_LEN - IP6_LEN || *(u16 *)(udp + 2) != settings.gpe_port)
 		return 0;
 	if (length < UDP_LEN + GPE_LEN || bpf_ntohs(*(u16 *)(udp + 4)) != length)
 		return 0;
 	if ((gpe[0] & 0x3d) != 0x0c || gpe[3] != 4)
 		return 0;
-	struct remote *remote = find_remote(words[0], words[1], bpf_ntohl(*(u32 *)(gpe + 4)) >> 8);
+	u32 vni = bpf_ntohl(*(u32 *)(gpe + 4)) >> 8;
+	struct remote *remote = LOOK(remotes, remote_at(words[0], words[1], vni));
 	if (!remote)
 		return 0;
 	p->in = remote->tunnel - 1;
@@ -348,24 +368,25 @@ static __always_inline int enter_ipv6(struct xdp_md *ctx, u32 total, struct pack
 }
 
 // Reads Ethernet that carries NSH, with `tag_len` octets of tag. Whether it is a LAN's or a leg's.
-static __always_inline int enter_ethernet(struct xdp_md *ctx, struct door *door, u32 tag_len, u32 total, struct packet *p)
+__noinline int enter_ethernet(struct xdp_md *ctx, u32 tag_len, struct packet *p)
 {
+	if (!p)
+		return 0;
 	u8 *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	if (data + ETH_LEN + TAG_LEN > end)
 		return 0;
 	u32 tag = tag_len ? bpf_ntohs(*(u16 *)(data + ETH_LEN)) & 0xfff : 0;
-	p->in = door->in;
-	p->in_bytes = total - tag_len;
+	p->in_bytes = p->total - tag_len;
 	p->nsh = ETH_LEN + tag_len;
-	if (door->flags & DOOR_LEG)
+	if (p->flags & DOOR_LEG)
 		return tag_len == 0;
-	if (!(door->flags & DOOR_LAN))
+	if (!(p->flags & DOOR_LAN))
 		return 0;
-	u64 lan = find_lan(door->port, tag);
+	u64 lan = lan_number(p->port, tag);
 	if (!lan)
 		return 0;
 	u64 mac = (u64)bpf_ntohs(*(u16 *)(data + 6)) << 32 | bpf_ntohl(*(u32 *)(data + 8));
-	p->in = find_station(lan << 48 | mac, door->in);
+	p->in = station_in(lan << 48 | mac, p->in);
 	return 1;
 }
 
@@ -375,13 +396,18 @@ static __always_inline u16 source(u64 low, u64 high, u32 entropy)
 	return four >> ((entropy & 3) * 16);
 }
 
-// Looks at what an NSH carries, from `inner` on. Whether the kernel may forward it.
-static __always_inline int look_inside(u8 next, u8 *data, u8 *inner, u8 *end, struct packet *p)
+// Looks at what an NSH carries. Whether the kernel may forward it.
+__noinline int look_inside(struct xdp_md *ctx, struct packet *p)
 {
-	u8 *ip = inner;
-	u16 network = 0;
-	if (inner + ETH_LEN > end)
+	u8 *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	if (!p)
 		return 0;
+	u8 *nsh = data + (p->nsh & 0x7f), *inner = nsh + (p->nsh_len & 0xfc), *ip = inner;
+	u16 network = 0;
+	if (nsh + 4 > end || inner + ETH_LEN > end)
+		return 0;
+	u8 next = nsh[3];
+	p->class = 0;
 	switch (next) {
 	case NSH_IP4:
 		network = bpf_htons(ETH_IP4);
@@ -409,7 +435,7 @@ static __always_inline int look_inside(u8 next, u8 *data, u8 *inner, u8 *end, st
 		return 0;
 	}
 
-	u32 room = p->nsh + p->length - (ip - data), protocol, length;
+	u32 room = p->total - (ip - data), protocol, length;
 	u8 *transport;
 	u64 pseudo = 0;
 	if (network == bpf_htons(ETH_IP4)) {
@@ -479,59 +505,52 @@ int fast(struct xdp_md *ctx)
 	struct gate *gate = LOOK(gates, 0);
 	if (!gate || !*(volatile u32 *)&gate->open)
 		return XDP_PASS;
-	struct door *door = find_door(ctx->ingress_ifindex);
+	struct door *door = LOOK(doors, door_at(ctx->ingress_ifindex));
 	if (!door || data + ETH_LEN + TAG_LEN > end)
 		return XDP_PASS;
 	// Not for us: interfaces may be promiscuous.
 	if (*(u32 *)data != *(u32 *)door->mac || *(u16 *)(data + 4) != *(u16 *)(door->mac + 4))
 		return XDP_PASS;
 
-	struct packet p = { .sum = -1 };
-	u32 total = bpf_xdp_get_buff_len(ctx);
-	int in_fragments = total > end - data;
+	struct packet p = {
+		.total = bpf_xdp_get_buff_len(ctx),
+		.flags = door->flags,
+		.port = door->port,
+		.in = door->in,
+		.sum = -1,
+	};
+	int entered = 0;
 	switch (bpf_ntohs(*(u16 *)(data + 12))) {
 	case ETH_IP4:
-		if (!(door->flags & DOOR_UNDERLAY) || !enter_ipv4(ctx, total, &p))
-			return XDP_PASS;
+		entered = door->flags & DOOR_UNDERLAY && enter_ipv4(ctx, &p);
 		break;
 	case ETH_IP6:
-		if (!(door->flags & DOOR_UNDERLAY) || !enter_ipv6(ctx, total, &p))
-			return XDP_PASS;
+		entered = door->flags & DOOR_UNDERLAY && enter_ipv6(ctx, &p);
 		break;
 	case ETH_NSH:
-		if (!enter_ethernet(ctx, door, 0, total, &p))
-			return XDP_PASS;
+		entered = enter_ethernet(ctx, 0, &p);
 		break;
 	case ETH_TAG:
-		if (*(u16 *)(data + ETH_LEN + 2) != bpf_htons(ETH_NSH) ||
-		    !enter_ethernet(ctx, door, TAG_LEN, total, &p))
-			return XDP_PASS;
+		if (*(u16 *)(data + ETH_LEN + 2) == bpf_htons(ETH_NSH))
+			entered = enter_ethernet(ctx, TAG_LEN, &p);
 		break;
-	default:
-		return XDP_PASS;
 	}
+	if (!entered)
+		return XDP_PASS;
 
 	u8 *nsh = data + (p.nsh & 0x7f);
-	if (nsh + 8 > end || total < p.nsh)
+	if (nsh + 8 > end || p.total < p.nsh)
 		return XDP_PASS;
-	p.length = total - p.nsh;
-	u32 nsh_len = (nsh[1] & 0x3f) * 4;
+	p.length = p.total - p.nsh;
+	p.nsh_len = (nsh[1] & 0x3f) * 4;
 	// Version 0, no OAM.
 	if (nsh[0] & 0xe0)
 		return XDP_PASS;
-	switch (nsh[2] & 0x0f) {
-	case 1:
-		if (nsh_len != 24)
-			return XDP_PASS;
-		break;
-	case 2:
-		if (nsh_len < 8 ||
-		    (nsh_len > 8 && !contexts_end(ctx, p.nsh + 8, p.nsh + nsh_len)))
-			return XDP_PASS;
-		break;
-	default:
+	u32 type = nsh[2] & 0x0f;
+	if (type == 1 ? p.nsh_len != 24 : type != 2 || p.nsh_len < 8)
 		return XDP_PASS;
-	}
+	if (type == 2 && p.nsh_len > 8 && !contexts_end(ctx, p.nsh + 8, p.nsh + p.nsh_len))
+		return XDP_PASS;
 	u16 old_word = *(u16 *)nsh;
 	u32 word = bpf_ntohs(old_word);
 	// RFC 8300 section 2.2: "Decrementing by 1 from an incoming value of 0 shall result in a TTL
@@ -541,7 +560,7 @@ int fast(struct xdp_md *ctx)
 		return XDP_PASS;
 	u16 new_word = bpf_htons((word & ~(63 << 6)) | ttl << 6);
 
-	struct hop *hop = find_hop(bpf_ntohl(*(u32 *)(nsh + 4)));
+	struct hop *hop = LOOK(hops, hop_at(bpf_ntohl(*(u32 *)(nsh + 4))));
 	if (!hop)
 		return XDP_PASS;
 	struct out *out = LOOK(outs, hop->out);
@@ -552,13 +571,12 @@ int fast(struct xdp_md *ctx)
 	if (!via || !via->ifindex)
 		return XDP_PASS;
 
-	u32 outer_class = p.class, sent_by = p.entropy;
-	p.class = 0;
-	if (!look_inside(nsh[3], data, nsh + (nsh_len & 0xfc), end, &p))
+	u32 outer_ecn = p.class & ECN, sent_by = p.entropy;
+	if (!look_inside(ctx, &p))
 		return XDP_PASS;
 	u32 ecn = p.class & ECN;
 	if (p.is_ip) {
-		int after = ecn_after(outer_class & ECN, ecn);
+		int after = ecn_after(outer_ecn, ecn);
 		if (after < 0)
 			return XDP_PASS;
 		ecn = after;
@@ -571,13 +589,13 @@ int fast(struct xdp_md *ctx)
 	case OUT_GPE4:
 		headers = ETH_LEN + IP4_LEN + UDP_LEN + GPE_LEN;
 		out_bytes = GPE_LEN + p.length;
-		if (headers - ETH_LEN + p.length > underlay_mtu || headers - ETH_LEN + p.length > via->mtu)
+		if (headers - ETH_LEN + p.length > settings.underlay_mtu || headers - ETH_LEN + p.length > via->mtu)
 			return XDP_PASS;
 		break;
 	case OUT_GPE6:
 		headers = ETH_LEN + IP6_LEN + UDP_LEN + GPE_LEN;
 		out_bytes = GPE_LEN + p.length;
-		if (headers - ETH_LEN + p.length > underlay_mtu || headers - ETH_LEN + p.length > via->mtu)
+		if (headers - ETH_LEN + p.length > settings.underlay_mtu || headers - ETH_LEN + p.length > via->mtu)
 			return XDP_PASS;
 		if (p.sum < 0)
 			p.sum = sum_of(ctx, p.nsh, p.length);
@@ -598,7 +616,7 @@ int fast(struct xdp_md *ctx)
 	int back = via->ifindex == ctx->ingress_ifindex && ways & VIA_BACK;
 	if (!back && !(ways & VIA_REDIRECT))
 		return XDP_PASS;
-	if (in_fragments && !(ways & VIA_FRAGMENTS))
+	if (p.total > end - data && !(ways & VIA_FRAGMENTS))
 		return XDP_PASS;
 
 	// All is decided; what follows does not fail but for want of headroom, and that first.
@@ -644,12 +662,12 @@ int fast(struct xdp_md *ctx)
 		words[0] = bpf_htonl(0x45000000 | p.class << 16 | length);
 		// RFC 7348 section 4.3: "VTEPs MUST NOT fragment VXLAN packets."
 		words[1] = bpf_htonl(0x4000);
-		words[2] = bpf_htonl(ttl_ipv4 << 24 | IS_UDP << 16);
-		words[3] = own_ipv4;
+		words[2] = bpf_htonl(settings.ttl_ipv4 << 24 | IS_UDP << 16);
+		words[3] = settings.own_ipv4;
 		words[4] = *(u32 *)out->address;
 		u64 sum = (u64)words[0] + words[1] + words[2] + words[3] + words[4];
 		*(u16 *)(data + ETH_LEN + 10) = ~fold(sum);
-		*(u16 *)(words + 5) = source(sources_ipv4_low, sources_ipv4_high, sent_by);
+		*(u16 *)(words + 5) = source(settings.sources_ipv4_low, settings.sources_ipv4_high, sent_by);
 		*((u16 *)(words + 5) + 1) = out->port;
 		// RFC 7348 section 5: "UDP Checksum: It SHOULD be transmitted as zero."
 		words[6] = bpf_htonl((length - IP4_LEN) << 16);
@@ -663,13 +681,13 @@ int fast(struct xdp_md *ctx)
 		u64 *to = (u64 *)out->address;
 		if ((u8 *)(words + 14) > end)
 			return XDP_ABORTED;
-		u16 from = source(sources_ipv6_low, sources_ipv6_high, sent_by);
+		u16 from = source(settings.sources_ipv6_low, settings.sources_ipv6_high, sent_by);
 		u32 label = from * 0x9e3779b1u >> 12;
 		*(u16 *)(data + 12) = bpf_htons(ETH_IP6);
 		words[0] = bpf_htonl(6u << 28 | p.class << 20 | label);
-		words[1] = bpf_htonl(length << 16 | IS_UDP << 8 | ttl_ipv6);
-		*(u64 *)(words + 2) = own_ipv6_high;
-		*(u64 *)(words + 4) = own_ipv6_low;
+		words[1] = bpf_htonl(length << 16 | IS_UDP << 8 | settings.ttl_ipv6);
+		*(u64 *)(words + 2) = settings.own_ipv6_high;
+		*(u64 *)(words + 4) = settings.own_ipv6_low;
 		*(u64 *)(words + 6) = to[0];
 		*(u64 *)(words + 8) = to[1];
 		*(u16 *)(words + 10) = from;
@@ -697,9 +715,9 @@ int fast(struct xdp_md *ctx)
 	}
 
 	u32 cpu = bpf_get_smp_processor_id();
-	count(cpu, hop->number, p.length - nsh_len);
-	count(cpu, counts_in + p.in, p.in_bytes);
-	count(cpu, counts_out + hop->out, out_bytes);
+	count(cpu, hop->number, p.length - p.nsh_len);
+	count(cpu, settings.counts_in + p.in, p.in_bytes);
+	count(cpu, settings.counts_out + hop->out, out_bytes);
 	return back ? XDP_TX : bpf_redirect(via->ifindex, 0);
 }
 

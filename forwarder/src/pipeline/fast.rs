@@ -6,6 +6,7 @@ use super::{Outputs, Pipeline, PortIndex, PortInfo};
 use crate::fast::plan::Plan;
 use crate::fast::tally::{Subject, Tally, Way, subjects};
 use crate::stats::{Count, Traffic};
+use kc_forwarder_api::DropReason;
 
 impl Pipeline {
     /// Counts what the kernel has forwarded since `former`, under the tables in force.
@@ -45,6 +46,22 @@ impl Pipeline {
                 }
             }
         }
+    }
+
+    /// `packets` that were counted as sent, by `port` if it was one, were lost by the kernel.
+    pub(crate) fn lost(&mut self, port: Option<PortIndex>, packets: u64) {
+        let port = port.and_then(|port| self.state.ports.get_mut(port.at()));
+        if let Some(port) = port {
+            // How long they were is not told: as long as the others.
+            let Count {
+                packets: all,
+                bytes,
+            } = port.traffic.tx;
+            let bytes = bytes.checked_div(all).unwrap_or(0) * packets;
+            port.traffic.tx.take_back(packets, bytes);
+        }
+        self.state.balance.sent = self.state.balance.sent.saturating_sub(packets);
+        self.state.dropped(DropReason::TxFull, packets);
     }
 
     /// Whether somebody wants to see every frame: the kernel must then forward none by itself.

@@ -8,7 +8,7 @@ use crate::fast::scene::{Door, Interface, Scene};
 use crate::fast::tally::Tally;
 use crate::pipeline::{Compiled, Outputs, Pipeline, PortIndex};
 use crate::port::explain;
-use crate::port::fast::{Asking, Attachment, Barrier, Kernel, Mode};
+use crate::port::fast::{Asking, Attachment, Barrier, Kernel, Loader, Losses, Mode};
 use crate::port::link::LinkWatch;
 use crate::port::underlay::Underlay;
 use crate::tables::CompiledTunnel;
@@ -47,6 +47,7 @@ pub(crate) enum Prepared {
 pub(crate) struct Loaded {
     kernel: Kernel,
     barrier: Shared,
+    losses: Option<Arc<Losses>>,
     asking: Asking,
     watch: LinkWatch,
 }
@@ -58,6 +59,8 @@ pub(crate) struct FastPaths {
     barrier: Option<Shared>,
     /// Of the one that was prepared last.
     next: Option<Shared>,
+    /// Made when it is wanted first.
+    loader: Option<Loader>,
 }
 
 impl std::fmt::Debug for FastPaths {
@@ -74,7 +77,7 @@ impl FastPaths {
             return Prepared::Off;
         }
         let ports = underlay.map(Underlay::sources).unwrap_or_default();
-        match load(tables, &ports) {
+        match load(self.loader.get_or_insert_with(Loader::new), tables, &ports) {
             Ok(loaded) => {
                 self.next = Some(Arc::clone(&loaded.barrier));
                 Prepared::Ready(Box::new(loaded))
@@ -100,10 +103,15 @@ impl FastPaths {
     }
 }
 
-fn load(tables: &Compiled, ports: &[Vec<u16>; 2]) -> Result<Loaded, Box<dyn Error>> {
+fn load(
+    loader: &mut Loader,
+    tables: &Compiled,
+    ports: &[Vec<u16>; 2],
+) -> Result<Loaded, Box<dyn Error>> {
     let plan = Arc::new(Plan::new(tables));
-    let (kernel, barrier) = Kernel::load(plan, ports)?;
+    let (kernel, barrier) = Kernel::load(loader, plan, ports)?;
     Ok(Loaded {
+        losses: loader.losses(),
         kernel,
         barrier: Arc::new(Mutex::new(barrier)),
         asking: Asking::open()?,
@@ -131,6 +139,8 @@ pub(super) struct On {
     doors: Vec<(Door, Result<Mode, String>)>,
     scene: Scene,
     credited: Tally,
+    /// By interface, as far as it is in the pipeline's counters.
+    lost: FxHashMap<u32, u64>,
     /// Packets sent by each way out a second ago.
     sent: Vec<u64>,
     /// Nothing is forwarded until tables are installed.
@@ -147,6 +157,7 @@ impl FastWay {
         if let Self::On(on) = self {
             let tally = on.loaded.kernel.tally();
             pipeline.credit(on.loaded.kernel.plan(), &tally, &mut on.credited);
+            on.credit_losses(pipeline);
         }
     }
 
@@ -159,7 +170,12 @@ impl FastWay {
     }
 
     /// Takes the place of the former one, which has been shut. The pipeline has the tables.
-    pub(super) fn install(&mut self, prepared: Prepared, pipeline: &Pipeline, waiting: &Waiting) {
+    pub(super) fn install(
+        &mut self,
+        prepared: Prepared,
+        pipeline: &mut Pipeline,
+        waiting: &Waiting,
+    ) {
         let former = match std::mem::take(self) {
             Self::On(on) => {
                 waiting.remove(on.loaded.watch.as_fd());
@@ -203,7 +219,7 @@ impl FastWay {
 
     /// Does what is due, and opens or shuts the way: it sleeps while nothing is forwarded, so that
     /// nobody has to look after it, and is shut while somebody watches.
-    pub(super) fn mind(&mut self, now: Instant, awake: bool, pipeline: &Pipeline) {
+    pub(super) fn mind(&mut self, now: Instant, awake: bool, pipeline: &mut Pipeline) {
         let Self::On(on) = self else { return };
         if on.look_at.is_some_and(|due| due <= now) {
             on.look_at = None;
@@ -248,6 +264,7 @@ impl On {
         let plan = loaded.kernel.plan();
         Self {
             credited: Tally::new(plan),
+            lost: FxHashMap::default(),
             sent: vec![0; plan.outs.len()],
             loaded,
             attachments,
@@ -268,10 +285,9 @@ impl On {
     }
 
     /// Looks at the machine, and makes the kernel's tables true.
-    fn look(&mut self, pipeline: &Pipeline) {
-        let tables = pipeline.tables();
+    fn look(&mut self, pipeline: &mut Pipeline) {
         let scene = self.scene_of(pipeline);
-        let doors = scene.doors(tables);
+        let doors = scene.doors(pipeline.tables());
         let same = |former: &[(Door, _)]| former.iter().map(|(door, _)| door).eq(&doors);
         let first = self.doors.is_empty();
         if first || !same(&self.doors) {
@@ -280,10 +296,31 @@ impl On {
                 wait(&self.loaded.barrier);
             }
             self.loaded.kernel.forget();
+            self.credit_losses(pipeline);
+            if let Some(losses) = &self.loaded.losses {
+                losses.watch(doors.iter().map(|door| door.interface.index));
+                self.lost.clear();
+            }
             self.attach(doors);
         }
         self.scene = scene;
         self.aim(pipeline);
+    }
+
+    /// Takes back what was counted as sent and is lost.
+    fn credit_losses(&mut self, pipeline: &mut Pipeline) {
+        let Some(losses) = &self.loaded.losses else {
+            return;
+        };
+        for (ifindex, lost) in losses.lost() {
+            let before = self.lost.insert(ifindex, lost).unwrap_or(0);
+            let mut ports = self.scene.ports.iter();
+            let port = ports.position(|port| port.as_ref().is_some_and(|it| it.index == ifindex));
+            let port = port
+                .and_then(|place| u16::try_from(place).ok())
+                .map(PortIndex);
+            pipeline.lost(port, lost.saturating_sub(before));
+        }
     }
 
     /// Puts the program on what are `doors` now, and takes it off all else.

@@ -164,7 +164,7 @@ impl Worker {
                 self.depart();
             }
             let awake = now.duration_since(self.busy) < self.linger;
-            self.fast.mind(now, awake, &self.pipeline);
+            self.fast.mind(now, awake, &mut self.pipeline);
         }
     }
 
@@ -403,7 +403,7 @@ impl Worker {
             self.tell_sources();
         }
         self.tell_ports();
-        self.fast.install(fast, &self.pipeline, &self.waiting);
+        self.fast.install(fast, &mut self.pipeline, &self.waiting);
     }
 
     /// Has a ring for the underlay where it may have one; one for the same addresses is kept.

@@ -18,6 +18,9 @@ pub(super) struct Memory {
 // operations, whatever the thread.
 unsafe impl Send for Memory {}
 
+// SAFETY: as above, and also by several threads at once.
+unsafe impl Sync for Memory {}
+
 impl Memory {
     /// Maps the first `length` octets of the array behind `fd`, which was made with
     /// BPF_F_MMAPABLE and is at least that long.

@@ -2,11 +2,13 @@
 //! keeps its arrays true. What is to be there is decided in `crate::fast`.
 
 mod asking;
+mod losses;
 mod memory;
 mod program;
 
 pub(crate) use asking::Asking;
-pub(crate) use program::{Barrier, LoadError};
+pub(crate) use losses::Losses;
+pub(crate) use program::{Barrier, LoadError, Loader};
 
 use crate::fast::layout::{OUT, VIA, station, station_key};
 use crate::fast::plan::Plan;
@@ -59,10 +61,11 @@ impl Kernel {
     /// # Errors
     /// The kernel refused.
     pub(crate) fn load(
+        loader: &mut Loader,
         plan: Arc<Plan>,
         ports: &[Vec<u16>; 2],
     ) -> Result<(Self, Barrier), LoadError> {
-        let (program, barrier) = Program::load(&plan, ports)?;
+        let (program, barrier) = Program::load(loader, &plan, ports)?;
         let kernel = Self {
             program,
             current: vec![None; plan.outs.len()],

@@ -1,5 +1,6 @@
 //! The program of one generation of tables with its arrays, in the kernel but on no interface yet.
 
+use super::losses::Losses;
 use super::memory::Memory;
 use crate::fast::layout::{self, DOOR, STATION};
 use crate::fast::plan::Plan;
@@ -9,7 +10,9 @@ use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 /// The program, compiled from `bpf/fast.bpf.c` by `make bpf`.
 static OBJECT: &[u8] =
@@ -95,13 +98,49 @@ fn read_number(path: &str) -> Option<u32> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
+/// Loads programs. Made once: to make one takes as long as reading all that the kernel tells of
+/// its own types.
+pub(crate) struct Loader {
+    inner: EbpfLoader<'static>,
+    losses: Option<Arc<Losses>>,
+}
+
+impl Loader {
+    /// Reads what the kernel tells of itself.
+    pub(crate) fn new() -> Self {
+        let mut inner = EbpfLoader::new();
+        inner
+            .btf(None)
+            .verifier_log_level(VerifierLogLevel::DISABLE);
+        let losses = match Losses::load() {
+            Ok(losses) => Some(Arc::new(losses)),
+            Err(error) => {
+                let reason = super::super::explain(&*error);
+                tracing::warn!(
+                    reason,
+                    "what the kernel loses of redirected packets is not counted"
+                );
+                None
+            }
+        };
+        Self { inner, losses }
+    }
+
+    /// What is lost, where the kernel tells.
+    pub(crate) fn losses(&self) -> Option<Arc<Losses>> {
+        self.losses.clone()
+    }
+}
+
 impl Program {
     /// Loads the program with the arrays of `plan` filled; our UDP sockets send from `ports`, over
     /// IPv4 and over IPv6.
-    pub(super) fn load(plan: &Plan, ports: &[Vec<u16>; 2]) -> Result<(Self, Barrier), LoadError> {
+    pub(super) fn load(
+        loader: &mut Loader,
+        plan: &Plan,
+        ports: &[Vec<u16>; 2],
+    ) -> Result<(Self, Barrier), LoadError> {
         let cpus = aya::util::nr_cpus().unwrap_or(1);
-        let narrow = narrow(plan);
-        let wide = wide(plan, ports);
         let entries = |count: usize| u32::try_from(count.max(1)).unwrap_or(u32::MAX);
         let stations = Slots::<STATION>::spare(plan.tunnels).bits;
         let room = entries(plan.outs.len() + SPARE_VIAS);
@@ -115,23 +154,13 @@ impl Program {
             ("vias", room),
             ("counts", entries(plan.counters() * cpus)),
         ];
-        let mut loader = EbpfLoader::new();
-        loader
-            .btf(None)
-            .verifier_log_level(VerifierLogLevel::DISABLE);
-        for (name, value) in &narrow {
-            loader.override_global(name, value, true);
-        }
-        for (name, value) in &wide {
-            loader.override_global(name, value, true);
-        }
         for (name, size) in sizes {
-            loader.map_max_entries(name, size);
+            loader.inner.map_max_entries(name, size);
         }
-        let mut ebpf = loader
-            .load(OBJECT)
-            .map_err(|error| LoadError::Refused(Box::new(error)))?;
+        let refused = |error: aya::EbpfError| LoadError::Refused(Box::new(error));
+        let mut ebpf = loader.inner.load(OBJECT).map_err(refused)?;
         let barrier = barrier(&mut ebpf)?;
+        set(&mut ebpf, settings(plan, ports))?;
         let map = |array: &'static str, words: u32| {
             let size = sizes
                 .iter()
@@ -139,8 +168,7 @@ impl Program {
                 .map_or(1, |(_, size)| *size);
             memory(&ebpf, array, size as usize * words as usize * 4)
         };
-        let hops = map("hops", 4)?;
-        fill(&hops, &plan.hops);
+        fill(&map("hops", 4)?, &plan.hops);
         fill(&map("remotes", 8)?, &plan.remotes);
         fill(&map("lans", 2)?, &plan.lans);
         let outs = map("outs", 8)?;
@@ -202,79 +230,68 @@ fn barrier(ebpf: &mut Ebpf) -> Result<Barrier, LoadError> {
     })
 }
 
-/// What the program is told in words of 32 bits.
-fn narrow(plan: &Plan) -> Vec<(&'static str, u32)> {
+/// Writes the program's settings.
+fn set(ebpf: &mut Ebpf, settings: Settings) -> Result<(), LoadError> {
+    let refused = |error: aya::maps::MapError| LoadError::Refused(Box::new(error.into()));
+    let map = ebpf.map_mut(".bss").ok_or(LoadError::Lacks("settings"))?;
+    let mut array: Array<_, Settings> = map.try_into().map_err(refused)?;
+    array.set(0, settings, 0).map_err(refused)
+}
+
+/// `struct settings`, in words.
+type Settings = [u64; 16];
+
+/// What the program is told once.
+fn settings(plan: &Plan, ports: &[Vec<u16>; 2]) -> Settings {
+    let underlay = plan.underlay.as_ref();
     let own = |v6: bool| {
-        let mut own = plan
-            .underlay
-            .iter()
+        let mut own = underlay
+            .into_iter()
             .flat_map(|underlay| underlay.address.iter());
         own.find(|own| own.is_ipv6() == v6)
     };
-    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let own_ipv4 = match own(false) {
-        Some(std::net::IpAddr::V4(v4)) => u32::from_ne_bytes(v4.octets()),
+        Some(IpAddr::V4(v4)) => u32::from_ne_bytes(v4.octets()),
         _ => 0,
     };
-    let gpe_port = plan
-        .underlay
-        .as_ref()
-        .map_or(0, |underlay| underlay.gpe_port);
-    let stations = Slots::<STATION>::spare(plan.tunnels).bits;
-    let ttl = read_number("/proc/sys/net/ipv4/ip_default_ttl");
-    let hops = read_number("/proc/sys/net/ipv6/conf/default/hop_limit");
-    vec![
-        ("hops_mask", plan.hops.bits.mask()),
-        ("hops_shift", plan.hops.bits.shift()),
-        ("remotes_mask", plan.remotes.bits.mask()),
-        ("remotes_shift", plan.remotes.bits.wide_shift()),
-        ("doors_mask", no_doors().bits.mask()),
-        ("lans_mask", plan.lans.bits.mask()),
-        ("lans_shift", plan.lans.bits.shift()),
-        ("stations_mask", stations.mask()),
-        ("stations_shift", stations.wide_shift()),
-        ("counts_each", number(plan.counters())),
-        ("counts_in", number(plan.counted)),
-        ("counts_out", number(plan.counted + plan.ins())),
-        ("has_ipv4", own(false).is_some().into()),
-        ("has_ipv6", own(true).is_some().into()),
-        ("own_ipv4", own_ipv4),
-        (
-            "gpe_port",
-            u16::from_ne_bytes(gpe_port.to_be_bytes()).into(),
-        ),
-        (
-            "underlay_mtu",
-            plan.underlay
-                .as_ref()
-                .map_or(0, |underlay| underlay.mtu.into()),
-        ),
-        (
-            "ttl_ipv4",
-            ttl.filter(|&ttl| ttl > 0 && ttl < 256).unwrap_or(64),
-        ),
-        (
-            "ttl_ipv6",
-            hops.filter(|&hops| hops > 0 && hops < 256).unwrap_or(64),
-        ),
-    ]
-}
-
-/// And in words of 64 bits.
-fn wide(plan: &Plan, ports: &[Vec<u16>; 2]) -> Vec<(&'static str, u64)> {
-    let mut own = plan
-        .underlay
-        .iter()
-        .flat_map(|underlay| underlay.address.iter());
-    let own = own.find(std::net::IpAddr::is_ipv6);
-    let [high, low] = own.map_or([0, 0], layout::halves);
+    let [high, low] = own(true).map_or([0, 0], layout::halves);
     let [[v4_low, v4_high], [v6_low, v6_high]] = ports.each_ref().map(|ports| sources(ports));
-    vec![
-        ("own_ipv6_high", high),
-        ("own_ipv6_low", low),
-        ("sources_ipv4_low", v4_low),
-        ("sources_ipv4_high", v4_high),
-        ("sources_ipv6_low", v6_low),
-        ("sources_ipv6_high", v6_high),
-    ]
+    let gpe_port = underlay.map_or(0, |underlay| underlay.gpe_port);
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let stations = Slots::<STATION>::spare(plan.tunnels).bits;
+    let limit = |path| {
+        read_number(path)
+            .filter(|limit| (1..256).contains(limit))
+            .unwrap_or(64)
+    };
+    let narrow = [
+        plan.hops.bits.mask(),
+        plan.hops.bits.shift(),
+        plan.remotes.bits.mask(),
+        plan.remotes.bits.wide_shift(),
+        no_doors().bits.mask(),
+        plan.lans.bits.mask(),
+        plan.lans.bits.shift(),
+        stations.mask(),
+        stations.wide_shift(),
+        number(plan.counters()),
+        number(plan.counted),
+        number(plan.counted + plan.ins()),
+        own(false).is_some().into(),
+        own(true).is_some().into(),
+        own_ipv4,
+        u16::from_ne_bytes(gpe_port.to_be_bytes()).into(),
+        underlay.map_or(0, |underlay| underlay.mtu.into()),
+        limit("/proc/sys/net/ipv4/ip_default_ttl"),
+        limit("/proc/sys/net/ipv6/conf/default/hop_limit"),
+        0,
+    ];
+    let (pairs, _) = narrow.as_chunks::<2>();
+    let pair = |[first, second]: &[u32; 2]| {
+        let ([a, b, c, d], [e, f, g, h]) = (first.to_ne_bytes(), second.to_ne_bytes());
+        u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+    };
+    let wide = [high, low, v4_low, v4_high, v6_low, v6_high];
+    let mut words = wide.into_iter().chain(pairs.iter().map(pair));
+    std::array::from_fn(|_| words.next().unwrap_or(0))
 }
