@@ -122,7 +122,7 @@ impl Topology {
 
 #[test]
 fn a_bridge_serves_as_function_over_an_underlay_that_gets_its_address_late() {
-    for backend in [Backend::Packet, Backend::Pnet] {
+    for backend in [Backend::Packet, Backend::Pnet, Backend::Xdp] {
         let Some(topology) = Topology::build() else {
             return;
         };
@@ -247,10 +247,12 @@ fn tags_that_arrive(backend: Backend, count: usize) -> Option<Vec<String>> {
 
 #[test]
 fn vlan_tags_survive_the_whole_path() {
-    let Some(arrived) = tags_that_arrive(Backend::Packet, 2) else {
-        return;
-    };
-    assert_eq!(arrived, ["0x6005 tagged", "none plain"]);
+    for backend in [Backend::Packet, Backend::Xdp] {
+        let Some(arrived) = tags_that_arrive(backend, 2) else {
+            return;
+        };
+        assert_eq!(arrived, ["0x6005 tagged", "none plain"], "{backend}");
+    }
 }
 
 #[test]

@@ -13,6 +13,9 @@ use std::time::Duration;
 const XDP_MAX_TX_SKB_BUDGET: i32 = 9;
 const BUDGET: i32 = 1024;
 
+/// XDP_PGOFF_TX_RING, which libc has as an `off_t`: too large for one of 32 bits.
+const SEND_RING: u64 = 0x8000_0000;
+
 /// A queue that a port just closed, or a process just killed, is free a moment later: the kernel
 /// tidies up in the background and tells nobody when it is done.
 const ATTEMPTS: u32 = 50;
@@ -167,8 +170,7 @@ impl SendSocket {
         ring(socket, libc::XDP_TX_RING, size)?;
         // Older kernels do not know it, and send fewer frames a call.
         let _ = set_int(socket, libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, BUDGET);
-        let page = u64::try_from(libc::XDP_PGOFF_TX_RING).map_err(io::Error::other)?;
-        let ring = Producer::map(socket, page, size, &offsets(socket)?.tx)?;
+        let ring = Producer::map(socket, SEND_RING, size, &offsets(socket)?.tx)?;
         bind(socket, index, 0, Some(first.as_fd()))?;
         Ok(Self { ring, fd })
     }
