@@ -1,6 +1,7 @@
 //! Rings, where frames come faster than they are fetched: nothing is doubled, overtaken or lost
 //! without being counted when the forwarder changes over to one, uses it and changes back. It
 //! stands still while a burst comes in, so that it is overtaxed on any machine.
+#![expect(clippy::unwrap_used, reason = "a test program")]
 
 use kc_forwarder_api::Counters;
 use kc_tests::lab::{Forwarder, Lab, Namespace, PATIENCE, unexpected_drops};

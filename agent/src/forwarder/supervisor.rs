@@ -28,7 +28,7 @@ pub enum Word {
     /// A forwarder answers.
     Up {
         /// Its state.
-        status: Status,
+        status: Box<Status>,
         /// Whether it was there before us.
         adopted: bool,
     },
@@ -133,7 +133,7 @@ impl Forwarder {
     /// Version, generation, ports.
     pub async fn status(&self) -> Result<Status, ForwarderError> {
         match self.ask(Request::Status).await? {
-            Response::Status { status } => Ok(status),
+            Response::Status { status } => Ok(*status),
             _ => Err(ForwarderError::OutOfStep),
         }
     }

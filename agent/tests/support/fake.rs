@@ -108,16 +108,18 @@ fn answer(request: &Request, tables: &mut Tables) -> Response {
         Request::Probe { .. } => refuse(ErrorCode::Invalid, "a fake sends nothing"),
         Request::Capture { .. } => refuse(ErrorCode::Invalid, "a fake sees no frames"),
         Request::Status => Response::Status {
-            status: Status {
+            status: Box::new(Status {
                 version: "fake".into(),
                 pid: std::process::id(),
                 generation: tables.generation,
                 uptime_ms: 1,
                 ports: vec![],
+                underlay: None,
+                fast_path: None,
                 tunnels: vec![],
                 functions: vec![],
                 neighbours: vec![],
-            },
+            }),
         },
         Request::Echo { .. } => Response::Echo { reply: None },
         Request::Watch => Response::Watching {

@@ -45,6 +45,7 @@ pub fn documents(state: &State) -> BTreeMap<NodeName, NodeSpec> {
             rules: classify::rules(state, name),
             paths: path::paths(state, name),
             segments: segment.into_iter().collect(),
+            ..Tables::default()
         };
         tables.ports = ports(state, name, &tables);
         let document = NodeSpec {

@@ -77,7 +77,7 @@ pub enum Response {
     /// Version, generation, ports.
     Status {
         /// The status.
-        status: Status,
+        status: Box<Status>,
     },
     /// The probe is over.
     Probe {

@@ -72,7 +72,8 @@ fn damaged(random: &mut fastrand::Rng, samples: &[Frame]) -> Frame {
         };
     }
     if random.u8(..4) == 0 {
-        frame.truncate(random.usize(..=frame.len()));
+        let length = random.usize(..=frame.len());
+        frame.truncate(length);
     }
     // Otherwise most damage ends at the IPv4 header's checksum.
     if random.bool() {

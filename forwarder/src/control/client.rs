@@ -183,7 +183,7 @@ impl Client {
     /// The connection failed.
     pub fn status(&mut self) -> Result<Status, ClientError> {
         match self.ask(&Request::Status)? {
-            Response::Status { status } => Ok(status),
+            Response::Status { status } => Ok(*status),
             other => Err(unwanted(other)),
         }
     }

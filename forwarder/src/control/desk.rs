@@ -150,7 +150,7 @@ impl Desk {
                 counters: Box::new(self.packets.counters()?),
             },
             Request::Status => Response::Status {
-                status: self.packets.status()?,
+                status: Box::new(self.packets.status()?),
             },
             Request::Probe { probe } => return self.probe(probe),
             Request::Capture { capture } => match self.captures.begin(&capture, &self.compiled) {

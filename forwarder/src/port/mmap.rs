@@ -153,7 +153,7 @@ impl Adaptive {
         }
     }
 
-    fn from_queue(
+    fn take_queued(
         &mut self,
         pool: &mut Pool,
         batch: &mut Vec<Frame>,
@@ -180,7 +180,7 @@ impl Adaptive {
         Ok(taken)
     }
 
-    fn from_ring(
+    fn take_ringed(
         &mut self,
         pool: &mut Pool,
         batch: &mut Vec<Frame>,
@@ -220,8 +220,8 @@ impl PacketPort for Adaptive {
         max: usize,
     ) -> io::Result<usize> {
         match self.mode {
-            Mode::Queue | Mode::Entering => self.from_queue(pool, batch, max),
-            Mode::Ring | Mode::Leaving => self.from_ring(pool, batch, max),
+            Mode::Queue | Mode::Entering => self.take_queued(pool, batch, max),
+            Mode::Ring | Mode::Leaving => self.take_ringed(pool, batch, max),
         }
     }
 

@@ -102,11 +102,12 @@ impl Ring {
             libc::PACKET_VERSION,
             libc::tpacket_versions::TPACKET_V3 as i32,
         )?;
+        let length = |value| u32::try_from(value).map_err(io::Error::other);
         let request = libc::tpacket_req3 {
-            tp_block_size: BLOCK as u32,
-            tp_block_nr: BLOCKS as u32,
-            tp_frame_size: FRAME as u32,
-            tp_frame_nr: (BLOCK / FRAME * BLOCKS) as u32,
+            tp_block_size: length(BLOCK)?,
+            tp_block_nr: length(BLOCKS)?,
+            tp_frame_size: length(FRAME)?,
+            tp_frame_nr: length(BLOCK / FRAME * BLOCKS)?,
             tp_retire_blk_tov: RETIRE_MS,
             tp_sizeof_priv: 0,
             tp_feature_req_word: 0,

@@ -1,5 +1,9 @@
 //! The pipeline from outside: frames in, frames out, every counter. No sockets, no clock.
 
+#![expect(
+    clippy::allow_attributes,
+    reason = "the fuzz targets read the same files and use less of them"
+)]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod affinity;

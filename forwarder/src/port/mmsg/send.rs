@@ -109,7 +109,7 @@ fn call<T>(
     // How many items are in the messages so far, by message.
     let mut ends = [0; BATCH];
     let (mut count, mut taken, mut used) = (0, 0, 0);
-    while count < BATCH && taken < items.len() && used + RUN + 1 <= VECTORS {
+    while count < BATCH && taken < items.len() && used + RUN < VECTORS {
         let (joined, length) = match joining {
             Joining::Runs => run(&items[taken..], view),
             Joining::Never => (1, 0),
