@@ -76,7 +76,7 @@ impl fmt::Display for Unfit {
 pub(crate) struct Door {
     /// The interface.
     pub(crate) interface: Interface,
-    /// What it may bring, of [`door`].
+    /// What it may bring, of [`door`](mod@door).
     pub(crate) flags: u16,
     /// The port it is, for LANs and legs.
     pub(crate) port: Option<PortIndex>,
