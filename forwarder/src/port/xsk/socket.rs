@@ -3,7 +3,7 @@
 
 use super::ring::{Consumer, Producer};
 use super::umem::Umem;
-use crate::port::socket::{check, get, grow_buffers, set, set_int};
+use crate::port::socket::{check, get, grow_buffers, set};
 use std::io;
 use std::mem::zeroed;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -11,7 +11,6 @@ use std::time::Duration;
 
 /// XDP_MAX_TX_SKB_BUDGET of linux/if_xdp.h: frames that one call sends (Linux 6.17).
 const XDP_MAX_TX_SKB_BUDGET: i32 = 9;
-const BUDGET: i32 = 1024;
 
 /// XDP_PGOFF_TX_RING, which libc has as an `off_t`: too large for one of 32 bits.
 const SEND_RING: u64 = 0x8000_0000;
@@ -168,8 +167,12 @@ impl SendSocket {
         let fd = open()?;
         let socket = fd.as_fd();
         ring(socket, libc::XDP_TX_RING, size)?;
-        // Older kernels do not know it, and send fewer frames a call.
-        let _ = set_int(socket, libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, BUDGET);
+        match set(socket, libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, &size) {
+            // Kernels that do not know it send 32 frames a call. Others take any number that the
+            // ring holds, and an error is ours.
+            Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => {}
+            answer => answer?,
+        }
         let ring = Producer::map(socket, SEND_RING, size, &offsets(socket)?.tx)?;
         bind(socket, index, 0, Some(first.as_fd()))?;
         Ok(Self { ring, fd })
