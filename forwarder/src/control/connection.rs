@@ -29,8 +29,8 @@ pub(super) struct Connection {
     output: Vec<u8>,
     /// Who makes the output, when it is not an answer of one line.
     stream: Option<Box<dyn Stream>>,
-    /// There is more to be had from the stream at once.
-    more: bool,
+    /// When a turn ended with more to do at once: more of the stream, or perhaps more requests.
+    more: Option<Instant>,
     /// When the message under way has taken too long.
     deadline: Option<Instant>,
     /// The client may still send something.
@@ -53,7 +53,7 @@ impl Connection {
             input: Lines::default(),
             output: Vec::new(),
             stream: None,
-            more: false,
+            more: None,
             deadline: None,
             open: true,
             closing: false,
@@ -92,12 +92,13 @@ impl Connection {
             Some(stream) if self.output.len() < ROOM => stream.deadline(),
             _ => None,
         };
-        [made, self.deadline].into_iter().flatten().min()
+        let more = self.more.filter(|_| self.is_busy());
+        [made, more, self.deadline].into_iter().flatten().min()
     }
 
     /// Whether there is more to do, though nothing happens.
-    pub(super) fn is_busy(&self) -> bool {
-        self.more && self.output.is_empty()
+    fn is_busy(&self) -> bool {
+        self.more.is_some() && self.output.is_empty()
     }
 
     /// Reads, answers and writes as far as the client lets us; `ready` when something happened at
@@ -112,8 +113,8 @@ impl Connection {
         now: Instant,
         waiting: usize,
     ) -> Result<bool, Stopped> {
-        if !ready && self.stream.is_none() {
-            return Ok(self.deadline.is_none_or(|deadline| now < deadline));
+        if !ready && self.stream.is_none() && !self.is_busy() {
+            return Ok(!self.gives_up(now));
         }
         let mut progress = false;
         if ready {
@@ -134,12 +135,20 @@ impl Connection {
         for _ in 0..ROUNDS {
             if self.stream.is_some() {
                 self.pump(now);
-            } else if !self.output.is_empty() || !self.answer(desk)? {
+            } else if !self.output.is_empty() {
                 // One answer at a time: a client that asks and does not read costs one answer's room.
                 break;
-            } else if self.stream.is_some() {
-                self.more = true;
-                continue;
+            } else if self.answer(desk)? {
+                self.more = Some(now);
+                if self.stream.is_some() {
+                    continue;
+                }
+            } else {
+                self.more = None;
+                if self.open || self.closing || self.waiting() == 0 {
+                    break;
+                }
+                self.refuse_half("its end never came: requests end with a newline");
             }
             match self.flush() {
                 Ok(written) => progress |= written,
@@ -156,14 +165,32 @@ impl Connection {
             Some(deadline) if !progress => Some(deadline),
             _ => Some(now.max(Instant::now()) + PATIENCE),
         };
-        let more_to_come = self.stream.is_some() || !self.output.is_empty();
+        let more_to_come = self.stream.is_some() || !self.output.is_empty() || self.is_busy();
         let last = !more_to_come && (self.closing || !self.open);
-        Ok(!last && self.deadline.is_none_or(|deadline| now < deadline))
+        Ok(!last && !self.gives_up(now))
+    }
+
+    /// Whether the message under way has taken too long. A client whose own it is hears of it.
+    fn gives_up(&mut self, now: Instant) -> bool {
+        let late = self.deadline.is_some_and(|deadline| deadline <= now);
+        if late && self.output.is_empty() {
+            let seconds = PATIENCE.as_secs();
+            self.refuse_half(&format!("its end did not come within {seconds} s"));
+            // The answer is short and nothing is in front of it: what does not take it, is gone.
+            let _ = self.flush();
+        }
+        late
+    }
+
+    /// Gives up half a request.
+    fn refuse_half(&mut self, what: &str) {
+        let message = format!("{} octets of a request, and {what}", self.waiting());
+        self.refuse(ErrorCode::Malformed, message);
     }
 
     /// Takes what the stream has made.
     fn pump(&mut self, now: Instant) {
-        self.more = false;
+        self.more = None;
         let Some(stream) = &mut self.stream else {
             return;
         };
@@ -172,7 +199,7 @@ impl Connection {
         };
         match stream.make(now, &mut self.output, room) {
             Flow::Wait => {}
-            Flow::More => self.more = true,
+            Flow::More => self.more = Some(now),
             Flow::Done => self.stream = None,
             Flow::Close => {
                 self.stream = None;

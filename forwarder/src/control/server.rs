@@ -100,17 +100,48 @@ mod tests {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;
+    use tempfile::TempDir;
+
+    /// A client, not accepted yet, and what serves it.
+    fn scene() -> (UnixStream, Server, Desk, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let server = Server::new(super::super::bind(&path).unwrap());
+        let empty = Arc::new(Compiled::new(kc_forwarder_api::Tables::default()).unwrap());
+        let packets = runtime::start(Arc::clone(&empty)).unwrap();
+        let desk = Desk::new(packets, empty, runtime::Bell::new().unwrap());
+        (UnixStream::connect(&path).unwrap(), server, desk, folder)
+    }
+
+    #[test]
+    fn requests_that_came_together_are_all_answered_and_half_a_one_at_the_end_is_refused() {
+        let (mut client, mut server, mut desk, _folder) = scene();
+        client
+            .write_all(&b"{\"op\":\"counters\"}\n".repeat(100))
+            .unwrap();
+        client.write_all(b"{\"op\":\"counters\"}").unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut ready = true;
+        server.serve(&[true], &mut desk, Instant::now()).unwrap();
+        while !server.clients.is_empty() {
+            let now = Instant::now();
+            assert!(ready || server.deadline().is_some_and(|deadline| deadline <= now));
+            server.serve(&[false, ready], &mut desk, now).unwrap();
+            ready = false;
+        }
+        let mut answers = String::new();
+        client.read_to_string(&mut answers).unwrap();
+        let answers: Vec<_> = answers.lines().collect();
+        assert_eq!(answers.len(), 101);
+        let (last, rest) = answers.split_last().unwrap();
+        assert!(rest.iter().all(|line| line.contains("\"counters\"")));
+        assert!(last.contains("requests end with a newline"), "{last}");
+    }
 
     #[test]
     fn a_message_that_stays_half_is_given_up_and_a_quiet_client_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("socket");
-        let mut server = Server::new(super::super::bind(&path).unwrap());
-        let empty = Arc::new(Compiled::new(kc_forwarder_api::Tables::default()).unwrap());
-        let packets = runtime::start(Arc::clone(&empty)).unwrap();
-        let mut desk = Desk::new(packets, empty, runtime::Bell::new().unwrap());
-        let quiet = UnixStream::connect(&path).unwrap();
-        let mut half = UnixStream::connect(&path).unwrap();
+        let (quiet, mut server, mut desk, folder) = scene();
+        let mut half = UnixStream::connect(folder.path().join("socket")).unwrap();
         half.write_all(b"{\"op\":").unwrap();
 
         let begin = Instant::now();
@@ -133,9 +164,10 @@ mod tests {
             .unwrap();
         assert_eq!((server.clients.len(), server.deadline()), (1, None));
 
-        let mut rest = Vec::new();
-        half.read_to_end(&mut rest).unwrap();
-        assert!(rest.is_empty());
+        let mut rest = String::new();
+        half.read_to_string(&mut rest).unwrap();
+        let named = "\"malformed\",\"message\":\"7 octets of a request, and its end did not come";
+        assert!(rest.contains(named) && rest.ends_with("}}\n"), "{rest}");
         drop(quiet);
     }
 }
