@@ -12,6 +12,8 @@ use kc_forwarder_api::{
     ControlError, Echo, ErrorCode, MAX_ECHO, MAX_ECHO_TIMEOUT_MS, PortName, Probe, Request,
     Response, Tables,
 };
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -89,7 +91,21 @@ fn read(line: &[u8]) -> Result<Request, ControlError> {
         let message = "a request is a JSON object such as {\"op\":\"status\"}";
         return Err(refuse(ErrorCode::Malformed, message));
     }
-    serde_json::from_slice(line).map_err(|error| refuse(ErrorCode::Malformed, error))
+    let malformed = |error| refuse(ErrorCode::Malformed, error);
+    let request = serde_json::from_slice(line).map_err(malformed)?;
+    if let Request::Tables | Request::Counters | Request::Status | Request::Watch = request {
+        // Of those that are a word alone serde takes any other field, too.
+        serde_json::from_slice::<Word>(line).map_err(malformed)?;
+    }
+    Ok(request)
+}
+
+/// A request without parameters.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Word {
+    #[serde(rename = "op")]
+    _op: IgnoredAny,
 }
 
 impl Desk {
@@ -294,6 +310,16 @@ mod tests {
             b"",
         ] {
             assert_eq!(read(wrong).unwrap_err().code, ErrorCode::Malformed);
+        }
+    }
+
+    #[test]
+    fn a_field_that_no_request_has_is_refused_by_name() {
+        for op in ["tables", "counters", "status", "watch", "echo", "apply"] {
+            let line = format!("{{\"op\":\"{op}\",\"prot\":1}}");
+            let error = read(line.as_bytes()).unwrap_err();
+            assert_eq!(error.code, ErrorCode::Malformed);
+            assert!(error.message.contains("unknown field `prot`"), "{error:?}");
         }
     }
 
