@@ -12,6 +12,7 @@ use crate::neighbour::{self, Neighbours, Overdue, Question, Said, Way};
 use crate::stats::Traffic;
 use crate::tables::{Compiled, CompiledTunnel, LanHop, Station};
 use crate::wire::ethernet::{self, ethertype};
+use crate::wire::summary::Summary;
 use crate::wire::vlan;
 use kc_forwarder_api::{DropReason, MacAddr, NeighbourStatus, Vid};
 use rustc_hash::FxHashMap;
@@ -204,6 +205,9 @@ impl Run<'_> {
         };
         match head.ethertype {
             ethertype::NSH if self.is_for_us(port, &frame) => self.take_lan_nsh(port, &head, frame),
+            ethertype::IPV4 | ethertype::IPV6 if self.is_underlay(port, &head, &frame) => {
+                self.consume(frame);
+            }
             ethertype::ARP | ethertype::IPV6 => self.hear(port, &head, frame),
             _ => self.access(port, frame),
         }
@@ -219,6 +223,25 @@ impl Run<'_> {
     fn is_for_us(&self, port: PortIndex, frame: &Frame) -> bool {
         let own = self.own_mac(port);
         own.is_some_and(|own| frame.bytes().starts_with(&own))
+    }
+
+    /// Whether a frame is the underlay's: where a LAN and tunnels over UDP share an interface, the
+    /// port sees a copy of what the underlay's sockets receive, and there it is counted.
+    fn is_underlay(&self, port: PortIndex, head: &Head, frame: &Frame) -> bool {
+        let Some(underlay) = &self.tables.tables().underlay else {
+            return false;
+        };
+        if !self.is_for_us(port, frame) {
+            return false;
+        }
+        let packet = Summary::of_ip(frame.bytes().get(head.len..).unwrap_or_default());
+        // The parts of a datagram name its ports in the first of them only.
+        let ports = [underlay.gpe_port, underlay.vxlan_port];
+        packet.protocol == 17
+            && (packet.fragment || ports.contains(&packet.destination_port))
+            && packet
+                .addresses()
+                .is_some_and(|(_, to)| underlay.address.iter().any(|own| own == to))
     }
 
     fn take_lan_nsh(&mut self, port: PortIndex, head: &Head, mut frame: Frame) {

@@ -1,6 +1,6 @@
 //! NSH in Ethernet on a LAN, tagged and untagged, and neighbours that have to be found there.
 
-use crate::frames::{CLIENT, WEB, ethernet, nsh};
+use crate::frames::{CLIENT, Flow, WEB, ethernet, nsh};
 use crate::world::{Sent, World, mac_of, only};
 use kc_forwarder::frame::Offload;
 use kc_forwarder::pipeline::PortIndex;
@@ -382,6 +382,51 @@ fn nsh_for_somebody_else_is_not_ours() {
     let client = ethernet(mac_of(PortIndex(0)), CLIENT, ethertype::NSH, &packet);
     assert!(world.port("client", &client).is_empty());
     assert_eq!(world.drops(DropReason::NshOutside), 4);
+}
+
+#[test]
+fn a_copy_of_what_the_underlay_receives_is_nobody_elses() {
+    let tables = format!("underlay = {{ address = [\"10.0.0.1\", \"fe80::1\"] }}\n{BOX1}");
+    let mut world = quiet(&tables);
+    let datagram = |to: &'static str, port: u16| {
+        let (source, destination) = (
+            if to.contains(':') {
+                "fe80::2"
+            } else {
+                "10.0.0.2"
+            },
+            to,
+        );
+        let flow = Flow {
+            source: (source, 50_000),
+            destination: (destination, port),
+        };
+        let mut frame = flow.udp(b"tunnelled");
+        frame[..6].copy_from_slice(&mac_of(LAN));
+        frame
+    };
+    for to in ["10.0.0.1", "fe80::1"] {
+        for port in [4789, 4790] {
+            assert!(world.port("lan", &datagram(to, port)).is_empty());
+            assert!(
+                world
+                    .port("lan", &tagged(7, &datagram(to, port)))
+                    .is_empty()
+            );
+        }
+    }
+    assert_eq!(world.pipeline.balance().consumed, 8);
+    let mut to_another = datagram("10.0.0.1", 4789);
+    to_another[..6].copy_from_slice(&TWO);
+    for other in [
+        datagram("10.0.0.1", 4791),
+        datagram("10.0.0.9", 4789),
+        to_another,
+        tagged(8, &datagram("fe80::1", 4789)),
+    ] {
+        assert_eq!(only(world.port("lan", &other), "client"), other);
+    }
+    assert!(world.counters().drops.is_empty());
 }
 
 #[test]
