@@ -51,21 +51,21 @@ mod tests {
 
     #[test]
     fn a_newer_forwarders_words_are_kept_as_they_came() {
-        let text = r#"{"name":"a","interface":"a","backend":"xdp","state":"draining","mtu":1500,
+        let text = r#"{"name":"a","interface":"a","backend":"dpdk","state":"draining","mtu":1500,
             "reason":"","colour":"green"}"#;
         let status: PortStatus = serde_json::from_str(text).unwrap();
-        assert_eq!(status.backend.to_string(), "xdp");
+        assert_eq!(status.backend.to_string(), "dpdk");
         assert!(status.state != PortState::Up && status.state != PortState::Absent);
         let text = serde_json::to_string(&status).unwrap();
         assert!(
-            text.contains(r#""backend":"xdp","state":"draining""#),
+            text.contains(r#""backend":"dpdk","state":"draining""#),
             "{text}"
         );
     }
 
     #[test]
     fn what_is_asked_of_this_version_stays_strict() {
-        assert!(serde_json::from_str::<Backend>("\"xdp\"").is_err());
-        assert!(toml::from_str::<crate::Port>("name = \"a\"\nbackend = \"xdp\"").is_err());
+        assert!(serde_json::from_str::<Backend>("\"dpdk\"").is_err());
+        assert!(toml::from_str::<crate::Port>("name = \"a\"\nbackend = \"dpdk\"").is_err());
     }
 }
