@@ -331,7 +331,7 @@ fn readers_that_are_slow_or_dead_cost_nobody_else_a_packet() {
     let Some((site, first, _second)) = Site::build() else {
         return;
     };
-    let before = first.resident();
+    let before = first.memory();
     let mut slow = first.client().capture(Capture::default()).unwrap();
     let file = site.lab.folder().join("killed.pcapng");
     let mut killed = Running::begin(&first, "", &file);
@@ -344,7 +344,7 @@ fn readers_that_are_slow_or_dead_cost_nobody_else_a_packet() {
     let begin = Instant::now();
     site.ping(20);
     assert!(begin.elapsed() < PATIENCE);
-    let grown = first.resident().saturating_sub(before);
+    let grown = first.memory().saturating_sub(before);
     assert!(grown < 16 << 10, "{grown} KiB more");
 
     // Now it reads: what was kept for it, and how much was not.

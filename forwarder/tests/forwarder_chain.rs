@@ -127,7 +127,7 @@ fn pings_and_transfers(backend: Backend, megabytes: usize) {
             let status = forwarder.client().status().unwrap();
             assert_eq!(status.ports[0].backend, backend);
             assert_eq!(status.ports[0].state, PortState::Up);
-            println!("{backend}: {} KiB resident", forwarder.resident());
+            println!("{backend}: {} KiB of memory", forwarder.memory());
         }
     }
 }

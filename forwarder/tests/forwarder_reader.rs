@@ -107,7 +107,7 @@ fn readers_that_are_killed_leave_nothing_behind() {
     // One connection for all questions, so that files can be counted.
     let mut control = site.forwarder.client();
     let mut taken = site.ping(&mut control);
-    let before = (files(&mut control), site.forwarder.resident());
+    let before = (files(&mut control), site.forwarder.memory());
     // More than there may be at once, all at once each time, with frames on their way when they die;
     // in every other round their pipes are full by then, and the forwarder is ahead of them.
     for round in 0..4 {
@@ -136,7 +136,7 @@ fn readers_that_are_killed_leave_nothing_behind() {
         assert!(now >= taken + 3, "{now} after {taken}");
         taken = now;
     }
-    let grown = site.forwarder.resident().saturating_sub(before.1);
+    let grown = site.forwarder.memory().saturating_sub(before.1);
     println!("{} readers killed: {grown} KiB more", 4 * MAX_CAPTURES);
     // The ring of each had 4 MiB; the allocator may keep those of four at once, and some more.
     assert!(grown < 8 * (4 << 10), "{grown} KiB more");

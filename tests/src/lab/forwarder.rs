@@ -97,13 +97,14 @@ impl Forwarder {
         self.process.child.wait().unwrap().success()
     }
 
-    /// Resident memory in KiB.
-    pub fn resident(&self) -> u64 {
+    /// Memory of its own in KiB: neither program text nor rings, which come with busy ports and go
+    /// some time after.
+    pub fn memory(&self) -> u64 {
         let path = format!("/proc/{}/status", self.process.child.id());
         let status = std::fs::read_to_string(path).unwrap();
         let line = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .find_map(|line| line.strip_prefix("RssAnon:"))
             .unwrap();
         line.split_whitespace().next().unwrap().parse().unwrap()
     }
