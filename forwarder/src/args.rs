@@ -102,6 +102,10 @@ pub(crate) struct Run {
     /// Control socket.
     #[arg(short, long, env = "KC_FORWARDER_SOCKET", default_value = DEFAULT_SOCKET)]
     pub(crate) socket: PathBuf,
+    /// Threads that move packets at most: one decides, and when that is not enough, others send.
+    /// As many as there are processors, and four at most, unless given.
+    #[arg(long, env = "KC_FORWARDER_THREADS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) threads: Option<u16>,
     /// What to log: error, warn, info, debug, trace.
     #[arg(long, env = "KC_LOG", default_value = "info")]
     pub(crate) log: String,

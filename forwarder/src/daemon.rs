@@ -14,13 +14,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Runs until a signal ends it.
-pub(crate) fn run(file: Option<&Path>, socket: &Path) -> anyhow::Result<()> {
+/// More threads than this have nothing to do: the one that decides cannot keep them busy.
+const MOST_THREADS: usize = 4;
+
+/// Runs until a signal ends it, with so many threads that move packets, or as many as make sense
+/// here.
+pub(crate) fn run(file: Option<&Path>, socket: &Path, threads: Option<u16>) -> anyhow::Result<()> {
     let tables = file.map(config::read).transpose()?;
     // Before any thread starts, so that all of them leave signals to this one.
     let signals = catch_signals().context("catch signals")?;
     let server = Server::new(control::bind(socket)?);
-    let outcome = serve(tables, file, server, &signals);
+    let here =
+        || std::thread::available_parallelism().map_or(1, |here| here.get().min(MOST_THREADS));
+    let threads = threads.map_or_else(here, usize::from);
+    let outcome = serve(tables, file, server, &signals, threads);
     if let Err(error) = std::fs::remove_file(socket) {
         tracing::warn!(socket = %socket.display(), %error, "the control socket was not removed");
     }
@@ -38,9 +45,10 @@ fn serve(
     file: Option<&Path>,
     mut server: Server,
     signals: &SignalFd,
+    threads: usize,
 ) -> anyhow::Result<()> {
     let empty = Arc::new(Compiled::new(Tables::default())?);
-    let packets = runtime::start(Arc::clone(&empty)).context("start the packet thread")?;
+    let packets = runtime::start(Arc::clone(&empty), threads).context("start the packet thread")?;
     let bell = runtime::Bell::new().context("make a bell")?;
     let mut desk = Desk::new(packets, empty, bell);
     if let Some(tables) = tables {

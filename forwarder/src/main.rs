@@ -58,7 +58,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Verb::Run(run) => {
             log_to_stderr(&run.log)?;
-            daemon::run(run.config.as_deref(), &run.socket)
+            daemon::run(run.config.as_deref(), &run.socket, run.threads)
         }
         Verb::Check { file } => {
             let tables = config::read(&file)?;

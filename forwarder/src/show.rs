@@ -130,12 +130,13 @@ pub(crate) fn counters(counters: &Counters) -> String {
 /// State of the forwarder, then of each port.
 pub(crate) fn status(status: &Status) -> String {
     let general = columns(
-        ["VERSION", "PID", "GENERATION", "UPTIME"],
+        ["VERSION", "PID", "GENERATION", "UPTIME", "THREADS"],
         &[[
             status.version.clone(),
             status.pid.to_string(),
             status.generation.to_string(),
             duration(status.uptime_ms),
+            status.threads.to_string(),
         ]],
     );
     let ports: Vec<_> = status

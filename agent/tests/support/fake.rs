@@ -113,6 +113,7 @@ fn answer(request: &Request, tables: &mut Tables) -> Response {
                 pid: std::process::id(),
                 generation: tables.generation,
                 uptime_ms: 1,
+                threads: 1,
                 ports: vec![],
                 underlay: None,
                 fast_path: None,

@@ -164,6 +164,9 @@ pub struct Status {
     pub generation: u64,
     /// Milliseconds since start.
     pub uptime_ms: u64,
+    /// Threads that have moved packets so far.
+    #[serde(default = "one")]
+    pub threads: u16,
     /// Ports in table order.
     pub ports: Vec<PortStatus>,
     /// The sockets of tunnels over UDP, where there are any.
@@ -181,6 +184,10 @@ pub struct Status {
     /// The fast path, where it is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fast_path: Option<FastPathStatus>,
+}
+
+const fn one() -> u16 {
+    1
 }
 
 /// State of one port.

@@ -379,7 +379,7 @@ mod tests {
     impl Scene {
         fn new() -> Self {
             let empty = Arc::new(Compiled::new(kc_forwarder_api::Tables::default()).unwrap());
-            let packets = runtime::start(Arc::clone(&empty)).unwrap();
+            let packets = runtime::start(Arc::clone(&empty), 1).unwrap();
             let desk = Desk::new(packets, empty, runtime::Bell::new().unwrap());
             let (client, socket) = UnixStream::pair().unwrap();
             socket.set_nonblocking(true).unwrap();

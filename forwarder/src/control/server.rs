@@ -108,7 +108,7 @@ mod tests {
         let path = folder.path().join("socket");
         let server = Server::new(super::super::bind(&path).unwrap());
         let empty = Arc::new(Compiled::new(kc_forwarder_api::Tables::default()).unwrap());
-        let packets = runtime::start(Arc::clone(&empty)).unwrap();
+        let packets = runtime::start(Arc::clone(&empty), 1).unwrap();
         let desk = Desk::new(packets, empty, runtime::Bell::new().unwrap());
         (UnixStream::connect(&path).unwrap(), server, desk, folder)
     }

@@ -9,7 +9,7 @@
 
 use super::facts::Facts;
 use super::gauge::{Gauge, LINGER};
-use super::packet::PacketSocket;
+use super::packet::{Outlet, PacketSocket};
 use super::ring::Ring;
 use super::socket::{self, Fanout};
 use super::{PacketPort, PortError, SendReport};
@@ -227,6 +227,10 @@ impl PacketPort for Adaptive {
 
     fn send(&mut self, frames: &mut Vec<Frame>, pool: &mut Pool) -> SendReport {
         self.queue.send(frames, pool)
+    }
+
+    fn outlet(&self) -> Option<Outlet> {
+        self.queue.outlet()
     }
 
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -22,6 +22,7 @@ pub mod underlay;
 mod xsk;
 
 pub use facts::Facts;
+pub use packet::Outlet;
 
 use crate::frame::{Frame, Pool};
 use kc_forwarder_api::{Backend, MacAddr};
@@ -42,6 +43,11 @@ pub trait PacketPort: Send {
     /// Frames are finished: checksums complete, no longer than the link takes. A VLAN tag in
     /// `offload` is written into the frame.
     fn send(&mut self, frames: &mut Vec<Frame>, pool: &mut Pool) -> SendReport;
+
+    /// The way out for another thread, where frames may be sent beside receiving.
+    fn outlet(&self) -> Option<Outlet> {
+        None
+    }
 
     /// Readable when frames wait.
     fn as_fd(&self) -> BorrowedFd<'_>;

@@ -10,12 +10,39 @@ use crate::frame::{Frame, Pool};
 use kc_forwarder_api::{Backend, MacAddr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 /// One bound packet socket.
 pub(super) struct PacketSocket {
     facts: Facts,
-    socket: OwnedFd,
+    outlet: Outlet,
     reason: String,
+}
+
+/// The way out of a packet socket, for whichever thread sends. Whoever sends by several at once
+/// minds the order of frames.
+#[derive(Debug, Clone)]
+pub struct Outlet(Arc<OwnedFd>);
+
+impl Outlet {
+    /// Sends all `frames` in order, as [`PacketPort::send`] does, but leaves them where they are.
+    pub fn send(&self, frames: &mut [Frame]) -> SendReport {
+        frames.iter_mut().for_each(offload::write_tag);
+        let prefix = Some(&offload::FINISHED);
+        let mut report = SendReport::default();
+        mmsg::send(
+            self.0.as_fd(),
+            prefix,
+            Joining::Never,
+            frames,
+            |frame| (frame, None),
+            |frame, loss| match loss {
+                None => report.sent.add(frame.len()),
+                Some(loss) => report.lose(loss, frame.len()),
+            },
+        );
+        report
+    }
 }
 
 impl PacketSocket {
@@ -36,7 +63,7 @@ impl PacketSocket {
             .map_err(PortError::io(name, "bind"))?;
         Ok(Self {
             facts,
-            socket,
+            outlet: Outlet(Arc::new(socket)),
             reason: reason.to_owned(),
         })
     }
@@ -52,7 +79,7 @@ impl PacketPort for PacketSocket {
         let mut total = 0;
         while total < max {
             let wanted = (max - total).min(BATCH);
-            let fd = self.socket.as_fd();
+            let fd = self.as_fd();
             let received = mmsg::receive(fd, Kind::Packet, wanted, pool, |received, _| {
                 let mut frame = received.frame;
                 if let Some((tpid, tci)) = received.tag {
@@ -86,28 +113,19 @@ impl PacketPort for PacketSocket {
     }
 
     fn send(&mut self, frames: &mut Vec<Frame>, pool: &mut Pool) -> SendReport {
-        frames.iter_mut().for_each(offload::write_tag);
-        let prefix = Some(&offload::FINISHED);
-        let mut report = SendReport::default();
-        mmsg::send(
-            self.socket.as_fd(),
-            prefix,
-            Joining::Never,
-            frames,
-            |frame| (frame, None),
-            |frame, loss| match loss {
-                None => report.sent.add(frame.len()),
-                Some(loss) => report.lose(loss, frame.len()),
-            },
-        );
+        let report = self.outlet.send(frames);
         for frame in frames.drain(..) {
             pool.give(frame);
         }
         report
     }
 
+    fn outlet(&self) -> Option<Outlet> {
+        Some(self.outlet.clone())
+    }
+
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.outlet.0.as_fd()
     }
 
     fn interface(&self) -> &str {

@@ -1,14 +1,17 @@
-//! The packet thread: waits for ports, underlay and commands, feeds the pipeline in batches and
+//! The packet thread, and those that send for it: waits for ports, underlay and commands, feeds the pipeline in batches and
 //! sends what comes out. Holds sockets and the clock, and no policy.
 
 mod asking;
 mod clock;
 mod egress;
 mod fast;
+mod lanes;
 mod later;
 mod mailbox;
 mod ports;
+mod pressure;
 mod probing;
+mod tunnels;
 mod waiting;
 mod worker;
 
@@ -22,13 +25,14 @@ use crate::pipeline::Compiled;
 use std::io;
 use std::sync::Arc;
 
-/// Starts the packet thread with `compiled`, which names no underlay.
+/// Starts the packet thread with `compiled`, which names no underlay. When it has more to do than
+/// it can, others send for it: `threads` in all.
 ///
 /// # Errors
 /// The system refused a descriptor or a thread.
-pub fn start(compiled: Arc<Compiled>) -> io::Result<Packets> {
+pub fn start(compiled: Arc<Compiled>, threads: usize) -> io::Result<Packets> {
     let (packets, mailbox) = mailbox::open()?;
-    let worker = worker::Worker::new(compiled, mailbox)?;
+    let worker = worker::Worker::new(compiled, mailbox, threads)?;
     std::thread::Builder::new()
         .name("packets".to_owned())
         .spawn(move || worker.run())?;

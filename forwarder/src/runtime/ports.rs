@@ -3,7 +3,7 @@
 use super::waiting::{Source, Waiting};
 use crate::frame::{Frame, Pool};
 use crate::pipeline::{Compiled, PortIndex, PortInfo};
-use crate::port::{self, Facts, Loss, PacketPort, SendReport};
+use crate::port::{self, Facts, Loss, Outlet, PacketPort, SendReport};
 use kc_forwarder_api::{Backend, Port, PortState, PortStatus};
 use std::io;
 
@@ -147,6 +147,11 @@ impl Ports {
             pool.give(frame);
         }
         report
+    }
+
+    /// The way out of a port for another thread, if there is one.
+    pub(super) fn outlet(&mut self, index: PortIndex) -> Option<Outlet> {
+        self.open(index)?.outlet()
     }
 
     /// After a port's socket failed: closes it, and opens it again if the interface is well.

@@ -8,13 +8,15 @@ use super::fast::{FastWay, Prepared};
 use super::later::Bell;
 use super::mailbox::{Command, Mailbox};
 use super::ports::Ports;
+use super::pressure::Pressure;
 use super::probing::Probing;
+use super::tunnels::Tunnels;
 use super::waiting::{Source, Waiting};
 use crate::frame::Frame;
 use crate::pipeline::{Compiled, Ingress, Outputs, Pipeline, PortIndex};
 use crate::port::link::LinkWatch;
-use crate::port::underlay::{Datagram, DatagramRing, Inlet, Underlay};
-use kc_forwarder_api::{Counters, Status, UnderlayBackend, UnderlayStatus};
+use crate::port::underlay::{Datagram, Inlet, Underlay};
+use kc_forwarder_api::{Counters, Status};
 use nix::sys::epoll::EpollTimeout;
 use std::io;
 use std::net::IpAddr;
@@ -23,10 +25,6 @@ use std::time::{Duration, Instant};
 
 /// Frames taken from one port before the next source has its turn.
 const BATCH: usize = 64;
-
-/// Datagrams taken from one socket of the underlay: those of one flow leave together, so more of
-/// them make longer runs.
-const DATAGRAMS: usize = 256;
 
 /// How often state is looked through for what has aged.
 const EXPIRY: Duration = Duration::from_secs(1);
@@ -38,11 +36,7 @@ const LINGER: Duration = Duration::from_secs(300);
 pub(super) struct Worker {
     pub(super) pipeline: Pipeline,
     ports: Ports,
-    underlay: Option<Underlay>,
-    /// Datagrams that the kernel dropped in sockets that are closed by now.
-    underlay_dropped: u64,
-    /// Datagrams that sockets refused because they came by the ring.
-    underlay_refused: u64,
+    tunnels: Tunnels,
     generation: u64,
     mailbox: Mailbox,
     links: LinkWatch,
@@ -54,10 +48,10 @@ pub(super) struct Worker {
     linger: Duration,
     pub(super) outputs: Outputs,
     departures: Departures,
+    /// Whether there is more to do than this thread alone can.
+    pressure: Pressure,
     pub(super) batch: Vec<Frame>,
     datagrams: Vec<Datagram>,
-    /// Where datagrams come from when they come fast.
-    ring: Option<DatagramRing>,
     /// Rung for readers of captures.
     bell: Option<Bell>,
     /// Who waits for echoes and news of health.
@@ -69,7 +63,11 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(compiled: Arc<Compiled>, mailbox: Mailbox) -> io::Result<Self> {
+    pub(super) fn new(
+        compiled: Arc<Compiled>,
+        mailbox: Mailbox,
+        threads: usize,
+    ) -> io::Result<Self> {
         let waiting = Waiting::new()?;
         let links = LinkWatch::open()?;
         waiting.add(mailbox.as_fd(), Source::Mailbox)?;
@@ -78,9 +76,7 @@ impl Worker {
             generation: compiled.generation(),
             pipeline: Pipeline::new(Arc::clone(&compiled)),
             ports: Ports::default(),
-            underlay: None,
-            underlay_dropped: 0,
-            underlay_refused: 0,
+            tunnels: Tunnels::default(),
             mailbox,
             links,
             waiting,
@@ -88,10 +84,10 @@ impl Worker {
             busy: Instant::now(),
             linger: LINGER,
             outputs: Outputs::default(),
-            departures: Departures::default(),
+            departures: Departures::new(threads.saturating_sub(1)),
+            pressure: Pressure::new(Instant::now()),
             batch: Vec::with_capacity(BATCH),
             datagrams: Vec::with_capacity(BATCH),
-            ring: None,
             bell: None,
             asking: Asking::default(),
             probing: None,
@@ -113,9 +109,12 @@ impl Worker {
         let mut ready = Vec::new();
         let mut expired = Instant::now();
         loop {
-            let timeout = self.patience(expired);
+            let idle = Instant::now();
+            let timeout = self.patience(idle, expired);
             self.waiting.wait(timeout, &mut ready)?;
             let now = Instant::now();
+            self.pressure.helped(self.departures.take_helped());
+            self.pressure.slept(idle, now);
             let now_ms = self.note_time(now);
             // Ports may be renumbered by a command: it comes after those who are ready.
             for &source in &ready {
@@ -169,8 +168,7 @@ impl Worker {
     }
 
     /// How long nothing but an event needs attention.
-    fn patience(&mut self, expired: Instant) -> EpollTimeout {
-        let now = Instant::now();
+    fn patience(&mut self, now: Instant, expired: Instant) -> EpollTimeout {
         let expiry = (now.duration_since(self.busy) < self.linger)
             .then(|| EXPIRY.saturating_sub(now.duration_since(expired)) + Duration::from_millis(1));
         let tick = self.pipeline.next_deadline().map(|due| {
@@ -208,14 +206,11 @@ impl Worker {
     }
 
     fn take_datagrams(&mut self, now_ms: u64, inlet: Inlet) {
-        if !inlet.is_ipv6() && self.ring.as_ref().is_some_and(DatagramRing::comes_first) {
+        if self.tunnels.waits_for_ring(inlet) {
             return;
         }
         let full = self.take_from_socket(now_ms, inlet);
-        let (Some(ring), Some(underlay)) = (&mut self.ring, &self.underlay) else {
-            return;
-        };
-        if !inlet.is_ipv6() && ring.note(full, underlay) {
+        if self.tunnels.turns_to_ring(inlet, full) {
             // What is in the ring by now is younger than what is still here.
             for inlet in [Inlet::GpeV4, Inlet::VxlanV4] {
                 while self.take_from_socket(now_ms, inlet) {}
@@ -225,27 +220,16 @@ impl Worker {
 
     /// Takes a batch out of a socket, and says whether it was as much as could be taken.
     fn take_from_socket(&mut self, now_ms: u64, inlet: Inlet) -> bool {
-        let Some(underlay) = &self.underlay else {
-            return false;
-        };
         let pool = &mut self.outputs.pool;
-        let taken = underlay.receive(inlet, pool, &mut self.datagrams, DATAGRAMS);
+        let full = self.tunnels.receive(inlet, pool, &mut self.datagrams);
         self.process_datagrams(now_ms);
-        match taken {
-            Ok(taken) => taken >= DATAGRAMS,
-            Err(error) => {
-                tracing::warn!(%error, ?inlet, "receiving from the underlay failed");
-                false
-            }
-        }
+        full
     }
 
     fn take_from_ring(&mut self, now_ms: u64) {
-        if let (Some(ring), Some(underlay)) = (&mut self.ring, &self.underlay) {
-            let pool = &mut self.outputs.pool;
-            ring.receive(underlay, pool, &mut self.datagrams, DATAGRAMS);
-            self.process_datagrams(now_ms);
-        }
+        let pool = &mut self.outputs.pool;
+        self.tunnels.receive_from_ring(pool, &mut self.datagrams);
+        self.process_datagrams(now_ms);
     }
 
     /// Runs datagrams through the pipeline, those of one sender together.
@@ -280,12 +264,13 @@ impl Worker {
 
     /// Sends what came out of the pipeline.
     pub(super) fn depart(&mut self) {
-        let underlay = self.underlay.as_ref();
+        let underlay = self.tunnels.underlay();
         self.departures.send(
             &mut self.outputs,
             &mut self.ports,
             underlay,
             &mut self.pipeline,
+            self.pressure.is_high(),
         );
         if self.pipeline.is_captured()
             && self.pipeline.wakes_reader()
@@ -293,6 +278,12 @@ impl Worker {
         {
             bell.ring();
         }
+    }
+
+    /// Waits until everything that came out of the pipeline is sent or lost.
+    fn settle(&mut self) {
+        let pool = &mut self.outputs.pool;
+        self.departures.settle(pool, &mut self.pipeline);
     }
 
     /// Tells the pipeline the time of day, where captures want to know it.
@@ -304,7 +295,7 @@ impl Worker {
 
     /// Tells the pipeline which UDP ports datagrams leave by, which only captures want to know.
     fn tell_sources(&mut self) {
-        let sources = self.underlay.as_ref().map(Underlay::sources);
+        let sources = self.tunnels.underlay().map(Underlay::sources);
         self.pipeline.set_sources(sources.unwrap_or_default());
     }
 
@@ -364,30 +355,11 @@ impl Worker {
 
     /// Puts tables and their underlay in force between two batches.
     fn install(&mut self, compiled: Arc<Compiled>, underlay: Option<Underlay>, fast: Prepared) {
+        // What was not sent is told by the former numbers of ports.
+        self.settle();
         self.fast.credit(&mut self.pipeline);
         self.ports.arrange(&compiled, &self.waiting);
-        if let (Some(ring), Some(underlay)) = (&mut self.ring, &self.underlay) {
-            self.underlay_refused += ring.refused(underlay);
-        }
-        if let Some(former) = std::mem::replace(&mut self.underlay, underlay) {
-            self.underlay_dropped += former.dropped(self.underlay.as_ref());
-            for inlet in Inlet::ALL {
-                if let Some(fd) = former.as_fd(inlet) {
-                    self.waiting.remove(fd);
-                }
-            }
-        }
-        if let Some(underlay) = &self.underlay {
-            for inlet in Inlet::ALL {
-                let Some(fd) = underlay.as_fd(inlet) else {
-                    continue;
-                };
-                if let Err(error) = self.waiting.add(fd, Source::Underlay(inlet)) {
-                    tracing::error!(%error, ?inlet, "the underlay cannot be waited for");
-                }
-            }
-        }
-        self.arrange_ring(&compiled);
+        self.tunnels.arrange(underlay, &compiled, &self.waiting);
         self.generation = compiled.generation();
         let ageing = compiled
             .tables()
@@ -406,71 +378,16 @@ impl Worker {
         self.fast.install(fast, &mut self.pipeline, &self.waiting);
     }
 
-    /// Has a ring for the underlay where it may have one; one for the same addresses is kept.
-    fn arrange_ring(&mut self, compiled: &Compiled) {
-        let wanted = compiled.tables().underlay.as_ref().and_then(|underlay| {
-            let may = matches!(
-                underlay.backend,
-                UnderlayBackend::Auto | UnderlayBackend::Mmap
-            );
-            let own = underlay.address.iter().find_map(|own| match own {
-                IpAddr::V4(own) => Some(own),
-                IpAddr::V6(_) => None,
-            });
-            let ports = [underlay.gpe_port, underlay.vxlan_port];
-            own.filter(|_| may).map(|own| (own, ports))
-        });
-        let keeps =
-            |ring: &DatagramRing| wanted.is_some_and(|(own, ports)| ring.serves(own, ports));
-        if self.ring.as_ref().is_some_and(keeps) {
-            return;
-        }
-        if let Some(mut former) = self.ring.take() {
-            self.underlay_dropped += former.dropped();
-            self.waiting.remove(former.as_fd());
-        }
-        // Sockets may have been shared with an underlay that had a ring.
-        if let Some(Err(error)) = self.underlay.as_ref().map(Underlay::accept_datagrams) {
-            tracing::error!(%error, "sockets of the underlay keep their filters");
-        }
-        let opened = wanted.map(|(own, ports)| {
-            let ring = DatagramRing::new(own, ports)?;
-            self.waiting.add(ring.as_fd(), Source::Ring)?;
-            Ok::<_, io::Error>(ring)
-        });
-        self.ring = match opened.transpose() {
-            Ok(ring) => ring,
-            Err(error) => {
-                tracing::warn!(%error, "no ring for datagrams of tunnels");
-                None
-            }
-        };
-    }
-
     /// All counters, those that the kernel keeps among them.
     fn counters(&mut self) -> Counters {
+        self.settle();
         self.fast.credit(&mut self.pipeline);
         let mut counters = self.pipeline.counters();
         for (port, dropped) in counters.ports.iter_mut().zip(self.ports.dropped()) {
             port.rx_dropped = dropped;
         }
-        let open = self.underlay.as_ref();
-        if let Some(ring) = &mut self.ring {
-            self.underlay_dropped += ring.dropped();
-            self.underlay_refused += open.map_or(0, |open| ring.refused(open));
-        }
-        let dropped = self.underlay_dropped + open.map_or(0, |open| open.dropped(None));
-        counters.underlay.rx_dropped = dropped.saturating_sub(self.underlay_refused);
+        counters.underlay.rx_dropped = self.tunnels.dropped();
         counters
-    }
-
-    fn underlay_status(&self) -> Option<UnderlayStatus> {
-        let mut status = self.underlay.as_ref()?.status()?;
-        if self.ring.is_some() && status.backend == UnderlayBackend::UdpGso {
-            status.backend = UnderlayBackend::Mmap.into();
-            status.reason.push_str(", a ring where datagrams come fast");
-        }
-        Some(status)
     }
 
     fn status(&self, now: Instant) -> Status {
@@ -480,8 +397,9 @@ impl Worker {
             pid: std::process::id(),
             generation: self.generation,
             uptime_ms: self.milliseconds(now),
+            threads: u16::try_from(1 + self.departures.helpers()).unwrap_or(u16::MAX),
             ports: self.ports.status(),
-            underlay: self.underlay_status(),
+            underlay: self.tunnels.status(),
             tunnels,
             functions,
             neighbours: self.pipeline.neighbours(self.milliseconds(now)),

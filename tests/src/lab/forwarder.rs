@@ -29,15 +29,39 @@ impl Forwarder {
         Self::launch(namespace, file, socket)
     }
 
+    /// The same with so many threads at most, however many processors there are.
+    pub fn start_with_threads(
+        lab: &Lab,
+        namespace: &Namespace,
+        name: &str,
+        tables: &str,
+        threads: u16,
+    ) -> Self {
+        let file = lab.folder().join(format!("{name}.toml"));
+        std::fs::write(&file, tables).unwrap();
+        let socket = lab.folder().join(format!("{name}.sock"));
+        Self::run(
+            namespace,
+            file,
+            socket,
+            &["--threads", &threads.to_string()],
+        )
+    }
+
     /// Starts a forwarder again, on the file and socket of a former one, and waits as above.
     pub fn launch(namespace: &Namespace, file: PathBuf, socket: PathBuf) -> Self {
+        Self::run(namespace, file, socket, &[])
+    }
+
+    fn run(namespace: &Namespace, file: PathBuf, socket: PathBuf, more: &[&str]) -> Self {
         let mut command =
             namespace.command(&programs::find("kc-forwarder").unwrap().to_string_lossy());
         command
             .arg("--config")
             .arg(&file)
             .arg("--socket")
-            .arg(&socket);
+            .arg(&socket)
+            .args(more);
         command.args(["--log", "error"]).stdin(Stdio::null());
         let process = Process {
             child: command.spawn().unwrap(),

@@ -67,6 +67,7 @@ pub(crate) const ALL: &[Contestant] = &[
     ours("kc-packet", "kc-forwarder, ports packet, tunnels udp", forwarder::PACKET),
     ours("kc-gso", "kc-forwarder, ports mmap, tunnels udp-gso", forwarder::GSO),
     ours("kc-mmap", "kc-forwarder, ports mmap, tunnels mmap", forwarder::MMAP),
+    ours("kc-spread", "kc-forwarder, ports mmap, tunnels mmap, on both CPUs", forwarder::SPREAD),
     ours("kc-xdp", "kc-forwarder, ports xdp, tunnels mmap", forwarder::XDP),
     ours("kc-fast", "kc-forwarder, fast path in XDP", forwarder::FAST),
     ours("kc-auto", "kc-forwarder, as it chooses itself", forwarder::AUTO),

@@ -30,6 +30,8 @@ pub(crate) struct Build {
     /// Whether it forwards by XDP: in the thread that receives, which counts then, and past the
     /// sink's stack.
     xdp: bool,
+    /// Whether it may use the other CPU, too, and have a thread there.
+    spreads: bool,
     /// Bare loops with the same I/O; the first that does the work counts.
     pub(super) twins: &'static [&'static str],
     /// Whom it is compared with unless somebody says otherwise.
@@ -68,6 +70,7 @@ pub(super) const AUTO: Build = Build {
     expect: &[],
     shows: Shows::Both,
     xdp: false,
+    spreads: false,
     twins: &[],
     rivals: &["ovs"],
 };
@@ -110,6 +113,13 @@ pub(super) const MMAP: Build = Build {
     ..AUTO
 };
 
+pub(super) const SPREAD: Build = Build {
+    spreads: true,
+    rivals: &["kc-mmap"],
+    twins: &[],
+    ..MMAP
+};
+
 pub(super) const XDP: Build = Build {
     underlay: "backend = \"mmap\"",
     port: "backend = \"xdp\"",
@@ -134,7 +144,11 @@ pub(super) fn enter(program: &Path, site: Site, build: &Build, task: Task) -> Re
     std::fs::write(&file, tables(build, task, 1))?;
     let (socket, log) = (site.folder.join("control.sock"), site.folder.join("log"));
     let program = program.to_string_lossy();
-    let mut command = run::pinned(&site.contestant, &[site.cores.contestant], &program);
+    let mut cores = vec![site.cores.contestant];
+    if build.spreads {
+        cores.push(site.cores.traffic);
+    }
+    let mut command = run::pinned(&site.contestant, &cores, &program);
     command
         .arg("--config")
         .arg(&file)
