@@ -29,6 +29,9 @@ mod kind {
 /// NUD_REACHABLE, STALE, DELAY, PROBE, NOARP and PERMANENT: the address may be used.
 const USABLE: u16 = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80;
 
+/// NUD_NOARP and PERMANENT: nobody has to be asked, ever.
+const FIXED: u16 = 0x40 | 0x80;
+
 /// NTF_USE: somebody sends there, so it is to be found and probed.
 const USE: u8 = 1;
 
@@ -107,7 +110,8 @@ pub(crate) fn neighbour(address: IpAddr, ifindex: u32) -> Vec<u8> {
 }
 
 /// Packets go to a station: it is to be found where it is not known, and asked where it was not
-/// heard of lately.
+/// heard of lately. Not for one that is [fixed](Neighbour::fixed): the kernel would forget what it
+/// was told of it.
 pub(crate) fn used(address: IpAddr, ifindex: u32) -> Vec<u8> {
     let fixed = neighbour_header(address, ifindex, USE);
     Request::new(kind::NEW_NEIGHBOUR, CREATE | ACK, &fixed)
@@ -212,14 +216,26 @@ pub(crate) fn read_route(octets: &[u8]) -> Option<Found> {
     })
 }
 
-/// Reads the answer to [`neighbour`]: its MAC address, if it may be used.
-pub(crate) fn read_neighbour(octets: &[u8]) -> Option<[u8; 6]> {
+/// A station that may be sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Neighbour {
+    pub(crate) mac: [u8; 6],
+    /// Somebody has noted it by hand, for good.
+    pub(crate) fixed: bool,
+}
+
+/// Reads the answer to [`neighbour`], if there is one that may be used.
+pub(crate) fn read_neighbour(octets: &[u8]) -> Option<Neighbour> {
     let Answer::Message(kind::NEW_NEIGHBOUR, content) = answer(octets)? else {
         return None;
     };
     let (fixed, rest) = content.split_at_checked(12)?;
     let state = u16::from_ne_bytes(*fixed.get(8..)?.first_chunk()?);
-    (state & USABLE != 0).then(|| attribute(rest, 2)?.try_into().ok())?
+    let mac = attribute(rest, 2).filter(|_| state & USABLE != 0)?;
+    Some(Neighbour {
+        mac: mac.try_into().ok()?,
+        fixed: state & FIXED != 0,
+    })
 }
 
 /// Reads the answer to [`generic_family`].
@@ -305,7 +321,10 @@ mod tests {
             let fixed = [2, 0, 0, 0, 7, 0, 0, 0, state, 0, 0, 0];
             message(28, &fixed, &[(1, &[10, 0, 0, 9]), (2, &[2, 0, 0, 0, 0, 9])])
         };
-        assert_eq!(read_neighbour(&told(4)), Some([2, 0, 0, 0, 0, 9]));
+        let mac = [2, 0, 0, 0, 0, 9];
+        let known = |fixed| Some(Neighbour { mac, fixed });
+        assert_eq!(read_neighbour(&told(4)), known(false));
+        assert_eq!(read_neighbour(&told(0x80)), known(true));
         assert_eq!(read_neighbour(&told(0x20)), None);
         assert_eq!(
             read_neighbour(&message(2, &[0xfe, 0xff, 0xff, 0xff], &[])),

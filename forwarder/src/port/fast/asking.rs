@@ -65,13 +65,17 @@ impl Asking {
     /// The route from `own` to `remote`, once its next hop is known.
     pub(crate) fn route(&self, own: IpAddr, remote: IpAddr) -> Option<Route> {
         let (found, next) = self.next_hop(own, remote)?;
-        let answer = ask(&self.routes, &netlink::neighbour(next, found.ifindex)).ok()?;
-        let mac = netlink::read_neighbour(&answer)?;
+        let mac = self.neighbour(next, found.ifindex)?.mac;
         let mtu = found
             .mtu
             .map_or(u16::MAX, |mtu| u16::try_from(mtu).unwrap_or(u16::MAX));
         let ifindex = found.ifindex;
         Some(Route { ifindex, mac, mtu })
+    }
+
+    fn neighbour(&self, address: IpAddr, ifindex: u32) -> Option<netlink::Neighbour> {
+        let answer = ask(&self.routes, &netlink::neighbour(address, ifindex)).ok()?;
+        netlink::read_neighbour(&answer)
     }
 
     fn next_hop(&self, own: IpAddr, remote: IpAddr) -> Option<(netlink::Found, IpAddr)> {
@@ -87,7 +91,11 @@ impl Asking {
 
     /// Tells the kernel that packets go from `own` to `remote` without its seeing them.
     pub(crate) fn used(&self, own: IpAddr, remote: IpAddr) {
-        if let Some((found, next)) = self.next_hop(own, remote) {
+        if let Some((found, next)) = self.next_hop(own, remote)
+            && self
+                .neighbour(next, found.ifindex)
+                .is_none_or(|known| !known.fixed)
+        {
             // Whatever comes of it is told as a change of the station.
             match ask(&self.routes, &netlink::used(next, found.ifindex)) {
                 Ok(answer) if netlink::answer(&answer) == Some(Answer::Error(0)) => {}
