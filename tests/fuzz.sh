@@ -54,6 +54,14 @@ for room in "${rooms[@]}"; do
     fi
 done
 
+# Runs the target at hand. A function, because a subshell that is timed tells its time by its own
+# standard error, which goes to the log.
+run() {
+    (cd "$room" && cargo fuzz run --target-dir "$build" "$target" "${starts[@]}" -- \
+        -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=60 -print_final_stats=1 \
+        ${FUZZ_FLAGS:-}) >"$log" 2>&1
+}
+
 logs=$build/logs
 mkdir -p "$logs"
 table=() failed=0
@@ -66,9 +74,7 @@ for name in "${targets[@]}"; do
     echo "fuzz: $name for $seconds s, told in $log"
     result=ok
     TIMEFORMAT='%R %U %S'
-    { time (cd "$room" && cargo fuzz run --target-dir "$build" "$target" "${starts[@]}" -- \
-        -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=60 -print_final_stats=1 \
-        ${FUZZ_FLAGS:-}) >"$log" 2>&1 || result=FAILED; } 2>"$log.time"
+    { time run || result=FAILED; } 2>"$log.time"
     read -r wall user system <"$log.time"
     last=$(grep -a ' cov: ' "$log" | tail -n 1)
     field() { sed -nE "s|.* $1: ([0-9]+).*|\1|p" <<<"$last"; }

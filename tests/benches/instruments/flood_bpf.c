@@ -19,7 +19,9 @@ int flood(struct xdp_md *ctx)
     if (!p)
         return XDP_ABORTED;
     __u32 n = p->count++;
-    vary(p, n, (void *)(long)ctx->data, (void *)(long)ctx->data_end, 0);
+    __u8 *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+    renew(p, data, end);
+    vary(p, n, data, end, 0);
     if (p->sizes > 1) {
         int cut = p->size[size_of(p, n)].cut;
         if (cut && bpf_xdp_adjust_tail(ctx, -cut))

@@ -59,5 +59,6 @@ static int read_plan(const char *path, struct plan *p, __u8 *frame)
         }
     }
     fclose(file);
+    memcpy(p->head, frame, HEAD);
     return length;
 }

@@ -10,6 +10,8 @@ struct size {
     __u16 udp_sum;
 };
 
+#define HEAD 96
+
 struct plan {
     __u32 ifindex;
     __u32 flows, paths, first_path;
@@ -19,6 +21,7 @@ struct plan {
     __u8 slots[16];
     struct size size[4];
     __u32 count; // packets made so far
+    __u8 head[HEAD]; // how a frame begins
 };
 
 #define FIRST_INNER_PORT 10000
@@ -44,8 +47,17 @@ static inline __u32 size_of(const struct plan *p, __u32 n)
     return p->sizes > 1 ? p->slots[(n * 2654435761u) >> 28] & 3 : 0;
 }
 
-// Writes all that packet number n differs in. The frame keeps what an earlier packet left in it, so
-// every field is written whole. `stamp` is the sum of what the caller has added to the payload.
+// Undoes what whoever forwarded the frame before has done to it: live frames are used again, and by
+// XDP they are forwarded in place.
+static inline void renew(const struct plan *p, __u8 *data, const __u8 *end)
+{
+    if (data + HEAD <= end)
+        __builtin_memcpy(data, p->head, HEAD);
+    else if (data + HEAD / 2 <= end)
+        __builtin_memcpy(data, p->head, HEAD / 2);
+}
+
+// Writes all that packet number n differs in, every field whole. `stamp` is the sum of what the caller has added to the payload.
 static inline void vary(const struct plan *p, __u32 n, __u8 *data, const __u8 *end, __u32 stamp)
 {
     const struct size *s = &p->size[size_of(p, n)];

@@ -119,6 +119,21 @@ impl Site {
         Ok(())
     }
 
+    /// Leaves VLAN tags in frames, where XDP sees them, and has each link take what XDP redirects.
+    pub(crate) fn suit_xdp(&self) -> Result<()> {
+        for (namespace, interface, offload) in [
+            (&self.generator, "gen0", "txvlan"),
+            (&self.contestant, "in0", "rxvlan"),
+            (&self.contestant, "out0", "rxvlan"),
+            (&self.sink, "snk0", "txvlan"),
+        ] {
+            run(namespace, &format!("ethtool -K {interface} {offload} off"))?;
+        }
+        run(&self.generator, "ethtool -K gen0 gro on")?;
+        run(&self.sink, "ethtool -K snk0 gro on")?;
+        Ok(())
+    }
+
     /// Has the contestant's CPU do what the kernel does to receive, too.
     pub(crate) fn charge_receive(&self) -> Result<()> {
         pin(&self.napi, self.cores.contestant, false)

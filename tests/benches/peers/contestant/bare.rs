@@ -38,6 +38,9 @@ impl Method {
 }
 
 pub(super) fn enter(hall: &Hall, site: Site, method: &Method, task: Task) -> Result<Entrant> {
+    if let Method::Xdp = method {
+        site.suit_xdp()?;
+    }
     let port = if task.work.arrives() == Wrap::Gpe {
         "4790"
     } else {

@@ -205,14 +205,11 @@ impl Entrant {
         }
     }
 
-    /// Notes that it forwards by XDP. The thread that receives counts then, and the sink has to
-    /// take what XDP redirects: by GRO, or cheaper by XDP.
+    /// Notes that it forwards by XDP. The thread that receives counts then.
     fn goes_by_xdp(&mut self) -> Result<()> {
         self.by_xdp = true;
         self.counted.extend(&self.site.napi);
-        self.site.charge_receive()?;
-        run(&self.site.sink, "ethtool -K snk0 gro on")?;
-        Ok(())
+        self.site.charge_receive()
     }
 
     /// Has the sink drop by XDP what came by XDP, for as long as what is returned lives: that costs

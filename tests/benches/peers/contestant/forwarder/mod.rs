@@ -132,7 +132,10 @@ pub(super) const XDP: Build = Build {
 
 pub(super) const FAST: Build = Build {
     top: "fast-path = \"xdp\"",
-    expect: &[("/fast-path/state", "forwarding")],
+    expect: &[
+        ("/fast-path/state", "forwarding"),
+        ("/fast-path/interfaces/*/mode", "native"),
+    ],
     xdp: true,
     twins: &["bare-xdp"],
     rivals: &["ovs", "ovs-afxdp"],
@@ -140,6 +143,9 @@ pub(super) const FAST: Build = Build {
 };
 
 pub(super) fn enter(program: &Path, site: Site, build: &Build, task: Task) -> Result<Entrant> {
+    if build.xdp {
+        site.suit_xdp()?;
+    }
     let file = site.folder.join("forwarder.toml");
     std::fs::write(&file, tables(build, task, 1))?;
     let (socket, log) = (site.folder.join("control.sock"), site.folder.join("log"));
