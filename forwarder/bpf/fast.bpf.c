@@ -145,7 +145,7 @@ static __always_inline u32 spread64(u64 key, u32 shift)
 
 // Where a key's record is, or NOWHERE.
 
-__noinline u32 hop_at(u32 key)
+static __always_inline u32 hop_at(u32 key)
 {
 	u32 home = spread(key, settings.hops_shift);
 	for (int i = 0; i < PROBES; i++) {
@@ -159,7 +159,7 @@ __noinline u32 hop_at(u32 key)
 	return NOWHERE;
 }
 
-__noinline u32 remote_at(u64 high, u64 low, u32 vni)
+static __always_inline u32 remote_at(u64 high, u64 low, u32 vni)
 {
 	u32 home = spread64(high ^ (low << 1) ^ low ^ ((u64)vni << 20), settings.remotes_shift);
 	for (int i = 0; i < PROBES; i++) {
@@ -173,7 +173,7 @@ __noinline u32 remote_at(u64 high, u64 low, u32 vni)
 	return NOWHERE;
 }
 
-__noinline u32 door_at(u32 ifindex)
+static __always_inline u32 door_at(u32 ifindex)
 {
 	for (int i = 0; i < PROBES; i++) {
 		u32 place = (ifindex + i) & settings.doors_mask;
@@ -187,7 +187,7 @@ __noinline u32 door_at(u32 ifindex)
 }
 
 // The number of a LAN, zero if there is none.
-__noinline u32 lan_number(u32 port, u32 tag)
+static __always_inline u32 lan_number(u32 port, u32 tag)
 {
 	u32 key = (port << 16 | tag) + 1;
 	u32 home = spread(key, settings.lans_shift);
@@ -202,7 +202,7 @@ __noinline u32 lan_number(u32 port, u32 tag)
 }
 
 // Where to count what a station of a LAN sends.
-__noinline u32 station_in(u64 key, u32 unknown)
+static __always_inline u32 station_in(u64 key, u32 unknown)
 {
 	u32 home = spread64(key, settings.stations_shift);
 	for (int i = 0; i < PROBES; i++) {
@@ -289,7 +289,7 @@ __noinline long sum_of(struct xdp_md *ctx, u32 at, u32 length)
 }
 
 // Reads the underlay's IPv4 and UDP. Whether the packet is NSH from a tunnel of ours.
-__noinline int enter_ipv4(struct xdp_md *ctx, struct packet *p)
+static __always_inline int enter_ipv4(struct xdp_md *ctx, struct packet *p)
 {
 	if (!p)
 		return 0;
@@ -368,7 +368,7 @@ __noinline int enter_ipv6(struct xdp_md *ctx, struct packet *p)
 }
 
 // Reads Ethernet that carries NSH, with `tag_len` octets of tag. Whether it is a LAN's or a leg's.
-__noinline int enter_ethernet(struct xdp_md *ctx, u32 tag_len, struct packet *p)
+static __always_inline int enter_ethernet(struct xdp_md *ctx, u32 tag_len, struct packet *p)
 {
 	if (!p)
 		return 0;
@@ -397,7 +397,7 @@ static __always_inline u16 source(u64 low, u64 high, u32 entropy)
 }
 
 // Looks at what an NSH carries. Whether the kernel may forward it.
-__noinline int look_inside(struct xdp_md *ctx, struct packet *p)
+static __always_inline int look_inside(struct xdp_md *ctx, struct packet *p)
 {
 	u8 *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	if (!p)
