@@ -10,6 +10,8 @@ use crate::forwarder::{Forwarder, Supervision};
 use crate::keeper::{Inputs, Keeper, Outputs, View, explain};
 use crate::ledger::{Ledger, LedgerError};
 use crate::load::Sampler;
+use crate::readings::former::Former;
+use crate::readings::{Discovery, scrape};
 use crate::status::{Boot, Identity, capacity};
 use crate::wiring::{self, Underlay, WiringError};
 use kc_agent_api::{EventKind, NodeState, Topic};
@@ -82,7 +84,13 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     let mut events = Events::open(&settings.run_dir, boot);
     let version = concat!("kc-agent ", env!("CARGO_PKG_VERSION"));
     events.record(EventKind::AgentStarted, "agent", version);
-    let (link, incoming) = Link::start(link_config(&settings, &identity));
+    let (discovery, former) = discovery(&settings, &identity);
+    let (link, incoming) = Link::start(link_config(&settings, &identity, &discovery));
+    let readings = settings.prometheus.as_ref().map(|prometheus| {
+        let (sender, readings) = watch::channel(None);
+        tokio::spawn(scrape::listen(prometheus.listen.0, readings));
+        sender
+    });
     let courier = Courier {
         calls: Calls::new(Arc::clone(&identity), link.clone(), forwarder.clone()),
         sampler: Sampler::new(DATA_ROOT),
@@ -95,6 +103,9 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
         state,
         happened,
         view,
+        discovery,
+        former,
+        readings,
         shutdown,
     };
     let carrying = tokio::spawn(courier.run());
@@ -137,7 +148,21 @@ async fn identity(settings: &Settings, boot: Boot) -> Identity {
     }
 }
 
-fn link_config(settings: &Settings, identity: &Identity) -> Config {
+/// What Home Assistant is told, and the memory of it: written before anything is told.
+fn discovery(settings: &Settings, identity: &Arc<Identity>) -> (Discovery, Former) {
+    let mut former = Former::open(&settings.state_dir);
+    let prefix = settings
+        .home_assistant
+        .as_ref()
+        .map(|home| home.prefix.clone());
+    let discovery = Discovery::new(Arc::clone(identity), prefix, former.bases());
+    if let Some(Err(error)) = discovery.base().map(|base| former.remember(base)) {
+        tracing::warn!("{}", explain(&error));
+    }
+    (discovery, former)
+}
+
+fn link_config(settings: &Settings, identity: &Identity, discovery: &Discovery) -> Config {
     let client_id = format!("kc-agent-{}-{}", settings.domain, settings.node);
     let mut config = Config::new(&settings.broker.host, settings.broker.port, client_id);
     config.keep_alive = Duration::from_secs(settings.keep_alive_s.into());
@@ -145,6 +170,7 @@ fn link_config(settings: &Settings, identity: &Identity) -> Config {
     config.credentials.clone_from(&settings.credentials);
     config.subscriptions = Topic::agent_filters(&settings.domain, &settings.node)
         .into_iter()
+        .chain(discovery.filters())
         .map(|filter| (filter, QoS::AtLeastOnce))
         .collect();
     config

@@ -1,6 +1,7 @@
 //! Settings of the agent: a TOML file, overridden by flags and `KC_AGENT_*` variables. Read
 //! and checked whole before any socket opens; says nothing about what the box shall run.
 
+use crate::readings::config::{HomeAssistant, Prometheus};
 use kc_agent_api::{DomainName, NameError, NodeName};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -160,6 +161,10 @@ pub struct Overrides {
     pub pause_image: Option<String>,
     /// Labels the box gives itself.
     pub labels: BTreeMap<String, String>,
+    /// The box in Home Assistant; not there when absent.
+    pub home_assistant: Option<HomeAssistant>,
+    /// The box for Prometheus; not there when absent.
+    pub prometheus: Option<Prometheus>,
 }
 
 impl Overrides {
@@ -201,6 +206,8 @@ impl Overrides {
             forwarder: self.forwarder.or(under.forwarder),
             pause_image: self.pause_image.or(under.pause_image),
             labels,
+            home_assistant: self.home_assistant.or(under.home_assistant),
+            prometheus: self.prometheus.or(under.prometheus),
         }
     }
 }
@@ -234,6 +241,10 @@ pub struct Settings {
     pub pause_image: String,
     /// Labels the box gives itself.
     pub labels: BTreeMap<String, String>,
+    /// The box in Home Assistant, where that is wanted.
+    pub home_assistant: Option<HomeAssistant>,
+    /// The box for Prometheus, where that is wanted.
+    pub prometheus: Option<Prometheus>,
 }
 
 impl Settings {
@@ -281,6 +292,8 @@ impl Settings {
                 .pause_image
                 .unwrap_or_else(|| "kcluster/function:latest".into()),
             labels: said.labels,
+            home_assistant: said.home_assistant,
+            prometheus: said.prometheus,
         })
     }
 
@@ -348,6 +361,13 @@ mod tests {
             ("broker = \"nowhere\"", "HOST:PORT"),
             ("node = \"Not A Name\"", "a-z 0-9 -"),
             ("docker = \"tcp://1.2.3.4\"", "unix:///"),
+            (
+                "[home-assistant]\nprefix = \"a/#\"",
+                "such as homeassistant",
+            ),
+            ("[home-assistant]\nprefx = \"a\"", "expected `prefix`"),
+            ("[prometheus]\nlisten = \"9273\"", "such as 127.0.0.1:9273"),
+            ("[prometheus]", "missing field `listen`"),
         ] {
             let error = read(text).unwrap_err();
             let source = error.source().unwrap().to_string();
@@ -356,13 +376,18 @@ mod tests {
     }
 
     #[test]
+    fn readings_are_rendered_only_for_those_who_are_named() {
+        assert_eq!(read("").unwrap(), Overrides::default());
+        let said = read("[home-assistant]\n[prometheus]\nlisten = \"127.0.0.1:9273\"").unwrap();
+        assert_eq!(said.home_assistant, Some(HomeAssistant::default()));
+        assert_eq!(said.prometheus.unwrap().listen.0.port(), 9273);
+    }
+
+    #[test]
     fn only_a_file_that_was_asked_for_must_exist() {
-        let nowhere = Path::new("/nonexistent/agent.toml");
-        assert!(Overrides::read(nowhere, true).is_err());
-        assert_eq!(
-            Overrides::read(nowhere, false).unwrap(),
-            Overrides::default()
-        );
+        let read = |asked| Overrides::read(Path::new("/nonexistent/agent.toml"), asked);
+        assert!(read(true).is_err());
+        assert_eq!(read(false).unwrap(), Overrides::default());
     }
 
     #[test]

@@ -1,16 +1,20 @@
-//! Everything that goes over MQTT: documents and calls in, presence, state, events and load out.
-//! Holds no policy; loses nothing when the broker is away, and delays nothing on the box.
+//! Everything that goes over MQTT: documents and calls in, presence, state, events and load out,
+//! and the load once more for those who read it in other words. Holds no policy; loses nothing
+//! when the broker is away, and delays nothing on the box.
 
 use crate::calls::Calls;
 use crate::events::Events;
 use crate::forwarder::Forwarder;
-use crate::keeper::{Happened, View};
+use crate::keeper::{Happened, View, explain};
 use crate::load::{self, Sample, Sampler, Watched};
+use crate::readings::entities::Shape;
+use crate::readings::former::Former;
+use crate::readings::{Discovery, Readings};
 use crate::reconcile::{Part, Phase};
 use crate::status::Identity;
 use kc_agent_api::{Network, NodeName, NodeState, Payload, Presence, Topic};
 use kc_forwarder_api::Counters;
-use kc_mqtt::{Incoming, Link};
+use kc_mqtt::{Incoming, Link, Message};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -45,6 +49,12 @@ pub struct Courier {
     pub happened: mpsc::UnboundedReceiver<Happened>,
     /// What there is to measure.
     pub view: watch::Receiver<View>,
+    /// What Home Assistant is told.
+    pub discovery: Discovery,
+    /// Where it was told anything before.
+    pub former: Former,
+    /// The newest readings for Prometheus, where that is wanted.
+    pub readings: Option<watch::Sender<Option<Arc<Readings>>>>,
     /// Turns true when it is time to leave.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -74,16 +84,15 @@ impl Courier {
                     }
                 }
                 () = sleep_until(tick) => {
-                    let interval = self.view.borrow().spec.load_interval_s;
-                    let interval = Duration::from_secs(u64::from(interval.clamp(1, 3600)));
+                    let interval = Duration::from_secs(u64::from(self.interval_s()));
                     // A box that slept does not make up for it.
                     tick = (tick + interval).max(Instant::now());
                     self.events.flush(&self.identity, &self.link);
-                    if self.link.connected() {
+                    if self.link.connected() || self.readings.is_some() {
                         self.count(&counted);
                     }
                 }
-                Some(counters) = counters.recv() => self.measure(&mut before, counters.as_ref()),
+                Some(counters) = counters.recv() => self.measure(&mut before, counters),
             }
         }
         self.leave().await;
@@ -96,12 +105,17 @@ impl Courier {
                 // A broker may have forgotten everything since.
                 self.publish_status(Presence::Online);
                 self.publish_state();
+                let messages = self.discovery.connected();
+                self.send(messages);
                 self.events.flush(&self.identity, &self.link);
             }
             Incoming::Disconnected { reason } => {
                 tracing::warn!(%reason, "no broker; the box goes on without");
             }
             Incoming::Message(message) => {
+                if let Some(messages) = self.discovery.heard(&message) {
+                    return self.send(messages);
+                }
                 let ours = |node: &NodeName| *node == self.identity.node;
                 match Topic::parse(&message.topic) {
                     // An empty payload only says that the broker keeps none any more.
@@ -145,6 +159,19 @@ impl Courier {
         }
     }
 
+    fn send(&self, messages: Vec<Message>) {
+        for message in messages {
+            let topic = message.topic.clone();
+            if let Err(error) = self.link.publish(message) {
+                tracing::warn!(%error, topic, "cannot publish");
+            }
+        }
+    }
+
+    fn interval_s(&self) -> u32 {
+        self.view.borrow().spec.load_interval_s.clamp(1, 3600)
+    }
+
     /// Asks the forwarder beside the loop; at most one question is open.
     fn count(&self, counted: &mpsc::Sender<Option<Counters>>) {
         let Ok(slot) = counted.clone().try_reserve_owned() else {
@@ -157,20 +184,35 @@ impl Courier {
         });
     }
 
-    fn measure(&mut self, before: &mut Option<Sample>, counters: Option<&Counters>) {
+    fn measure(&mut self, before: &mut Option<Sample>, counters: Option<Counters>) {
         let watched = watched(&self.view.borrow());
         let sample = self.sampler.sample(self.identity.boot.elapsed(), &watched);
         let stamp = self.identity.boot.stamp();
-        let node = &self.identity.node;
-        let report = load::report(stamp.clone(), before.as_ref(), &sample, counters);
-        self.publish(&Topic::Load(node.clone()), &report);
-        if let Some(counters) = counters {
-            self.publish(
-                &Topic::Tunnel(node.clone()),
-                &load::tunnels(stamp, counters),
-            );
-        }
+        let node = self.identity.node.clone();
+        let report = load::report(stamp.clone(), before.as_ref(), &sample, counters.as_ref());
         *before = Some(sample);
+        // A sample that waits for a broker would be old when it comes.
+        if self.link.connected() {
+            self.publish(&Topic::Load(node.clone()), &report);
+            if let Some(counters) = &counters {
+                self.publish(
+                    &Topic::Tunnel(node.clone()),
+                    &load::tunnels(stamp, counters),
+                );
+            }
+            let shape = Shape::of(&report, &self.state.borrow(), self.interval_s());
+            let messages = self.discovery.reported(shape);
+            self.send(messages);
+        }
+        if let Some(readings) = &self.readings {
+            readings.send_replace(Some(Arc::new(Readings {
+                domain: self.identity.domain.clone(),
+                node,
+                load: report,
+                state: self.state.borrow().clone(),
+                counters,
+            })));
+        }
     }
 
     /// Nobody shall take us for dead: we say that we go.
@@ -180,8 +222,13 @@ impl Courier {
         }
         self.events.flush(&self.identity, &self.link);
         self.publish_status(Presence::Offline);
-        if self.link.connected() {
-            self.link.drained(FAREWELL).await;
+        let settled = self.discovery.settled();
+        if self.link.connected() && self.link.drained(FAREWELL).await && settled {
+            // What lay below other bases came with the connection, and was removed.
+            let now = self.discovery.base();
+            if let Err(error) = self.former.keep_only(now.as_deref()) {
+                tracing::warn!("{}", explain(&error));
+            }
         }
         self.link.close().await;
     }

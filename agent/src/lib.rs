@@ -3,7 +3,7 @@
 //! [`reconcile`] and [`state`] decide and are pure; [`docker`], [`wiring`], [`forwarder`],
 //! [`ledger`] touch the box and decide nothing; [`keeper`] is the loop between
 //! them. [`courier`] carries documents in and reports out over MQTT; [`load`], [`status`],
-//! [`events`] and [`calls`] are what it carries.
+//! [`events`] and [`calls`] are what it carries, and [`readings`] shows the same to others.
 
 pub mod agent;
 pub mod calls;
@@ -15,6 +15,7 @@ pub mod forwarder;
 pub mod keeper;
 pub mod ledger;
 pub mod load;
+pub mod readings;
 pub mod reconcile;
 pub mod state;
 pub mod status;

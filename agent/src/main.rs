@@ -3,6 +3,7 @@
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use kc_agent::config::{Broker, DEFAULT_FILE, DockerSocket, Label, Overrides, Settings};
+use kc_agent::readings::config::{HomeAssistant, Listen, Prometheus, TopicPrefix};
 use kc_agent_api::{DomainName, NodeName};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -71,6 +72,12 @@ struct Run {
     /// Image of the containers that hold network namespaces [default: kcluster/function:latest].
     #[arg(long, env = "KC_AGENT_PAUSE_IMAGE", value_name = "IMAGE")]
     pause_image: Option<String>,
+    /// Show the box in Home Assistant, by MQTT discovery below this prefix [default: not at all].
+    #[arg(long, env = "KC_AGENT_HOME_ASSISTANT", value_name = "PREFIX")]
+    home_assistant: Option<TopicPrefix>,
+    /// Serve Prometheus at http://ADDRESS:PORT/metrics [default: not at all].
+    #[arg(long, env = "KC_AGENT_PROMETHEUS", value_name = "ADDRESS:PORT")]
+    prometheus: Option<Listen>,
     /// A label of this box; may be given several times.
     #[arg(long = "label", value_name = "KEY=VALUE")]
     labels: Vec<Label>,
@@ -148,6 +155,8 @@ fn settings(run: Run) -> anyhow::Result<Settings> {
             .into_iter()
             .map(|Label(key, value)| (key, value))
             .collect(),
+        home_assistant: run.home_assistant.map(|prefix| HomeAssistant { prefix }),
+        prometheus: run.prometheus.map(|listen| Prometheus { listen }),
     };
     Ok(Settings::complete(flags.over(file))?)
 }
