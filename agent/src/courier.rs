@@ -75,7 +75,10 @@ impl Courier {
                     self.events.record(said.kind, said.object, said.message);
                     self.events.flush(&self.identity, &self.link);
                 }
-                Ok(()) = self.state.changed() => self.publish_state(),
+                Ok(()) = self.state.changed() => {
+                    self.publish_state();
+                    self.show_state();
+                }
                 Ok(()) = self.view.changed() => {
                     let now = self.view.borrow().engine.clone();
                     if engine != now {
@@ -146,6 +149,19 @@ impl Courier {
             return;
         }
         self.publish(&Topic::State(self.identity.node.clone()), &state);
+    }
+
+    /// Others do not wait for the next report either.
+    fn show_state(&mut self) {
+        let state = self.state.borrow().clone();
+        let messages = self.discovery.observed(&state);
+        self.send(messages);
+        if let Some(readings) = &self.readings {
+            readings.send_if_modified(|newest| {
+                let known = newest.as_mut().map(Arc::make_mut);
+                known.map(|readings| readings.state = state).is_some()
+            });
+        }
     }
 
     fn publish<P: Payload>(&self, topic: &Topic, payload: &P) {

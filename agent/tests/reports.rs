@@ -16,39 +16,11 @@ use kc_agent_api::{
 };
 use kc_forwarder_api::Request;
 use kc_mqtt::{Config, Incoming, Link, QoS};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
-use support::{Engine, PATIENCE, on_a_box};
+use support::{Broker, Engine, PATIENCE, on_a_box};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{sleep, timeout};
-
-/// Mosquitto on the box's own loopback; gone when dropped.
-struct Broker(Child);
-
-impl Broker {
-    /// `None`, said aloud, where there is none. In CI there must be one.
-    fn start() -> Option<Self> {
-        let program = PathBuf::from("/usr/sbin/mosquitto");
-        if !program.exists() {
-            let ci = std::env::var_os("CI").is_some_and(|value| value == "true");
-            assert!(!ci, "mosquitto is not installed, and CI must have it");
-            eprintln!("skipped: mosquitto is not installed");
-            return None;
-        }
-        let mut command = Command::new(program);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        Some(Self(command.spawn().unwrap()))
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn identity() -> Arc<Identity> {
     Arc::new(Identity {

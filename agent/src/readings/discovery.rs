@@ -5,6 +5,7 @@
 use super::config::TopicPrefix;
 use super::entities::{self, Shape};
 use crate::status::Identity;
+use kc_agent_api::NodeState;
 use kc_mqtt::{Message, QoS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -115,6 +116,15 @@ impl Discovery {
         messages
     }
 
+    /// The state has changed, and with it perhaps the containers.
+    pub fn observed(&mut self, state: &NodeState) -> Vec<Message> {
+        if self.wanted.is_empty() {
+            // The first report tells of everything.
+            return Vec::new();
+        }
+        self.reported(self.shape.clone().with(state))
+    }
+
     fn birth(&self) -> Option<String> {
         self.prefix
             .as_ref()
@@ -208,6 +218,19 @@ mod tests {
         };
         assert_eq!(told(&discovery.reported(slower)), ["box", "container-b"]);
         assert_eq!(told(&discovery.connected()), ["box", "container-b"]);
+    }
+
+    #[test]
+    fn a_container_that_goes_between_reports_is_removed_at_once() {
+        let mut discovery = discovery();
+        let state = NodeState {
+            spec_generation: 1,
+            ..NodeState::default()
+        };
+        assert!(discovery.observed(&state).is_empty());
+        discovery.reported(shape(Some(&["a"])));
+        assert_eq!(told(&discovery.observed(&state)), ["-container-a"]);
+        assert!(discovery.observed(&state).is_empty());
     }
 
     #[test]

@@ -31,13 +31,26 @@ impl Shape {
     /// The shape of a report.
     pub fn of(report: &LoadReport, state: &NodeState, interval_s: u32) -> Self {
         let networks = report.machine.networks.iter().map(|network| &network.name);
-        let containers = state.containers.iter().map(|container| &container.name);
         Self {
             interval_s,
             temperature: report.machine.temperature_c.is_some(),
             throttled: report.machine.throttled.is_some(),
             interfaces: networks.filter(|name| is_outside(name)).cloned().collect(),
-            containers: (*state != NodeState::default()).then(|| containers.cloned().collect()),
+            ..Self::default()
+        }
+        .with(state)
+    }
+
+    /// The same with the containers of `state`, of which nobody knows before the box was looked at.
+    #[must_use]
+    pub fn with(self, state: &NodeState) -> Self {
+        let names = state
+            .containers
+            .iter()
+            .map(|container| container.name.clone());
+        Self {
+            containers: (*state != NodeState::default()).then(|| names.collect()),
+            ..self
         }
     }
 }

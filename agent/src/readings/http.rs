@@ -221,6 +221,16 @@ mod tests {
         assert_eq!(asked(b"\xff\n\n"), Asked::Refused(Refusal::Malformed));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_octets_are_waited_for_without_end(octets in proptest::collection::vec(0u8..128, 0..200)) {
+            let mut octets = octets;
+            let _ = asked(&octets);
+            octets.resize(LONGEST_HEAD, b'x');
+            assert_ne!(asked(&octets), Asked::Unfinished);
+        }
+    }
+
     #[test]
     fn answers_say_how_long_they_are() {
         let page = answer("ä 1\n", false);

@@ -21,9 +21,11 @@ pub const SLOWEST: Duration = Duration::from_secs(3);
 /// How long a client may take to hang up.
 const FAREWELL: Duration = Duration::from_millis(500);
 
+type Newest = watch::Receiver<Option<Arc<Readings>>>;
+
 /// Listens for as long as it is polled. An address that is not there yet, as before DHCP has
 /// answered, is tried again.
-pub async fn listen(address: SocketAddr, readings: watch::Receiver<Option<Arc<Readings>>>) {
+pub async fn listen(address: SocketAddr, readings: Newest) {
     let mut backoff = Backoff::default();
     let mut told = false;
     let listener = loop {
@@ -42,7 +44,7 @@ pub async fn listen(address: SocketAddr, readings: watch::Receiver<Option<Arc<Re
 }
 
 /// Serves whoever connects.
-pub async fn serve(listener: TcpListener, readings: watch::Receiver<Option<Arc<Readings>>>) {
+pub async fn serve(listener: TcpListener, readings: Newest) {
     let room = Arc::new(Semaphore::new(CLIENTS));
     loop {
         // Nobody closes it.
@@ -51,7 +53,7 @@ pub async fn serve(listener: TcpListener, readings: watch::Receiver<Option<Arc<R
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let readings = readings.borrow().clone();
+                let readings = readings.clone();
                 tokio::spawn(async move {
                     // A client that hangs up in the middle is its own affair.
                     let _ = client(stream, readings).await;
@@ -67,16 +69,18 @@ pub async fn serve(listener: TcpListener, readings: watch::Receiver<Option<Arc<R
     }
 }
 
-async fn client(mut stream: TcpStream, readings: Option<Arc<Readings>>) -> io::Result<()> {
+async fn client(mut stream: TcpStream, mut readings: Newest) -> io::Result<()> {
     let asked = match within(SLOWEST, read(&mut stream)).await {
         Err(error) if error.kind() == io::ErrorKind::TimedOut => Asked::Refused(Refusal::TimedOut),
         asked => asked?,
     };
-    let answer = match (asked, readings) {
-        (Asked::Unfinished, _) => return Ok(()),
-        (Asked::Refused(refusal), _) => refusal.answer(),
-        (Asked::Page | Asked::Head, None) => Refusal::NoReadings.answer(),
-        (asked, Some(readings)) => http::answer(&readings.page(), asked == Asked::Head),
+    let answer = match asked {
+        Asked::Unfinished => return Ok(()),
+        Asked::Refused(refusal) => refusal.answer(),
+        Asked::Page | Asked::Head => match newest(&mut readings).await {
+            None => Refusal::NoReadings.answer(),
+            Some(readings) => http::answer(&readings.page(), asked == Asked::Head),
+        },
     };
     let deadline = Instant::now() + SLOWEST;
     within(SLOWEST, stream.write_all(answer.as_bytes())).await?;
@@ -86,6 +90,12 @@ async fn client(mut stream: TcpStream, readings: Option<Arc<Readings>>) -> io::R
     let mut rest = stream.take(64 << 10);
     within(FAREWELL, copy(&mut rest, &mut sink())).await?;
     Ok(())
+}
+
+/// The newest readings. An agent that has just started has its first ones in a moment.
+async fn newest(readings: &mut Newest) -> Option<Arc<Readings>> {
+    let first = readings.wait_for(Option::is_some);
+    timeout(SLOWEST, first).await.ok()?.ok()?.clone()
 }
 
 /// Reads until it is known what is wanted; unfinished when the client ends first.

@@ -7,11 +7,13 @@
     reason = "test code, of which every file uses its own part"
 )]
 
+mod broker;
 mod engine;
 mod fake;
 mod keeper;
 
-pub(crate) use engine::Engine;
+pub(crate) use broker::{Broker, Listener};
+pub(crate) use engine::{Engine, IMAGE};
 pub(crate) use fake::{fake_forwarder, play};
 pub(crate) use keeper::{Agent, leg, of, spec_of};
 
