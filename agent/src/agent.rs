@@ -92,7 +92,12 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
         sender
     });
     let courier = Courier {
-        calls: Calls::new(Arc::clone(&identity), link.clone(), forwarder.clone()),
+        calls: Calls::new(
+            Arc::clone(&identity),
+            link.clone(),
+            forwarder.clone(),
+            Arc::clone(&settings),
+        ),
         sampler: Sampler::new(DATA_ROOT),
         identity,
         link,
@@ -126,7 +131,7 @@ pub(crate) async fn ended(shutdown: &mut watch::Receiver<bool>) {
 }
 
 /// Where Docker keeps its data; what is not there counts as what it would be on.
-const DATA_ROOT: &str = "/var/lib/docker";
+pub(crate) const DATA_ROOT: &str = "/var/lib/docker";
 
 async fn identity(settings: &Settings, boot: Boot) -> Identity {
     let found = wiring::underlay(settings.vtep, settings.underlay_mtu).await;

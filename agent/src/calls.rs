@@ -4,7 +4,9 @@
 mod pass;
 mod tail;
 
+use crate::config::Settings;
 use crate::docker::container_name;
+use crate::doctor::{self, Vantage};
 use crate::forwarder::{Forwarder, ForwarderError};
 use crate::reconcile::Part;
 use crate::status::Identity;
@@ -81,15 +83,22 @@ struct Answerer {
     identity: Arc<Identity>,
     link: Link,
     forwarder: Forwarder,
+    settings: Arc<Settings>,
 }
 
 impl Calls {
     /// Answers in the name of `identity`, over `link`.
-    pub fn new(identity: Arc<Identity>, link: Link, forwarder: Forwarder) -> Self {
+    pub fn new(
+        identity: Arc<Identity>,
+        link: Link,
+        forwarder: Forwarder,
+        settings: Arc<Settings>,
+    ) -> Self {
         let answerer = Answerer {
             identity,
             link,
             forwarder,
+            settings,
         };
         Self {
             answerer,
@@ -116,7 +125,7 @@ impl Calls {
         match call.body {
             CallBody::Credit { id, parts } => return self.credit(id, parts),
             CallBody::Cancel { id } => return self.cancel(id),
-            CallBody::Logs { .. } | CallBody::Forwarder { .. } => {}
+            CallBody::Logs { .. } | CallBody::Forwarder { .. } | CallBody::Doctor => {}
         }
         let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
             return answerer.refuse_at_once(id, &CallError::Busy);
@@ -205,6 +214,11 @@ impl Answerer {
                 Err(error) => self.send(id, refusal(&error)).await,
             },
             CallBody::Forwarder { request, .. } => self.pass(id, *request, credit).await,
+            CallBody::Doctor => {
+                let findings = doctor::examine(&self.settings, Vantage::Agent).await;
+                let wall_ms = self.identity.boot.stamp().wall_ms;
+                self.send(id, ReplyBody::Doctor { findings, wall_ms }).await;
+            }
             // These are about other answers.
             CallBody::Credit { .. } | CallBody::Cancel { .. } => {}
         }

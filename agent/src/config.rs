@@ -51,6 +51,13 @@ pub enum ConfigError {
     Label(String),
 }
 
+impl ConfigError {
+    /// Whether somebody with more rights could read it.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Read { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied)
+    }
+}
+
 /// The MQTT broker's address.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]

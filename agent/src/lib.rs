@@ -3,13 +3,15 @@
 //! [`reconcile`] and [`state`] decide and are pure; [`docker`], [`wiring`], [`forwarder`],
 //! [`ledger`] touch the box and decide nothing; [`keeper`] is the loop between
 //! them. [`courier`] carries documents in and reports out over MQTT; [`load`], [`status`],
-//! [`events`] and [`calls`] are what it carries, and [`readings`] shows the same to others.
+//! [`events`] and [`calls`] are what it carries, and [`readings`] shows the same to others. [`doctor`]
+//! looks for what is wrong with the box.
 
 pub mod agent;
 pub mod calls;
 pub mod config;
 pub mod courier;
 pub mod docker;
+pub mod doctor;
 pub mod events;
 pub mod forwarder;
 pub mod keeper;

@@ -2,9 +2,13 @@
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use kc_agent::config::{Broker, DEFAULT_FILE, DockerSocket, Label, Overrides, Settings};
+use kc_agent::config::{
+    Broker, ConfigError, DEFAULT_FILE, DockerSocket, Label, Overrides, Settings,
+};
+use kc_agent::doctor::{self, Vantage};
 use kc_agent::readings::config::{HomeAssistant, Listen, Prometheus, TopicPrefix};
-use kc_agent_api::{DomainName, NodeName};
+use kc_agent_api::{DomainName, Finding, Listing, NodeName};
+use std::io::{ErrorKind, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,9 +17,9 @@ use std::process::ExitCode;
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Every setting of `run` can stand in the file; flags and KC_AGENT_* win over it.\n\
+    after_help = "Every setting can stand in the file; flags and KC_AGENT_* win over it.\n\
         Ended by SIGTERM it leaves containers and forwarder as they are.\n\
-        Exit codes: 0 ended as told, 1 failed, 2 wrong usage or configuration."
+        Exit codes: 0 ended as told, 1 failed, 2 wrong usage or configuration, 3 doctor found a problem."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -26,10 +30,42 @@ struct Cli {
 enum Verb {
     /// Run until SIGTERM or SIGINT.
     Run(Box<Run>),
+    /// Look for what is wrong with this box, and say how it is put right (exit code 3 when a
+    /// problem was found; warnings are none).
+    Doctor(Box<Doctor>),
 }
 
 #[derive(Debug, Args)]
 struct Run {
+    #[command(flatten)]
+    flags: Flags,
+    /// What is logged, such as `info` or `kc_agent=debug`.
+    #[arg(
+        long,
+        env = "KC_AGENT_LOG",
+        value_name = "FILTER",
+        default_value = "info"
+    )]
+    log: String,
+}
+
+#[derive(Debug, Args)]
+struct Doctor {
+    #[command(flatten)]
+    flags: Flags,
+    /// A line for each check, or JSON.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+struct Flags {
     /// Configuration file [default: /etc/kcluster/agent.toml, if it exists].
     #[arg(long, env = "KC_AGENT_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -81,14 +117,6 @@ struct Run {
     /// A label of this box; may be given several times.
     #[arg(long = "label", value_name = "KEY=VALUE")]
     labels: Vec<Label>,
-    /// What is logged, such as `info` or `kc_agent=debug`.
-    #[arg(
-        long,
-        env = "KC_AGENT_LOG",
-        value_name = "FILTER",
-        default_value = "info"
-    )]
-    log: String,
 }
 
 fn node(text: &str) -> Result<NodeName, kc_agent_api::NameError> {
@@ -99,23 +127,29 @@ fn domain(text: &str) -> Result<DomainName, kc_agent_api::NameError> {
     DomainName::new(text)
 }
 
+/// A problem was found.
+const SICK: u8 = 3;
+
+/// Why the program ends, and its exit code.
+type Failure = (u8, anyhow::Error);
+
 fn main() -> ExitCode {
-    let Verb::Run(run) = Cli::parse().verb;
-    let outcome = log_to_stderr(&run.log).and_then(|()| settings(*run));
-    let settings = match outcome {
-        Ok(settings) => settings,
-        Err(error) => {
-            eprintln!("kc-agent: {error:#}");
-            return ExitCode::from(2);
-        }
+    let outcome = match Cli::parse().verb {
+        Verb::Run(run) => serve(*run),
+        Verb::Doctor(doctor) => look(*doctor),
     };
-    match serve(settings) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("kc-agent: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome.unwrap_or_else(|(code, error)| {
+        eprintln!("kc-agent: {error:#}");
+        ExitCode::from(code)
+    })
+}
+
+fn usage(error: impl Into<anyhow::Error>) -> Failure {
+    (2, error.into())
+}
+
+fn failed(error: anyhow::Error) -> Failure {
+    (1, error)
 }
 
 fn log_to_stderr(filter: &str) -> anyhow::Result<()> {
@@ -130,45 +164,106 @@ fn log_to_stderr(filter: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn settings(run: Run) -> anyhow::Result<Settings> {
-    let asked = run.config.is_some();
-    let path = run
-        .config
-        .unwrap_or_else(|| Path::new(DEFAULT_FILE).to_owned());
-    let file = Overrides::read(&path, asked)?;
-    let flags = Overrides {
-        node: run.node,
-        domain: run.domain,
-        broker: run.broker,
-        mqtt_user: run.mqtt_user,
-        mqtt_password_file: run.mqtt_password_file,
-        keep_alive_s: run.keep_alive,
-        docker: run.docker,
-        vtep: run.vtep,
-        underlay_mtu: run.underlay_mtu,
-        state_dir: run.state_dir,
-        run_dir: run.run_dir,
-        forwarder: run.forwarder,
-        pause_image: run.pause_image,
-        labels: run
-            .labels
-            .into_iter()
-            .map(|Label(key, value)| (key, value))
-            .collect(),
-        home_assistant: run.home_assistant.map(|prefix| HomeAssistant { prefix }),
-        prometheus: run.prometheus.map(|listen| Prometheus { listen }),
-    };
-    Ok(Settings::complete(flags.over(file))?)
+impl Flags {
+    /// The file's name, whether somebody asked for it, and what wins over it.
+    fn split(self) -> (PathBuf, bool, Overrides) {
+        let asked = self.config.is_some();
+        let path = self.config;
+        let path = path.unwrap_or_else(|| Path::new(DEFAULT_FILE).to_owned());
+        let flags = Overrides {
+            node: self.node,
+            domain: self.domain,
+            broker: self.broker,
+            mqtt_user: self.mqtt_user,
+            mqtt_password_file: self.mqtt_password_file,
+            keep_alive_s: self.keep_alive,
+            docker: self.docker,
+            vtep: self.vtep,
+            underlay_mtu: self.underlay_mtu,
+            state_dir: self.state_dir,
+            run_dir: self.run_dir,
+            forwarder: self.forwarder,
+            pause_image: self.pause_image,
+            labels: self
+                .labels
+                .into_iter()
+                .map(|Label(key, value)| (key, value))
+                .collect(),
+            home_assistant: self.home_assistant.map(|prefix| HomeAssistant { prefix }),
+            prometheus: self.prometheus.map(|listen| Prometheus { listen }),
+        };
+        (path, asked, flags)
+    }
 }
 
-fn serve(settings: Settings) -> anyhow::Result<()> {
-    // One thread does it all; packets are the forwarder's business.
-    let runtime = tokio::runtime::Builder::new_current_thread()
+fn settings(path: &Path, asked: bool, flags: Overrides) -> Result<Settings, ConfigError> {
+    Settings::complete(flags.over(Overrides::read(path, asked)?))
+}
+
+fn serve(run: Run) -> Result<ExitCode, Failure> {
+    log_to_stderr(&run.log).map_err(usage)?;
+    let (path, asked, flags) = run.flags.split();
+    let settings = settings(&path, asked, flags).map_err(usage)?;
+    let runtime = runtime().map_err(failed)?;
+    let outcome = runtime.block_on(kc_agent::agent::run(settings));
+    runtime.shutdown_background();
+    outcome.context("cannot run").map_err(failed)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Settings that only root may read are no reason to say nothing of the box.
+fn look(doctor: Doctor) -> Result<ExitCode, Failure> {
+    let (path, asked, mut flags) = doctor.flags.split();
+    let (settings, unread) = match settings(&path, asked, flags.clone()) {
+        Err(error) if error.is_forbidden() => {
+            let unread = format!("{:#}", anyhow::Error::from(error));
+            flags.mqtt_password_file = None;
+            (Settings::complete(flags).map_err(usage)?, Some(unread))
+        }
+        settings => (settings.map_err(usage)?, None),
+    };
+    let runtime = runtime().map_err(failed)?;
+    let findings = runtime.block_on(doctor::examine(&settings, Vantage::Command { unread }));
+    runtime.shutdown_background();
+    print(&settings, &findings, doctor.output).map_err(failed)?;
+    Ok(match doctor::sick(&findings) {
+        true => ExitCode::from(SICK),
+        false => ExitCode::SUCCESS,
+    })
+}
+
+/// What `-o json` prints.
+#[derive(Debug, serde::Serialize)]
+struct Report<'a> {
+    node: &'a NodeName,
+    version: &'static str,
+    findings: &'a [Finding],
+}
+
+fn print(settings: &Settings, findings: &[Finding], output: Output) -> anyhow::Result<()> {
+    let text = match output {
+        Output::Text => Listing(findings).to_string(),
+        Output::Json => {
+            let report = Report {
+                node: &settings.node,
+                version: env!("CARGO_PKG_VERSION"),
+                findings,
+            };
+            serde_json::to_string_pretty(&report)? + "\n"
+        }
+    };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Whoever read it has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
+/// One thread does it all; packets are the forwarder's business.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(2)
         .build()
-        .context("cannot start")?;
-    let outcome = runtime.block_on(kc_agent::agent::run(settings));
-    runtime.shutdown_background();
-    outcome.context("cannot run")
+        .context("cannot start")
 }

@@ -5,14 +5,14 @@ mod support;
 
 use bollard::{API_DEFAULT_VERSION, Docker};
 use kc_agent::calls::Calls;
-use kc_agent::config::{Overrides, Settings};
+use kc_agent::config::{DockerSocket, Overrides, Settings};
 use kc_agent::events::Events;
 use kc_agent::forwarder::Forwarder;
 use kc_agent::load::{self, Sampler, Watched};
 use kc_agent::status::{Boot, Identity};
 use kc_agent_api::{
-    Call, CallBody, Capacity, Event, EventKind, Limits, NodeName, Reply, ReplyBody, Topic, decode,
-    encode,
+    Call, CallBody, Capacity, Event, EventKind, Limits, NodeName, Reply, ReplyBody, Severity,
+    Topic, decode, encode,
 };
 use kc_forwarder_api::Request;
 use kc_mqtt::{Config, Incoming, Link, QoS};
@@ -145,11 +145,13 @@ fn output_is_cut_to_its_end_and_load_is_measured_against_the_limit() {
             node: Some(NodeName::new("pi-1").unwrap()),
             run_dir: Some(engine.dir.path().to_owned()),
             forwarder: Some("/nonexistent/kc-forwarder".into()),
+            docker: Some(DockerSocket(socket.clone())),
             ..Overrides::default()
         });
-        let forwarder = Forwarder::supervise(&settings.unwrap()).forwarder;
+        let settings = Arc::new(settings.unwrap());
+        let forwarder = Forwarder::supervise(&settings).forwarder;
         let (link, _told) = Link::start(Config::new("127.0.0.1", 1883, "agent"));
-        let mut calls = Calls::new(identity(), link, forwarder);
+        let mut calls = Calls::new(identity(), link, forwarder, settings);
 
         // Twice the same call is one answer.
         for _ in 0..2 {
@@ -190,6 +192,25 @@ fn output_is_cut_to_its_end_and_load_is_measured_against_the_limit() {
                 [ReplyBody::Error { message }] => assert!(message.contains(words), "{message}"),
                 other => panic!("{other:?}"),
             }
+        }
+
+        let doctor = Call {
+            body: CallBody::Doctor,
+        };
+        calls.handle(7, &encode(&doctor).unwrap(), Some(docker));
+        match answer(&mut incoming, 7).await.as_slice() {
+            [ReplyBody::Doctor { findings, wall_ms }] => {
+                assert!(*wall_ms > 0);
+                for (check, severity) in [
+                    ("docker", Severity::Ok),
+                    ("broker", Severity::Ok),
+                    ("forwarder", Severity::Problem),
+                ] {
+                    let found = findings.iter().find(|finding| finding.check == check);
+                    assert_eq!(found.unwrap().severity, severity, "{findings:?}");
+                }
+            }
+            other => panic!("{other:?}"),
         }
 
         let mut sampler = Sampler::new("/var/lib/docker");

@@ -1,7 +1,7 @@
 //! Requests to an agent and its answers, matched by the id in their topics. An answer may come
 //! in several parts; the last one says so.
 
-use crate::Payload;
+use crate::{Finding, Payload};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kc_forwarder_api::{Request, Response};
@@ -40,6 +40,8 @@ pub enum CallBody {
         /// Parts the caller can take before it gives more [`CallBody::Credit`].
         credit: u32,
     },
+    /// A look at the box: what is wrong with it, and how that is put right.
+    Doctor,
     /// The caller of a long answer can take more of it.
     Credit {
         /// Id of the call that is being answered.
@@ -83,6 +85,13 @@ pub enum ReplyBody {
     Forwarder {
         /// The answer.
         response: Box<Response>,
+    },
+    /// What the look at the box has found.
+    Doctor {
+        /// Every check, whatever came of it.
+        findings: Vec<Finding>,
+        /// Milliseconds since 1970 by the box's clock when this was said.
+        wall_ms: u64,
     },
     /// Octets that follow the forwarder's answer: a capture's pcapng.
     Data {

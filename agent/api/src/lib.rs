@@ -6,6 +6,7 @@
 
 mod call;
 mod event;
+mod finding;
 mod load;
 mod names;
 mod payload;
@@ -16,6 +17,7 @@ mod topic;
 
 pub use call::{Call, CallBody, Reply, ReplyBody, octets};
 pub use event::{Event, EventKind};
+pub use finding::{Finding, Listing, Severity};
 pub use load::{BoxLoad, ContainerLoad, LoadReport, NetworkLoad, PathLoad, TunnelReport};
 pub use names::{BootId, DomainName, NameError, NodeName};
 pub use payload::{Payload, PayloadError, Stamp, VERSION, decode, encode};

@@ -23,7 +23,9 @@ mod driver;
 mod inbox;
 mod link;
 mod outbox;
+mod probe;
 
 pub use backoff::Backoff;
 pub use config::{Config, Incoming, Message, QoS, Will};
 pub use link::{Link, PublishError};
+pub use probe::{ProbeError, probe};

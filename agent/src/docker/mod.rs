@@ -13,4 +13,5 @@ pub use error::DockerError;
 pub use files::{forget_files, write_files};
 pub use observe::{inspect, list};
 pub use steps::{create, ensure_image, remove, start, stop};
+pub(crate) use watch::connect;
 pub use watch::{Happening, Word, watch};

@@ -119,7 +119,8 @@ pub fn watch(socket: PathBuf, node: String) -> mpsc::Receiver<Word> {
     receiver
 }
 
-async fn connect(socket: &Path) -> Result<(Docker, SystemInfo), DockerError> {
+/// A client that speaks the engine's version, and what the engine says of itself.
+pub(crate) async fn connect(socket: &Path) -> Result<(Docker, SystemInfo), DockerError> {
     let refuse = |source| DockerError::Unreachable {
         path: socket.to_owned(),
         source: Box::new(source),

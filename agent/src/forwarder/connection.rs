@@ -22,7 +22,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) async fn open(socket: &Path) -> io::Result<Self> {
+    pub(crate) async fn open(socket: &Path) -> io::Result<Self> {
         let stream = UnixStream::connect(socket).await?;
         let pid = stream.peer_cred()?.pid();
         let (reader, writer) = stream.into_split();

@@ -82,14 +82,19 @@ pub fn temperature_c(temp: &str) -> Option<f32> {
     (thousandths > 0).then_some(thousandths as f32 / 1000.0)
 }
 
-/// Reads the Pi firmware's `get_throttled`: whether the clock is held back now.
+/// Reads the Pi firmware's `get_throttled`.
 ///
 /// Bits 0 to 3 are now: under-voltage, frequency capped, throttled, soft temperature limit. Bits
-/// 16 to 19 say the same of any time since boot and are left out.
-pub fn throttled(get_throttled: &str) -> Option<bool> {
+/// 16 to 19 say the same of any time since boot.
+pub fn firmware_flags(get_throttled: &str) -> Option<u32> {
     let text = get_throttled.trim();
     let digits = text.strip_prefix("0x").unwrap_or(text);
-    Some(u32::from_str_radix(digits, 16).ok()? & 0xf != 0)
+    u32::from_str_radix(digits, 16).ok()
+}
+
+/// Whether the clock is held back now, by [`firmware_flags`].
+pub fn throttled(get_throttled: &str) -> Option<bool> {
+    Some(firmware_flags(get_throttled)? & 0xf != 0)
 }
 
 /// Reads `/proc/net/dev`, in its order.

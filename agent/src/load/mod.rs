@@ -9,6 +9,7 @@ pub mod machine;
 mod report;
 mod sampler;
 
+pub(crate) use machine::{firmware_flags, uptime_s};
 pub use report::{ContainerSample, MachineSample, Sample, report, tunnels};
-pub(crate) use sampler::disk;
 pub use sampler::{Sampler, Watched};
+pub(crate) use sampler::{disk, get_throttled};

@@ -51,7 +51,6 @@ impl Sampler {
     }
 
     fn below(proc: &Path, sys: &Path, disk: PathBuf) -> Self {
-        let throttled = sys.join("devices/platform/soc/soc:firmware/get_throttled");
         Self {
             proc: proc.to_owned(),
             disk,
@@ -61,7 +60,7 @@ impl Sampler {
             uptime: Source::new(proc.join("uptime")),
             interfaces: Source::new(proc.join("thread-self/net/dev")),
             thermal: thermal_zones(&sys.join("class/thermal")),
-            throttled: throttled.exists().then(|| Source::new(throttled)),
+            throttled: get_throttled(sys).map(Source::new),
             containers: HashMap::new(),
             text: String::new(),
         }
@@ -218,6 +217,21 @@ fn thermal_zones(directory: &Path) -> Vec<Source> {
         })
         .map(|path| Source::new(path.join("temp")))
         .collect()
+}
+
+/// Where a Pi's firmware tells of its supply: below `soc` up to a Pi 4, `soc@107c000000` on a Pi 5.
+pub(crate) fn get_throttled(sys: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(sys.join("devices/platform")).ok()?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let path = |soc: String| {
+        sys.join(format!(
+            "devices/platform/{soc}/{soc}:firmware/get_throttled"
+        ))
+    };
+    names
+        .filter(|name| name.starts_with("soc"))
+        .map(path)
+        .find(|path| path.exists())
 }
 
 /// Bytes in use and all bytes of the file system under `path`; blocks kept back for root count

@@ -1,8 +1,8 @@
 //! The wire format, letter by letter: what agents and controllers in the field have agreed on.
 
 use kc_agent_api::{
-    BootId, Call, CallBody, Capacity, Event, EventKind, NodeName, NodeStatus, Payload, Presence,
-    Reply, ReplyBody, Stamp, decode, encode,
+    BootId, Call, CallBody, Capacity, Event, EventKind, Finding, NodeName, NodeStatus, Payload,
+    Presence, Reply, ReplyBody, Stamp, decode, encode,
 };
 use kc_forwarder_api::Request;
 use std::fmt::Debug;
@@ -113,5 +113,33 @@ fn calls_and_replies_are_written_so() {
     is_written(
         &reply,
         r#"{"v":1,"part":0,"last":true,"body":{"logs":{"text":"a\n"}}}"#,
+    );
+}
+
+#[test]
+fn a_look_at_the_box_is_written_so() {
+    let call = Call {
+        body: CallBody::Doctor,
+    };
+    is_written(&call, r#"{"v":1,"body":"doctor"}"#);
+    let reply = Reply {
+        part: 0,
+        last: true,
+        body: ReplyBody::Doctor {
+            findings: vec![
+                Finding::ok("power", "no under-voltage"),
+                Finding::problem("disk /", "full", "docker system prune"),
+            ],
+            wall_ms: 1_700_000_000_000,
+        },
+    };
+    is_written(
+        &reply,
+        concat!(
+            r#"{"v":1,"part":0,"last":true,"body":{"doctor":{"findings":["#,
+            r#"{"check":"power","severity":"ok","found":"no under-voltage","fix":null},"#,
+            r#"{"check":"disk /","severity":"problem","found":"full","fix":"docker system prune"}],"#,
+            r#""wall-ms":1700000000000}}}"#
+        ),
     );
 }

@@ -426,6 +426,7 @@ pub(crate) fn call() -> impl Strategy<Value = Call> {
         }),
         (any::<u64>(), any::<u32>()).prop_map(|(id, parts)| CallBody::Credit { id, parts }),
         any::<u64>().prop_map(|id| CallBody::Cancel { id }),
+        Just(CallBody::Doctor),
         logs.prop_map(|(container, tail, since_s)| CallBody::Logs {
             container,
             tail,
@@ -433,6 +434,23 @@ pub(crate) fn call() -> impl Strategy<Value = Call> {
         }),
     ];
     body.prop_map(|body| Call { body })
+}
+
+fn finding() -> impl Strategy<Value = Finding> {
+    let severity = prop_oneof![
+        Just(Severity::Ok),
+        Just(Severity::Warning),
+        Just(Severity::Problem),
+        Just(Severity::Unknown),
+    ];
+    (text(), severity, text(), option::of(text())).prop_map(|(check, severity, found, fix)| {
+        Finding {
+            check,
+            severity,
+            found,
+            fix,
+        }
+    })
 }
 
 pub(crate) fn reply() -> impl Strategy<Value = Reply> {
@@ -445,6 +463,8 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
             }),
         }),
         vec(any::<u8>(), 0..64).prop_map(|octets| ReplyBody::data(&octets)),
+        (vec(finding(), 0..4), any::<u64>())
+            .prop_map(|(findings, wall_ms)| ReplyBody::Doctor { findings, wall_ms }),
     ];
     (any::<u32>(), any::<bool>(), body).prop_map(|(part, last, body)| Reply { part, last, body })
 }

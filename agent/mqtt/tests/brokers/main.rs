@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod mosquitto;
+mod probe;
 mod process;
 mod proxy;
 mod rumqttd;
