@@ -63,6 +63,8 @@ pub enum Command {
     Chain(ChainArgs),
     /// Capture along a chain, as pcapng
     Capture(CaptureArgs),
+    /// Look for what is wrong with boxes, and say how it is put right
+    Doctor(DoctorArgs),
     /// Print the output of an instance
     Logs(LogsArgs),
     /// Show load, busiest first
@@ -279,6 +281,16 @@ pub struct CaptureArgs {
     /// Where to write it; a pipe when absent
     #[arg(short, long, value_name = "FILE")]
     pub write: Option<PathBuf>,
+}
+
+/// `kc doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Boxes; all when absent
+    pub nodes: Vec<String>,
+    /// json or yaml
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Format>,
 }
 
 /// `kc logs`.

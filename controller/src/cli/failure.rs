@@ -15,7 +15,8 @@ Exit codes:
   5  no controller could be reached
   6  --timeout ran out
   7  kc diff found differences
-  8  kc chain: something was lost, or a hop is broken";
+  8  kc chain: something was lost, or a hop is broken
+  9  kc doctor found a problem";
 
 /// Why a command ended without success.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,9 @@ pub enum Failure {
     /// Traffic does not get through.
     #[error("{0}")]
     Broken(String),
+    /// Something does not work; said on stdout already.
+    #[error("{0} found")]
+    Sick(String),
     /// There are differences; said on stdout already.
     #[error("")]
     Differs,
@@ -62,6 +66,7 @@ impl Failure {
             Self::Timeout(_) => 6,
             Self::Differs => 7,
             Self::Broken(_) => 8,
+            Self::Sick(_) => 9,
         }
     }
 

@@ -7,6 +7,7 @@ mod capture;
 mod chain;
 mod client;
 mod describe;
+mod doctor;
 mod failure;
 mod get;
 mod human;
@@ -78,6 +79,7 @@ async fn run(client: &Client, global: &Global, command: Command) -> Result<(), F
         Command::Explain(args) => describe::explain(client, &args).await,
         Command::Chain(args) => chain::chain(client, global, &args.command).await,
         Command::Capture(args) => capture::capture(client, &args).await,
+        Command::Doctor(args) => doctor::doctor(client, global.timeout, &args).await,
         Command::Logs(args) => logs::logs(client, &args).await,
         Command::Top(args) => top::top(client, &args).await,
         Command::Cordon(args) => node::set(client, &args.node, "cordon").await,

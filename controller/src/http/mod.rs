@@ -4,6 +4,7 @@
 mod auth;
 mod capture;
 mod change;
+mod doctor;
 mod error;
 mod listen;
 mod look;

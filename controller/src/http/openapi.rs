@@ -1,6 +1,6 @@
 //! The API's own description.
 
-use super::{capture, change, look, read, stream, talk};
+use super::{capture, change, doctor, look, read, stream, talk};
 use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -49,6 +49,7 @@ use utoipa::{Modify, OpenApi};
         read::path,
         read::plan,
         read::top,
+        doctor::doctor,
         stream::events,
         stream::watch,
     ),

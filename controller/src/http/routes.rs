@@ -2,7 +2,7 @@
 
 use super::auth::{self, Token};
 use super::error::ApiError;
-use super::{MAX_BODY, capture, change, look, openapi, read, stream, talk};
+use super::{MAX_BODY, capture, change, doctor, look, openapi, read, stream, talk};
 use crate::execute::Handle;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{StatusCode, header};
@@ -96,6 +96,7 @@ routes! {
     get "/api/v1/paths/{spi}" => read::path,
     get "/api/v1/plan" => read::plan,
     get "/api/v1/top" => read::top,
+    get "/api/v1/doctor" => doctor::doctor,
     get "/api/v1/events" => stream::events,
     get "/api/v1/watch" => stream::watch,
 }

@@ -2,7 +2,7 @@
 
 use super::message;
 use kc_agent_api::{
-    Call, CallBody, DomainName, NodeName, PayloadError, Reply, ReplyBody, Topic, encode,
+    Call, CallBody, DomainName, Finding, NodeName, PayloadError, Reply, ReplyBody, Topic, encode,
 };
 use kc_forwarder_api::{Request, Response};
 use kc_mqtt::{Link, PublishError};
@@ -199,6 +199,22 @@ impl Calls {
                 }
             }
             Ok(text)
+        };
+        in_time(node, limit, whole).await
+    }
+
+    /// What a box finds on itself, and what its clock said then: milliseconds since 1970.
+    pub async fn doctor(
+        &self,
+        node: &NodeName,
+        limit: Duration,
+    ) -> Result<(Vec<Finding>, u64), CallError> {
+        let whole = async {
+            let mut conversation = self.ask(node, CallBody::Doctor)?;
+            match conversation.next().await? {
+                Some(ReplyBody::Doctor { findings, wall_ms }) => Ok((findings, wall_ms)),
+                _ => Err(CallError::Incomplete { node: node.clone() }),
+            }
         };
         in_time(node, limit, whole).await
     }

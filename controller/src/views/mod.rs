@@ -8,6 +8,7 @@ mod build_chain;
 mod build_node;
 mod chain;
 mod diff;
+mod doctor;
 mod look;
 mod node;
 mod unified;
@@ -23,6 +24,9 @@ pub use chain::{ChainView, HopView, PathView};
 pub use diff::{
     ApplyResult, Change, ErrorBody, ErrorReply, ManifestFile, ManifestFiles, ManifestProblem,
     ResourceChange, StepView,
+};
+pub use doctor::{
+    DoctorView, NodeFindings, clock_finding, controller_findings, no_answer, node_findings,
 };
 pub use look::{EchoAnswer, EchoFunctionView, EchoView, ProbeView, TraceHop, TraceView};
 pub use node::{NodeCondition, NodeView, PacketIoView};

@@ -3,14 +3,14 @@
 
 use super::site::PATIENCE;
 use kc_agent_api::{
-    BootId, BoxLoad, Call, Capacity, ContainerLoad, ContainerPhase, ContainerState, DomainName,
-    Event, EventKind, LoadReport, NodeName, NodeSpec, NodeState, NodeStatus, PathLoad, Payload,
-    Presence, Reply, ReplyBody, Stamp, Topic, decode, encode,
+    BootId, BoxLoad, Call, CallBody, Capacity, ContainerLoad, ContainerPhase, ContainerState,
+    DomainName, Event, EventKind, Finding, LoadReport, NodeName, NodeSpec, NodeState, NodeStatus,
+    PathLoad, Payload, Presence, Reply, ReplyBody, Stamp, Topic, decode, encode,
 };
 use kc_mqtt::{Config, Incoming, Link, Message, QoS};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 
 /// What a test may have a box do.
@@ -238,6 +238,11 @@ impl Part {
             }
             Topic::Call(_, id) => {
                 let call: Call = decode(&incoming.payload).unwrap();
+                if call.body == CallBody::Doctor {
+                    let reply = self.look();
+                    let topic = Topic::Reply(self.name.clone(), id);
+                    return link.publish(message(&topic, &reply)).unwrap();
+                }
                 let text = format!("asked {:?}\n", call.body);
                 for (part, text) in [(0, text), (1, "second part\n".to_owned())] {
                     let body = ReplyBody::Logs { text };
@@ -250,6 +255,21 @@ impl Part {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Nothing is wrong with it but, on the second box, the clock.
+    fn look(&self) -> Reply {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let wall_ms = match self.number {
+            2 => 0,
+            _ => u64::try_from(now.as_millis()).unwrap(),
+        };
+        let findings = vec![Finding::ok("power", "no under-voltage since boot")];
+        Reply {
+            part: 0,
+            last: true,
+            body: ReplyBody::Doctor { findings, wall_ms },
         }
     }
 

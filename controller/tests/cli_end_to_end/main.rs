@@ -11,6 +11,7 @@
 mod agent;
 mod apply;
 mod codes;
+mod doctor;
 mod nodes;
 mod output;
 mod restart;
