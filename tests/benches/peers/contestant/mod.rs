@@ -7,7 +7,6 @@ mod open_vswitch;
 
 use crate::instruments::Instruments;
 use crate::interrupt;
-use crate::run::run;
 use crate::site::{Cores, Site};
 use crate::verify;
 use crate::work::{Task, Work};
