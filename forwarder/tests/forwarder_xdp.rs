@@ -305,7 +305,7 @@ fn a_link_with_nobody_at_its_other_end_loses_frames_for_so_long_and_no_longer() 
     let lost = |client: &mut Client| {
         let counters = client.counters().unwrap();
         let full = counters.drops.get(&DropReason::TxFull);
-        full.unwrap_or(&0) + counters.ports[0].rx_dropped >= SENT
+        full.is_some_and(|full| full + counters.ports[0].rx_dropped >= SENT)
     };
     forwarder.wait(lost, "all frames lost");
     let sent = forwarder.counters().ports[1].tx_packets - before;

@@ -57,7 +57,8 @@ static inline void renew(const struct plan *p, __u8 *data, const __u8 *end)
         __builtin_memcpy(data, p->head, HEAD / 2);
 }
 
-// Writes all that packet number n differs in, every field whole. `stamp` is the sum of what the caller has added to the payload.
+// Writes all that packet number n differs in, every field whole. `stamp` is the sum of what the
+// caller has added to the payload.
 static inline void vary(const struct plan *p, __u32 n, __u8 *data, const __u8 *end, __u32 stamp)
 {
     const struct size *s = &p->size[size_of(p, n)];
