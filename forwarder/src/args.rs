@@ -40,6 +40,9 @@ pub(crate) enum Verb {
     Check {
         /// Tables, .toml or .json.
         file: PathBuf,
+        /// How to print what is in it: how many of what, or all of it.
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
     },
     /// Replace the tables of a running forwarder. Without a generation the file gets the next one.
     Apply {

@@ -1,7 +1,7 @@
 //! The running forwarder: packet thread, control socket and signals tied together.
 
+use crate::aside;
 use anyhow::{Context, bail};
-use kc_forwarder::config;
 use kc_forwarder::control::{self, Desk, Server};
 use kc_forwarder::runtime;
 use kc_forwarder::tables::Compiled;
@@ -20,7 +20,7 @@ const MOST_THREADS: usize = 4;
 /// Runs until a signal ends it, with so many threads that move packets, or as many as make sense
 /// here.
 pub(crate) fn run(file: Option<&Path>, socket: &Path, threads: Option<u16>) -> anyhow::Result<()> {
-    let tables = file.map(config::read).transpose()?;
+    let tables = file.map(aside::read).transpose()?;
     // Before any thread starts, so that all of them leave signals to this one.
     let signals = catch_signals().context("catch signals")?;
     let server = Server::new(control::bind(socket)?);
@@ -123,8 +123,7 @@ fn reload(desk: &mut Desk, file: Option<&Path>) {
         tracing::warn!("SIGHUP: started without --config, nothing to read again");
         return;
     };
-    let outcome = config::read(file).map_err(anyhow::Error::from);
-    if let Err(error) = outcome.and_then(|tables| apply(desk, tables)) {
+    if let Err(error) = aside::read(file).and_then(|tables| apply(desk, tables)) {
         tracing::error!("SIGHUP: {error:#}; the former tables stay in force");
     }
 }

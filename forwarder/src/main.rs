@@ -1,6 +1,7 @@
 //! `kc-forwarder`: runs the data plane, or asks a running one. Arguments in, exit code out.
 
 mod args;
+mod aside;
 mod daemon;
 mod follow;
 mod ping;
@@ -60,17 +61,21 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             log_to_stderr(&run.log)?;
             daemon::run(run.config.as_deref(), &run.socket, run.threads)
         }
-        Verb::Check { file } => {
+        Verb::Check { file, output } => {
             let tables = config::read(&file)?;
-            say(&format!(
-                "{}: ok: {} ports, {} functions, {} rules, {} paths, {} segments\n",
-                file.display(),
-                tables.ports.len(),
-                tables.functions.len(),
-                tables.rules.len(),
-                tables.paths.len(),
-                tables.segments.len(),
-            ))
+            match output {
+                // In one line: what reads it is mostly a program.
+                Output::Json => say(&format!("{}\n", serde_json::to_string(&tables)?)),
+                Output::Table => say(&format!(
+                    "{}: ok: {} ports, {} functions, {} rules, {} paths, {} segments\n",
+                    file.display(),
+                    tables.ports.len(),
+                    tables.functions.len(),
+                    tables.rules.len(),
+                    tables.paths.len(),
+                    tables.segments.len(),
+                )),
+            }
         }
         Verb::Apply { file, socket } => {
             let mut tables = config::read(&file)?;

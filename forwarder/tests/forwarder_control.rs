@@ -312,12 +312,19 @@ fn a_mistake_in_a_file_is_told_with_line_and_column() {
         "generation = 1\n\n[[ports]]\nname = \"p0\"\nbackend = \"packed\"\n",
     )
     .unwrap();
-    for verb in ["check", "apply"] {
+    let other = running.folder.path().join("other.sock");
+    for verb in ["check", "apply", "run"] {
         let mut command = Command::new(FORWARDER);
-        command.arg(verb).arg(&file);
-        if verb == "apply" {
-            command.arg("--socket").arg(&running.socket);
-        }
+        command.arg(verb);
+        match verb {
+            "apply" => command.arg("--socket").arg(&running.socket).arg(&file),
+            "run" => command
+                .arg("--socket")
+                .arg(&other)
+                .arg("--config")
+                .arg(&file),
+            _ => command.arg(&file),
+        };
         let output = command.output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         let error = String::from_utf8_lossy(&output.stderr);
@@ -325,6 +332,7 @@ fn a_mistake_in_a_file_is_told_with_line_and_column() {
             error.contains("wrong.toml:5:11: unknown variant `packed`"),
             "{error}"
         );
+        assert_eq!(error.matches("kc-forwarder:").count(), 1, "{error}");
     }
     std::fs::write(&file, "[[ports]]\nname = \"p0\"\n[[rules]]\nname = \"r\"\naction = { egress = { port = \"p9\" } }\n")
         .unwrap();
@@ -357,4 +365,46 @@ fn the_exit_code_tells_what_went_wrong() {
     assert_eq!(run(&["apply", stale, "--socket", socket]), Some(0));
     std::fs::write(stale, "{\"generation\": 2}").unwrap();
     assert_eq!(run(&["apply", stale, "--socket", socket]), Some(3));
+}
+
+/// Neither what a parser of TOML needs meanwhile nor the text of a request stays in memory.
+#[test]
+fn ten_thousand_paths_take_little_memory_whichever_way_they_come() {
+    use std::fmt::Write as _;
+    let mut text =
+        "generation = 1\n[underlay]\naddress = \"10.0.0.1\"\n[[tunnels]]\nname = \"t\"\n\
+        transport = { vxlan-gpe = { remote = \"10.0.0.2\", vni = 1 } }\n"
+            .to_owned();
+    for spi in 1..=10_000 {
+        let hops = "[{ si = 255, to = { tunnel = { name = \"t\" } } }]";
+        writeln!(text, "[[paths]]\nspi = {spi}\nhops = {hops}").unwrap();
+    }
+    let mut running = Running::start();
+    let idle = memory(&running);
+    let tables: Tables = toml::from_str(&text).unwrap();
+    running.client().apply(tables.clone()).unwrap();
+    let told = memory(&running) - idle;
+    running.child.kill().unwrap();
+    running.child.wait().unwrap();
+    let file = running.folder.path().join("many.toml");
+    std::fs::write(&file, &text).unwrap();
+    running.child = spawn(&running.socket, Some(&file));
+    assert_eq!(running.client().tables().unwrap(), tables);
+    let read = memory(&running) - idle;
+    // Of 780 KB of text; what is kept are names, hops and three tables to look into.
+    assert!(told < 8 << 10 && read < 8 << 10, "{told} and {read} KiB");
+}
+
+/// Anonymous memory in KiB.
+fn memory(running: &Running) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.child.id())).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
+    line.unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap()
 }

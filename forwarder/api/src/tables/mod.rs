@@ -22,3 +22,17 @@ pub use segment::{Segment, StaticEntry};
 pub use tunnel::{Encapsulation, Neighbour, Transport, Tunnel};
 pub use underlay::{Underlay, UnderlayBackend, VtepAddressError, VtepAddresses};
 pub use whole::Tables;
+
+use serde::{Deserialize, Deserializer};
+
+/// Reads a list into just the room it needs: most paths have one or two hops here, and a list
+/// that grows begins with room for four.
+fn exact<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let mut list = Vec::deserialize(deserializer)?;
+    list.shrink_to_fit();
+    Ok(list)
+}

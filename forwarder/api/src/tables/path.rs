@@ -34,6 +34,7 @@ pub struct Path {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<String>,
     /// Next hops by service index.
+    #[serde(deserialize_with = "super::exact")]
     pub hops: Vec<Hop>,
 }
 

@@ -30,8 +30,10 @@ pub struct Tables {
     /// Next hops that share the flows of a path.
     pub groups: Vec<Group>,
     /// Classifier rules, first match wins.
+    #[serde(deserialize_with = "super::exact")]
     pub rules: Vec<Rule>,
     /// Rendered service paths, as far as they concern this forwarder.
+    #[serde(deserialize_with = "super::exact")]
     pub paths: Vec<Path>,
     /// Plain VXLAN segments.
     pub segments: Vec<Segment>,
