@@ -146,6 +146,15 @@ pub(super) fn enter(program: &Path, site: Site, build: &Build, task: Task) -> Re
     if build.xdp {
         site.suit_xdp()?;
     }
+    if !has_underlay(task.work) {
+        // AF_XDP leaves an interface to the host by whose address it is reached.
+        for interface in ports(task.work) {
+            run::run(
+                &site.contestant,
+                &format!("ip address flush dev {interface}"),
+            )?;
+        }
+    }
     let file = site.folder.join("forwarder.toml");
     std::fs::write(&file, tables(build, task, 1))?;
     let (socket, log) = (site.folder.join("control.sock"), site.folder.join("log"));

@@ -17,6 +17,12 @@ use std::time::Duration;
 /// Where Debian keeps the database's schema.
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 
+/// Seconds for it to take all flows.
+const PATIENCE: u32 = 60;
+
+/// What `timeout` ends with when time was up.
+const TIMED_OUT: i32 = 124;
+
 /// How it reads and writes frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Io {
@@ -145,10 +151,16 @@ impl Switch {
     fn flows(&self, bridge: &str, flows: &[String]) -> Result<()> {
         let file = self.folder.join("flows");
         std::fs::write(&file, flows.join("\n"))?;
-        let mut command = self.site.contestant.command("ovs-ofctl");
+        let mut command = self.site.contestant.command("timeout");
+        command.args([&PATIENCE.to_string(), "ovs-ofctl"]);
         command.args(["-O", "OpenFlow15", "add-flows"]);
         command.arg(format!("unix:{}/{bridge}.mgmt", self.folder.display()));
         let output = command.arg(&file).stdin(Stdio::null()).output()?;
+        ensure!(
+            output.status.code() != Some(TIMED_OUT),
+            "it had not taken {} flows after {PATIENCE} s",
+            flows.len()
+        );
         let told = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "ovs-ofctl: {}", told.trim());
         Ok(())
