@@ -160,8 +160,9 @@ impl Ring {
             && filled == 0
     }
 
-    /// Takes at most `max` frames, which may be fewer than there are, and tells of the block that
-    /// was finished with, if one was.
+    /// Takes about `max` frames at most, which may be fewer than there are, and tells of the block
+    /// that was finished with, if one was. Datagrams that the kernel has joined into one packet
+    /// count one by one: they will be parted, and all of a batch is to fit a cache.
     pub(super) fn receive(
         &mut self,
         pool: &mut Pool,
@@ -193,8 +194,11 @@ impl Ring {
                 continue;
             }
             let (frame, next) = self.take(at, pool);
+            taken += match (self.start, &frame) {
+                (Start::Network, Some(frame)) => joined(frame),
+                _ => 1,
+            };
             batch.extend(frame);
-            taken += 1;
             self.rest = Some((at + next, left - 1));
         }
         if let Some((_, 0)) = self.rest {
@@ -286,6 +290,12 @@ impl Ring {
         };
         (Some(frame), next)
     }
+}
+
+/// Datagrams in a packet, about.
+fn joined(packet: &Frame) -> usize {
+    let size = packet.offload.gso.map_or(0, |gso| usize::from(gso.size));
+    packet.len().checked_div(size).unwrap_or(1).max(1)
 }
 
 /// The transport checksum was found right (linux/if_packet.h).
