@@ -5,7 +5,7 @@
 //! The change over is made while the sockets' queues are full anyway: a few datagrams are lost
 //! then. The change back is made in quiet times and loses none.
 
-use super::gauge::{Gauge, LINGER};
+use super::gauge::{Gauge, LINGER, Moment};
 use super::ring::Ring;
 use super::socket;
 use super::underlay::{Datagram, Underlay};
@@ -207,7 +207,7 @@ impl DatagramRing {
             return;
         };
         let (taken, pace) = ring.receive(pool, &mut self.packets, max);
-        let quiet = self.gauge.block(pace);
+        let quiet = self.gauge.block(pace, Moment::read);
         match self.mode {
             Mode::Ring if quiet => {
                 let refused = underlay.refused();

@@ -1,7 +1,10 @@
-//! When a ring is worth it: pure counting of full batches and of blocks with little in them.
+//! When a ring is worth it: pure counting of full batches, of blocks with little in them, and of
+//! the thread's time. A ring saves time, and its frames wait for a millisecond; who has time to
+//! spare is better off without.
 
 use super::ring::Pace;
-use std::time::Duration;
+use nix::time::{ClockId, clock_gettime};
+use std::time::{Duration, Instant};
 
 /// So many full batches one after the other are more than one by one can cope with.
 const BUSY: u32 = 8;
@@ -9,17 +12,44 @@ const BUSY: u32 = 8;
 /// A block that was handed over with fewer frames than this need not have been one.
 const FEW: u32 = 24;
 
-/// So many of these one after the other are quiet times.
+/// So many blocks one after the other that were not full tell what times these are.
 const QUIET: u32 = 100;
+
+/// A thread that works for less than one part of this many has time to fetch frames one by one,
+/// which takes about three times as long.
+const SPARE: u32 = 5;
 
 /// A ring that nobody needed for so long is closed, and one that could not be had is not tried
 /// again sooner.
 pub(super) const LINGER: Duration = Duration::from_secs(10);
 
+/// A moment, by the clock and by the time that this thread has worked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) now: Instant,
+    pub(super) worked: Duration,
+}
+
+impl Moment {
+    /// This one.
+    pub(super) fn read() -> Self {
+        let worked = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID);
+        Self {
+            now: Instant::now(),
+            // Without that clock the thread never has time to spare.
+            worked: worked.map_or(Duration::MAX, Duration::from),
+        }
+    }
+}
+
 /// How many full batches, or blocks with little in them, came one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Gauge {
     streak: u32,
+    /// Blocks that were not full, one after the other.
+    timed: u32,
+    /// When the first of these came.
+    since: Option<Moment>,
 }
 
 impl Gauge {
@@ -30,12 +60,36 @@ impl Gauge {
     }
 
     /// Blocks were taken, the last one for this reason. Whether the ring is wanted no longer.
-    pub(super) fn block(&mut self, pace: Option<Pace>) -> bool {
+    /// `moment` is read once in a while.
+    pub(super) fn block(&mut self, pace: Option<Pace>, moment: impl Fn() -> Moment) -> bool {
         match pace {
-            Some(Pace::Timed(frames)) => self.count(frames < FEW, QUIET),
-            Some(Pace::Full) => self.count(false, QUIET),
+            Some(Pace::Timed(frames)) => {
+                let spare = self.has_spare_time(moment);
+                self.count(frames < FEW, QUIET) || spare
+            }
+            Some(Pace::Full) => {
+                (self.timed, self.since) = (0, None);
+                self.count(false, QUIET)
+            }
             None => false,
         }
+    }
+
+    /// After another block that was not full: whether the thread did little while the last of them
+    /// came.
+    fn has_spare_time(&mut self, moment: impl Fn() -> Moment) -> bool {
+        self.timed += 1;
+        if self.since.is_some() && self.timed < QUIET {
+            return false;
+        }
+        let at = moment();
+        let former = self.since.replace(at);
+        self.timed = 0;
+        former.is_some_and(|former| {
+            let worked = at.worked.saturating_sub(former.worked);
+            let passed = at.now.saturating_duration_since(former.now);
+            at.worked < Duration::MAX && worked < passed / SPARE
+        })
     }
 
     /// Whether the last batch was not full.
@@ -67,15 +121,49 @@ mod tests {
         assert!(wanted(&mut gauge, &[true]));
     }
 
+    /// Of a thread without a pause.
+    fn busy() -> Moment {
+        Moment {
+            now: Instant::now(),
+            worked: Duration::MAX,
+        }
+    }
+
     #[test]
     fn it_is_wanted_no_longer_when_its_blocks_are_nearly_empty() {
         let mut gauge = Gauge::default();
-        let quiet = |gauge: &mut Gauge, pace: Option<Pace>| (0..99).any(|_| gauge.block(pace));
+        let quiet =
+            |gauge: &mut Gauge, pace: Option<Pace>| (0..99).any(|_| gauge.block(pace, busy));
         assert!(!quiet(&mut gauge, Some(Pace::Timed(3))));
         assert!(!quiet(&mut gauge, None), "nothing came: nothing is known");
         assert!(!quiet(&mut gauge, Some(Pace::Timed(FEW))));
         assert!(!quiet(&mut gauge, Some(Pace::Timed(FEW - 1))));
-        assert!(gauge.block(Some(Pace::Timed(1))));
+        assert!(gauge.block(Some(Pace::Timed(1)), busy));
         assert!(!quiet(&mut gauge, Some(Pace::Full)));
+    }
+
+    /// After how many blocks of a millisecond, of which so many microseconds were work, it is
+    /// wanted no longer; each tenth one is full where `full` says so.
+    fn left_after(work_us: u32, full: bool) -> Option<u32> {
+        let begin = Instant::now();
+        let mut gauge = Gauge::default();
+        (1..1000).find(|&number| {
+            let moment = || Moment {
+                now: begin + Duration::from_millis(1) * number,
+                worked: Duration::from_micros(1) * work_us * number,
+            };
+            let pace = match full && number % 10 == 0 {
+                true => Pace::Full,
+                false => Pace::Timed(500),
+            };
+            gauge.block(Some(pace), moment)
+        })
+    }
+
+    #[test]
+    fn it_is_wanted_no_longer_by_a_thread_with_time_to_spare() {
+        assert_eq!(left_after(150, false), Some(QUIET + 1));
+        assert_eq!(left_after(250, false), None);
+        assert_eq!(left_after(150, true), None, "what is full does not wait");
     }
 }
