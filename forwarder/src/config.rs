@@ -137,8 +137,8 @@ pub fn parse(path: &Path, text: &str) -> Result<Tables, ConfigError> {
             });
         }
     };
-    match Compiled::new(tables.clone()) {
-        Ok(_) => Ok(tables),
+    match Compiled::new(tables) {
+        Ok(compiled) => Ok(compiled.into_tables()),
         Err(error) => {
             let offset = entry(&error).and_then(|entry| locate(text, &entry));
             let at = offset.map_or_else(|| at(None), offset_at);

@@ -226,7 +226,9 @@ impl Desk {
             Age::Same => return Ok(generation),
             Age::Stale => return Err(self.stale(generation).into()),
         }
-        let compiled = Compiled::new(tables).map_err(|error| refuse(ErrorCode::Invalid, error))?;
+        let compiled = Compiled::new(tables);
+        let mut compiled = compiled.map_err(|error| refuse(ErrorCode::Invalid, error))?;
+        compiled.follow(&self.compiled);
         let former = self.underlay.as_ref();
         let underlay = match &compiled.tables().underlay {
             Some(wanted) => Some(

@@ -3,8 +3,7 @@
 use super::state::{PortState, State};
 use crate::overlay::Fdb;
 use crate::proxy::Memory;
-use crate::stats::Count;
-use crate::tables::{Compiled, Location};
+use crate::tables::{Compiled, Heritage, Location};
 use kc_forwarder_api::DropReason;
 use rustc_hash::FxHashMap;
 
@@ -16,8 +15,7 @@ impl State {
         self.adopt_segments(old, new);
         self.returns
             .renumber(|member| new.member(&old.member_name(member)?));
-        self.adopt_paths(old, new);
-        self.adopt_rules(old, new);
+        self.adopt_counts(old, new);
         self.adopt_lans(old, new);
         self.expect_tunnels(new);
         let now_ms = self.oam.now_us / 1000;
@@ -109,27 +107,15 @@ impl State {
             .collect();
     }
 
-    fn adopt_paths(&mut self, old: &Compiled, new: &Compiled) {
-        let mut paths = vec![Count::default(); new.steering.len()];
-        for hop in new.steering.iter() {
-            let held = old.steering.get(hop.key);
-            let held = held.and_then(|held| self.paths.get(held.number as usize));
-            if let (Some(held), Some(count)) = (held, paths.get_mut(hop.number as usize)) {
-                *count = *held;
-            }
-        }
-        self.paths = paths;
-    }
-
-    fn adopt_rules(&mut self, old: &Compiled, new: &Compiled) {
-        let names = |tables: &'_ Compiled| {
-            let rules = tables.tables().rules.iter();
-            rules.map(|rule| rule.name.clone()).collect::<Vec<_>>()
+    /// Counters of hops and rules.
+    fn adopt_counts(&mut self, old: &Compiled, new: &Compiled) {
+        let prepared = new.heritage.as_ref();
+        let prepared = prepared.filter(|heritage| heritage.is_of(old.generation()));
+        let heritage = match prepared {
+            Some(heritage) => heritage,
+            None => &Heritage::between(old, new),
         };
-        let held: FxHashMap<_, _> = names(old).into_iter().zip(self.rules.drain(..)).collect();
-        let rules = names(new).into_iter();
-        self.rules = rules
-            .map(|name| held.get(&name).copied().unwrap_or_default())
-            .collect();
+        self.paths = heritage.hops(&self.paths);
+        self.rules = heritage.rules(&self.rules);
     }
 }

@@ -145,6 +145,7 @@ pub(super) fn build(tables: Tables) -> Result<Compiled, TableError> {
         gpe_remotes,
         lans,
         segment_vnis,
+        heritage: None,
     })
 }
 

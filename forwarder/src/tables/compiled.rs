@@ -3,6 +3,7 @@
 use super::build;
 use super::error::TableError;
 use super::groups::{CompiledGroup, Pair};
+use super::heritage::Heritage;
 use super::lan::Lans;
 use super::names::Names;
 use super::steering::{Hop, Steering};
@@ -306,6 +307,8 @@ pub struct Compiled {
     pub(crate) lans: Lans,
     /// VNI to segment.
     pub(crate) segment_vnis: FxHashMap<u32, u16>,
+    /// What they continue, where the former tables are known.
+    pub(crate) heritage: Option<Heritage>,
 }
 
 impl Compiled {
@@ -315,6 +318,16 @@ impl Compiled {
     /// The first entry that is wrong, and what would be right.
     pub fn new(tables: Tables) -> Result<Self, TableError> {
         build::build(tables)
+    }
+
+    /// Finds out what these tables continue of `former`, so that they replace them faster.
+    pub fn follow(&mut self, former: &Self) {
+        self.heritage = Some(Heritage::between(former, self));
+    }
+
+    /// The tables this was built from, for themselves.
+    pub fn into_tables(self) -> Tables {
+        self.tables
     }
 
     /// The tables this was built from.

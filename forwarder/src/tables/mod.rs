@@ -7,6 +7,7 @@ mod check;
 mod compiled;
 mod error;
 mod groups;
+mod heritage;
 mod hops;
 mod lan;
 mod legs;
@@ -21,5 +22,6 @@ pub(crate) use compiled::{
 };
 pub use compiled::{Compiled, PortIndex};
 pub use error::{Conflict, Entry, Kind, PortRole, Suggestion, TableError};
+pub(crate) use heritage::Heritage;
 pub(crate) use names::nearest;
 pub(crate) use steering::Target;
