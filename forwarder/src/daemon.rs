@@ -6,13 +6,13 @@ use kc_forwarder::control::{self, Desk, Server};
 use kc_forwarder::runtime;
 use kc_forwarder::tables::Compiled;
 use kc_forwarder_api::Tables;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// More threads than this have nothing to do: the one that decides cannot keep them busy.
 const MOST_THREADS: usize = 4;
@@ -90,14 +90,9 @@ fn wait(server: &Server, desk: &Desk, signals: &SignalFd) -> anyhow::Result<Vec<
         PollFd::new(desk.bell().as_fd(), PollFlags::POLLIN),
     ];
     fds.extend(server.wanted());
-    let timeout = match server.deadline() {
-        None => PollTimeout::NONE,
-        Some(deadline) => {
-            let left = deadline.saturating_duration_since(Instant::now());
-            PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
-        }
-    };
-    match poll(&mut fds, timeout) {
+    let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+    let timeout = server.deadline().map(|deadline| left(deadline).into());
+    match ppoll(&mut fds, timeout, None) {
         Ok(_) | Err(nix::Error::EINTR) => {}
         Err(error) => return Err(error).context("wait for clients"),
     }
