@@ -5,7 +5,8 @@
 #
 # The compiler's standard library for a target comes from rustup. Where rustup cannot fetch it,
 # Debian's own rustc and its libraries for that architecture are unpacked below target/ and used
-# instead, without installing them. Results: target/cross/<arch>/, sizes printed at the end.
+# instead, without installing them. Results: target/cross/<arch>/, and Debian packages of them in
+# target/cross/; sizes printed at the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -112,4 +113,5 @@ for arch in "$@"; do
     done
     $run "$out/$arch/kc-forwarder" self-test
     echo "cross: $arch passed"
+    cross/package.sh "$out/$arch" "$(debian "$arch")" "$out"
 done

@@ -12,6 +12,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::load::Sampler;
 use crate::readings::former::Former;
 use crate::readings::{Discovery, scrape};
+use crate::service::{self, Pulse};
 use crate::status::{Boot, Identity, capacity};
 use crate::wiring::{self, Underlay, WiringError};
 use kc_agent_api::{EventKind, NodeState, Topic};
@@ -64,11 +65,14 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     let (event_sender, happened) = mpsc::unbounded_channel();
     let (view_sender, view) = watch::channel(View::default());
     let Supervision { forwarder, words } = Forwarder::supervise(&settings);
+    let (keeps, keeper_pulse) = Pulse::new();
+    let (carries, courier_pulse) = Pulse::new();
     let inputs = Inputs {
         specs,
         engine: docker::watch(settings.docker.clone(), settings.node.to_string()),
         forwarder: words,
         links: wiring::monitor()?,
+        pulse: keeper_pulse,
         shutdown: shutdown.clone(),
     };
     let outputs = Outputs {
@@ -111,9 +115,12 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
         discovery,
         former,
         readings,
-        shutdown,
+        pulse: courier_pulse,
+        shutdown: shutdown.clone(),
     };
+    let seen = courier.state.clone();
     let carrying = tokio::spawn(courier.run());
+    tokio::spawn(service::report([keeps, carries], seen, shutdown));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -11,6 +11,7 @@ use crate::readings::entities::Shape;
 use crate::readings::former::Former;
 use crate::readings::{Discovery, Readings};
 use crate::reconcile::{Part, Phase};
+use crate::service::Questions;
 use crate::status::Identity;
 use kc_agent_api::{Network, NodeName, NodeState, Payload, Presence, Topic};
 use kc_forwarder_api::Counters;
@@ -55,6 +56,8 @@ pub struct Courier {
     pub former: Former,
     /// The newest readings for Prometheus, where that is wanted.
     pub readings: Option<watch::Sender<Option<Arc<Readings>>>>,
+    /// Whether the loop turns.
+    pub pulse: Questions,
     /// Turns true when it is time to leave.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -96,6 +99,7 @@ impl Courier {
                     }
                 }
                 Some(counters) = counters.recv() => self.measure(&mut before, counters),
+                Some(answer) = self.pulse.recv() => drop(answer.send(())),
             }
         }
         self.leave().await;

@@ -3,7 +3,8 @@
 //! [`reconcile`] and [`state`] decide and are pure; [`docker`], [`wiring`], [`forwarder`],
 //! [`ledger`] touch the box and decide nothing; [`keeper`] is the loop between
 //! them. [`courier`] carries documents in and reports out over MQTT; [`load`], [`status`],
-//! [`events`] and [`calls`] are what it carries, and [`readings`] shows the same to others. [`doctor`]
+//! [`events`] and [`calls`] are what it carries, and [`readings`] shows the same to others. [`service`] tells
+//! the system manager. [`doctor`]
 //! looks for what is wrong with the box.
 
 pub mod agent;
@@ -19,6 +20,7 @@ pub mod ledger;
 pub mod load;
 pub mod readings;
 pub mod reconcile;
+pub mod service;
 pub mod state;
 pub mod status;
 pub mod wiring;

@@ -3,6 +3,7 @@
 
 use super::ForwarderError;
 use super::connection::Connection;
+use crate::service::NOTIFY_SOCKET;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -44,6 +45,8 @@ pub(super) async fn start(
     // Signals to our own group, such as Ctrl-C, are not meant for it.
     command.process_group(0).kill_on_drop(false);
     command.stdin(Stdio::null()).stdout(log).stderr(errors);
+    // It is part of our service, and none of its own.
+    command.env_remove(NOTIFY_SOCKET);
     let started = command.spawn();
     let mut child = started.map_err(|source| ForwarderError::Start {
         program: place.program.clone(),

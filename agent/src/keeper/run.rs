@@ -8,6 +8,7 @@ use crate::ledger::Ledger;
 use crate::reconcile::{
     Action, Lane, Memory, Observed, Part, Phase, Plan, TablesProgress, World, reconcile,
 };
+use crate::service::Questions;
 use crate::state::{Facts, node_state};
 use crate::wiring;
 use bollard::Docker;
@@ -35,6 +36,8 @@ pub struct Inputs {
     pub forwarder: mpsc::Receiver<forwarder::Word>,
     /// Interfaces that changed.
     pub links: wiring::LinkMonitor,
+    /// Whether the loop turns.
+    pub pulse: Questions,
     /// Turns true when the loop shall end.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -145,6 +148,7 @@ impl Keeper {
                 }
                 Some(done) = self.steps.join_next_with_id() => self.on_step(done).await,
                 Some(status) = self.answered_ports.recv() => self.on_ports(status),
+                Some(answer) = inputs.pulse.recv() => drop(answer.send(())),
                 () = at(timer) => self.on_timer().await,
             }
         }

@@ -6,6 +6,7 @@ use kc_agent::docker;
 use kc_agent::forwarder::{Forwarder, Supervision};
 use kc_agent::keeper::{Happened, Inputs, Keeper, Outputs, View};
 use kc_agent::ledger::Ledger;
+use kc_agent::service::Pulse;
 use kc_agent::wiring;
 use kc_agent_api::{
     ContainerPhase, ContainerSpec, ContainerState, EventKind, Leg, Network, NodeSpec, NodeState,
@@ -57,6 +58,7 @@ impl Agent {
             engine: docker::watch(settings.docker.clone(), settings.node.to_string()),
             forwarder: words,
             links: wiring::monitor().unwrap(),
+            pulse: Pulse::new().1,
             shutdown,
         };
         let outputs = Outputs {

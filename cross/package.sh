@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Packs programs that are built already into Debian packages.
+#
+#   cross/package.sh PROGRAMS ARCH OUT      such as: cross/package.sh target/cross/aarch64 arm64 dist
+#
+# kcluster-agent is for every box, kcluster-controller for one machine. Prints what it made.
+set -euo pipefail
+[ $# = 3 ] || { sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+programs=$(realpath "$1") arch=$2
+mkdir -p "$3"; out=$(realpath "$3")
+case $arch in amd64|arm64|armhf) ;; *) echo "package: unknown architecture '$arch'; use amd64, arm64 or armhf" >&2; exit 2 ;; esac
+cd "$(dirname "$0")/packages"
+version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' ../../Cargo.toml)
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+
+# pack NAME UNIT CONFIGURATION PROGRAM...
+pack() {
+    local name=$1 unit=$2 configuration=$3 root=$work/$1; shift 3
+    for program in "$@"; do
+        [ -x "$programs/$program" ] || { echo "package: no $program in $programs" >&2; exit 1; }
+        install -D -m 755 "$programs/$program" "$root/usr/bin/$program"
+    done
+    install -D -m 644 "$name/$unit" "$root/usr/lib/systemd/system/$unit"
+    # Passwords may stand there.
+    install -D -m 640 "$name/$configuration" "$root/etc/kcluster/$configuration"
+    install -d "$root/DEBIAN"
+    sed -e "s/@VERSION@/$version/" -e "s/@ARCH@/$arch/" "$name/control" >"$root/DEBIAN/control"
+    install -m 644 "$name/conffiles" "$root/DEBIAN/"
+    for script in postinst prerm postrm; do install -m 755 "$name/$script" "$root/DEBIAN/"; done
+    dpkg-deb --build --root-owner-group -Zxz "$root" "$out/${name}_${version}_$arch.deb" >/dev/null
+    echo "$out/${name}_${version}_$arch.deb"
+}
+
+pack kcluster-agent kc-agent.service agent.toml kc-agent kc-forwarder
+pack kcluster-controller kc-controller.service controller.env kc-controller kc
