@@ -18,7 +18,7 @@ test=(mmdebstrap:mmdebstrap ethtool:ethtool kill:procps ping:iputils-ping python
 
 # Compilers and libraries of the instruments, and the peers; one that is not there is skipped by name.
 bench=(cc:gcc ld:binutils clang:clang ip:iproute2 ethtool:ethtool setpriv:util-linux taskset:util-linux
-    chrt:util-linux sysctl:procps ovs-vswitchd:openvswitch-switch)
+    chrt:util-linux sysctl:procps ovs-vswitchd:openvswitch-switch mosquitto_sub:mosquitto-clients)
 
 # Debian keeps daemons where only root's path leads.
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin

@@ -3,11 +3,10 @@
 use anyhow::{Context, Result, ensure};
 use kc_tests::story::Story;
 use kc_tests::traffic::{Download, Probe, SERVER, all_passed, requests};
-use kc_tests::{kc, namespace, process, wait};
+use kc_tests::{daemon, kc, process, wait};
 use nix::sys::signal::Signal;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
@@ -20,12 +19,12 @@ pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
             let download = Download::start(6_000_000, 500_000)?;
             download.progress(300_000)?;
             for node in ["box1", "box2", "box3"] {
-                restart(&format!("{node}/agent"), &format!("kcpg-{node}"))?;
+                daemon::restart(&format!("{node}/agent"))?;
             }
             download
                 .progress(500_000)
                 .context("after the agents' restart")?;
-            restart("hub/controller", "kcpg-hub")?;
+            daemon::restart("hub/controller")?;
             download
                 .progress(500_000)
                 .context("after the controller's restart")?;
@@ -66,9 +65,9 @@ pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
         || {
             let (containers, path) = (kc::containers()?, kc::path("web")?);
             let broker = process::how(process::of("hub/broker")?)?;
-            kill("hub/broker")?;
+            daemon::kill("hub/broker")?;
             all_passed(&requests("kcpg-client", SERVER, 50)?)?;
-            start("hub/broker", "kcpg-hub", &broker)?;
+            daemon::start("hub/broker", &broker)?;
             let connected = || {
                 let said = kc::good(&["version"])?;
                 Ok((!said.contains("not connected")).then_some(()))
@@ -124,38 +123,4 @@ fn change(scratch: &Path, manifest: &str) -> Result<String> {
         report["max-gap-ms"],
         took.as_millis()
     ))
-}
-
-/// Kills a daemon and starts it again as it was started.
-fn restart(role: &str, namespace: &str) -> Result<()> {
-    let how = process::how(process::of(role)?)?;
-    kill(role)?;
-    start(role, namespace, &how)
-}
-
-fn kill(role: &str) -> Result<()> {
-    let pid = process::of(role)?;
-    process::signal(pid, Signal::SIGKILL)?;
-    let gone = || Ok((!process::alive(pid)).then_some(()));
-    wait::until("the end of the process", Duration::from_secs(5), gone)?;
-    Ok(())
-}
-
-fn start(role: &str, inside: &str, how: &process::Start) -> Result<()> {
-    let (program, arguments) = how.command.split_first().context("no command line")?;
-    let name = role.replace('/', "-");
-    let log = format!("/run/kcluster-playground/logs/{name}.log");
-    let log = OpenOptions::new().append(true).open(log)?;
-    let other = log.try_clone()?;
-    namespace::inside(inside, || {
-        Command::new("setsid")
-            .arg(program)
-            .args(arguments)
-            .envs(how.environment.iter().cloned())
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(other)
-            .spawn()
-    })??;
-    Ok(())
 }

@@ -8,6 +8,8 @@
 
 pub mod bench;
 pub mod capture;
+pub mod cost;
+pub mod daemon;
 pub mod kc;
 pub mod lab;
 pub mod namespace;

@@ -3,12 +3,12 @@
 use crate::contestant::{Contestant, Entrant, Hall};
 use crate::interrupt;
 use crate::journal::Journal;
-use crate::trial::{self, Clock};
+use crate::trial;
 use crate::work::{Task, Work};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use kc_tests::bench::frames::{Sizes, Traffic};
 use kc_tests::bench::record::{Line, Rest};
-use std::fs;
+use kc_tests::cost::{Clock, Memory, wake_ups};
 use std::time::{Duration, Instant};
 
 /// Tables of a small and of a large site.
@@ -84,46 +84,4 @@ fn measure(
         idle_cpu,
         wakeups,
     })
-}
-
-/// In MiB.
-#[derive(Debug, Clone, Copy, Default)]
-struct Memory {
-    rss: f64,
-    pss: f64,
-}
-
-impl Memory {
-    fn of(processes: &[u32]) -> Result<Self> {
-        let mut sum = Self::default();
-        for process in processes {
-            let file = format!("/proc/{process}/smaps_rollup");
-            let text = fs::read_to_string(&file).context(file)?;
-            let kilobytes = |name: &str| {
-                let line = text.lines().find_map(|line| line.strip_prefix(name));
-                let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-                number.unwrap_or(0.0) / 1024.0
-            };
-            sum.rss += kilobytes("Rss:");
-            sum.pss += kilobytes("Pss:");
-        }
-        Ok(sum)
-    }
-}
-
-/// How often threads have begun to wait, ever: each time is followed by a wake-up.
-fn wake_ups(processes: &[u32]) -> f64 {
-    let mut sum = 0.0;
-    for process in processes {
-        let threads = fs::read_dir(format!("/proc/{process}/task"));
-        for thread in threads.into_iter().flatten().flatten() {
-            let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
-            let count = status.lines().find_map(|line| {
-                let count = line.strip_prefix("voluntary_ctxt_switches:")?;
-                count.trim().parse::<f64>().ok()
-            });
-            sum += count.unwrap_or(0.0);
-        }
-    }
-    sum
 }

@@ -8,6 +8,7 @@ use crate::paced::{Pace, Sender};
 use crate::run::{last_line, pinned, start};
 use anyhow::{Result, bail};
 use kc_tests::bench::frames::Traffic;
+use kc_tests::cost::Clock;
 use kc_tests::lab::Process;
 use std::fs;
 use std::time::{Duration, Instant};
@@ -143,42 +144,6 @@ pub(crate) fn flood(
     command.arg("gen0").arg(&plan).arg(longest.to_string());
     command.arg(instruments.program("flood_bpf")?);
     start(command, &site.folder.join("flood.log"))
-}
-
-/// What the scheduler tells of threads, in seconds.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Clock {
-    /// On a CPU.
-    pub(crate) running: f64,
-    /// Ready, and others ran.
-    pub(crate) waiting: f64,
-}
-
-impl Clock {
-    /// Of all threads of `processes`.
-    pub(crate) fn read(processes: &[u32]) -> Self {
-        let mut sum = Self::default();
-        for process in processes {
-            let threads = fs::read_dir(format!("/proc/{process}/task"));
-            for thread in threads.into_iter().flatten().flatten() {
-                let text = fs::read_to_string(thread.path().join("schedstat"));
-                let text = text.unwrap_or_default();
-                let mut numbers = text.split_whitespace().map(|word| word.parse::<f64>());
-                let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0.0) / 1e9;
-                sum.running += next();
-                sum.waiting += next();
-            }
-        }
-        sum
-    }
-
-    /// What has passed since `former`.
-    pub(crate) fn since(self, former: Self) -> Self {
-        Self {
-            running: self.running - former.running,
-            waiting: self.waiting - former.waiting,
-        }
-    }
 }
 
 #[expect(

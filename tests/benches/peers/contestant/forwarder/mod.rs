@@ -47,6 +47,8 @@ enum Shows {
     Tunnels,
     /// Both.
     Both,
+    /// Hops between SFFs, in the kernel.
+    Hops,
 }
 
 impl Build {
@@ -58,6 +60,8 @@ impl Build {
                 Shows::Ports => has_ports,
                 Shows::Tunnels => has_tunnels,
                 Shows::Both => true,
+                // All else comes to user space as ever, behind a program that was no use.
+                Shows::Hops => matches!(work, Work::GpeHop | Work::EthHop),
             }
     }
 }
@@ -136,6 +140,7 @@ pub(super) const FAST: Build = Build {
         ("/fast-path/state", "forwarding"),
         ("/fast-path/interfaces/*/mode", "native"),
     ],
+    shows: Shows::Hops,
     xdp: true,
     twins: &["bare-xdp"],
     rivals: &["ovs", "ovs-afxdp"],
@@ -146,14 +151,14 @@ pub(super) fn enter(program: &Path, site: Site, build: &Build, task: Task) -> Re
     if build.xdp {
         site.suit_xdp()?;
     }
-    if !has_underlay(task.work) {
-        // AF_XDP leaves an interface to the host by whose address it is reached.
-        for interface in ports(task.work) {
-            run::run(
-                &site.contestant,
-                &format!("ip address flush dev {interface}"),
-            )?;
-        }
+    // AF_XDP leaves an interface to the host by whose address it is reached.
+    for interface in ports(task.work) {
+        let flush = format!("ip address flush dev {interface}");
+        run::run(&site.contestant, &flush)?;
+    }
+    if has_underlay(task.work) && ports(task.work).contains(&"in0") {
+        // The address of tunnels was there.
+        run::run(&site.contestant, "ip address add 10.1.0.2/32 dev lo")?;
     }
     let file = site.folder.join("forwarder.toml");
     std::fs::write(&file, tables(build, task, 1))?;
