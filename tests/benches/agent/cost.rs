@@ -36,6 +36,7 @@ pub(crate) fn measure(seconds: u64) -> Result<Table> {
     let before: Vec<_> = who.iter().map(|(_, them)| Taken::of(them)).collect();
     let began = Instant::now();
     std::thread::sleep(Duration::from_secs(seconds));
+    let after: Vec<_> = who.iter().map(|(_, them)| Taken::of(them)).collect();
     let took = began.elapsed().as_secs_f64();
     let mut table = Table::new([
         &format!("{containers} containers, reports each second"),
@@ -47,8 +48,7 @@ pub(crate) fn measure(seconds: u64) -> Result<Table> {
         "system calls/s",
         "children/min",
     ]);
-    for ((name, them), before) in who.iter().zip(before) {
-        let after = Taken::of(them);
+    for ((name, them), (before, after)) in who.iter().zip(before.iter().zip(&after)) {
         let memory = Memory::of(them)?;
         let calls = counted("raw_syscalls:sys_enter", them);
         let children = counted("sched:sched_process_fork", them);
