@@ -13,7 +13,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// How long answers under way and unacknowledged documents may take at the end.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -78,11 +80,16 @@ struct RunArgs {
 
 fn main() -> ExitCode {
     let Command::Run(args) = Cli::parse().command;
-    let filter = EnvFilter::try_from_env("KC_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let asked = std::env::var("KC_LOG")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let filter = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_max_level(LevelFilter::TRACE)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .finish()
+        .with(filter)
         .init();
     let done = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -14,7 +14,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Service functions for chains, and what a chain's ends need.
 #[derive(Debug, Parser)]
@@ -169,12 +171,17 @@ fn say(line: &str) -> std::io::Result<()> {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    let filter = EnvFilter::try_from_env("KC_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let asked = std::env::var("KC_LOG")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let filter = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_max_level(LevelFilter::TRACE)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
+        .finish()
+        .with(filter)
         .init();
     match Cli::parse().verb {
         Verb::Firewall(args) => shell::run(&mut args.build()?, &args.wiring)?,
