@@ -87,12 +87,15 @@ check: lint test
 bench: setup-bench
 	$(CARGO) bench --package kc-forwarder --package kc-controller
 	$(AS_ROOT) $(CARGO) bench --package kc-tests --bench peers
+	@$(MAKE) --no-print-directory programs PROFILE=release
+	$(STATIC)
+	$(AS_ROOT) MALLOC_ARENA_MAX=1 $(CARGO) bench --package kc-tests --bench agent
 
 bench-quick: setup-bench
 	$(AS_ROOT) $(CARGO) bench --package kc-tests --bench peers -- --quick
 
 setup-bench:
-	@tests/setup.sh build bench
+	@tests/setup.sh build playground mosquitto bench
 
 fuzz:
 	FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz.sh $(TARGETS)
