@@ -11,8 +11,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 programs=(kc-forwarder kc-function kc-agent kc-controller kc)
-packages=(-p kc-forwarder -p kc-function -p kc-agent -p kc-controller)
+packages=(-p kc-forwarder -p kc-function -p kc-controller)
 profile=${PROFILE:-dist}
+# What is always there and has little to do is built for size.
+small=$profile; [ "$profile" != dist ] || small=dist-small
 out=${CARGO_TARGET_DIR:-target}/cross
 
 triple() {
@@ -95,12 +97,13 @@ for arch in "$@"; do
     export "CC_$key=$gcc" "AR_$key=$(gnu "$arch")-ar" "CARGO_TARGET_${key^^}_LINKER=$gcc"
     echo "cross: building for $arch ($target, $toolchain)"
     cargo build --locked --profile "$profile" --target "$target" "${packages[@]}"
-    built=${CARGO_TARGET_DIR:-target}/$target/$([ "$profile" = dev ] && echo debug || echo "$profile")
+    cargo build --locked --profile "$small" --target "$target" -p kc-agent
+    built() { echo "${CARGO_TARGET_DIR:-target}/$target/$([ "$1" = dev ] && echo debug || echo "$1")"; }
     # The functions' image is FROM scratch, so that program carries its own libc.
     RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --profile "$profile" --target "$target" \
         -p kc-function --target-dir "${CARGO_TARGET_DIR:-target}/static"
     mkdir -p "$out/$arch"
-    for program in "${programs[@]}"; do cp "$built/$program" "$out/$arch/"; done
+    for program in "${programs[@]}"; do cp "$(built "$([ "$program" = kc-agent ] && echo "$small" || echo "$profile")")/$program" "$out/$arch/"; done
     cp "${CARGO_TARGET_DIR:-target}/static/$target/$([ "$profile" = dev ] && echo debug || echo "$profile")/kc-function" "$out/$arch/"
     unset RUSTC CARGO_TARGET_DIR
 done

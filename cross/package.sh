@@ -27,7 +27,7 @@ pack() {
     sed -e "s/@VERSION@/$version/" -e "s/@ARCH@/$arch/" "$name/control" >"$root/DEBIAN/control"
     install -m 644 "$name/conffiles" "$root/DEBIAN/"
     for script in postinst prerm postrm; do install -m 755 "$name/$script" "$root/DEBIAN/"; done
-    dpkg-deb --build --root-owner-group -Zxz "$root" "$out/${name}_${version}_$arch.deb" >/dev/null
+    dpkg-deb --build --root-owner-group -Zxz -z2 "$root" "$out/${name}_${version}_$arch.deb" >/dev/null
     echo "$out/${name}_${version}_$arch.deb"
 }
 
