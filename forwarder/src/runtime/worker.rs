@@ -207,7 +207,11 @@ impl Worker {
 
     fn take_datagrams(&mut self, now_ms: u64, inlet: Inlet) {
         if self.tunnels.waits_for_ring(inlet) {
-            return;
+            // Nothing tells that an empty ring is empty.
+            self.take_from_ring(now_ms);
+            if self.tunnels.waits_for_ring(inlet) {
+                return;
+            }
         }
         let full = self.take_from_socket(now_ms, inlet);
         if self.tunnels.turns_to_ring(inlet, full) {
