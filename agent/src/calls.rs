@@ -1,81 +1,51 @@
 //! Answers the controller's calls. Each answer is made by a task of its own that waits for the
-//! engine, the forwarder and the link; the agent's loop never does.
+//! engine, the forwarder, the link and its caller; the agent's loop never does.
 
+mod container;
+mod copy;
+mod exec;
+mod flow;
+mod input;
+mod logs;
+mod output;
 mod pass;
-mod tail;
+mod running;
 
 use crate::config::Settings;
-use crate::docker::container_name;
 use crate::doctor::{self, Vantage};
 use crate::forwarder::{Forwarder, ForwarderError};
-use crate::reconcile::Part;
 use crate::status::Identity;
 use bollard::Docker;
-use bollard::query_parameters::LogsOptionsBuilder;
-use futures_util::StreamExt;
-use kc_agent_api::{Call, CallBody, Reply, ReplyBody, Topic, decode};
+use container::Container;
+use flow::{Flow, Stop};
+use input::Word;
+use kc_agent_api::{Call, CallBody, NO_SUCH_CALL, Reply, ReplyBody, Topic, decode};
 use kc_mqtt::Link;
-use std::collections::{HashMap, VecDeque};
-use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tail::Tail;
-use tokio::sync::{Semaphore, watch};
-use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use running::{Caller, Running};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
 
-/// Answers being made at once; one more is told to come back.
+/// Short answers being made at once; one more is told to come back.
 const AT_ONCE: usize = 8;
+/// Long answers being made at once. They have places of their own, so that people who follow
+/// logs keep nobody from asking how a box is.
+const STREAMS: usize = 16;
 /// Calls remembered, because a QoS 1 message may come twice.
 const REMEMBERED: usize = 64;
-/// Bytes of output in one answer: the last ones.
-const TOTAL: usize = 4 << 20;
-/// Bytes of output in one part.
-const PART: usize = 64 << 10;
 /// The link's backlog up to which parts are handed to it.
 const BACKLOG: usize = 16;
-/// How long the engine may take for all of the output.
-const ENGINE: Duration = Duration::from_secs(30);
 /// How long the link may take to make room for one part.
 const LINK: Duration = Duration::from_secs(30);
-/// Lines asked for when the caller names no number; the engine would else read all it ever kept.
-const LINES: u32 = 200_000;
 
 /// Answers calls.
 pub struct Calls {
     answerer: Answerer,
     slots: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
     recent: VecDeque<u64>,
     running: Running,
-}
-
-/// Answers being made, by call.
-#[derive(Debug, Clone, Default)]
-struct Running(Arc<Mutex<HashMap<u64, Under>>>);
-
-/// One answer being made.
-#[derive(Debug)]
-struct Under {
-    credit: watch::Sender<u32>,
-    task: Option<AbortHandle>,
-}
-
-impl Running {
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Under>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Forgets an answer when it is made, or given up.
-struct Entry {
-    running: Running,
-    id: u64,
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        self.running.lock().remove(&self.id);
-    }
 }
 
 #[derive(Clone)]
@@ -103,6 +73,7 @@ impl Calls {
         Self {
             answerer,
             slots: Arc::new(Semaphore::new(AT_ONCE)),
+            streams: Arc::new(Semaphore::new(STREAMS)),
             recent: VecDeque::new(),
             running: Running::default(),
         }
@@ -110,6 +81,31 @@ impl Calls {
 
     /// Takes up call `id`; `docker` is the engine, when it is there. Never waits.
     pub fn handle(&mut self, id: u64, payload: &[u8], docker: Option<Docker>) {
+        let answerer = self.answerer.clone();
+        let call = match decode::<Call>(payload) {
+            Ok(call) => call,
+            Err(error) => return answerer.refuse_at_once(id, &error),
+        };
+        // What is said about other answers means the same when it comes twice.
+        match call.body {
+            CallBody::Credit { id, parts } => {
+                if !self.running.credit(id, parts) {
+                    answerer.disown(id);
+                }
+            }
+            CallBody::Cancel { id } => self.running.cancel(id),
+            CallBody::Resize { id, window } => self.running.resize(id, window),
+            CallBody::Input {
+                id,
+                part,
+                base64,
+                last,
+            } => self.running.input(id, part, &base64, last),
+            body => self.begin(id, body, docker),
+        }
+    }
+
+    fn begin(&mut self, id: u64, body: CallBody, docker: Option<Docker>) {
         if self.recent.contains(&id) {
             return;
         }
@@ -118,66 +114,47 @@ impl Calls {
         }
         self.recent.push_back(id);
         let answerer = self.answerer.clone();
-        let call = match decode::<Call>(payload) {
-            Ok(call) => call,
-            Err(error) => return answerer.refuse_at_once(id, &error),
+        let places = match body {
+            CallBody::Logs { .. }
+            | CallBody::Exec { .. }
+            | CallBody::Upload { .. }
+            | CallBody::Download { .. } => &self.streams,
+            _ => &self.slots,
         };
-        match call.body {
-            CallBody::Credit { id, parts } => return self.credit(id, parts),
-            CallBody::Cancel { id } => return self.cancel(id),
-            CallBody::Logs { .. } | CallBody::Forwarder { .. } | CallBody::Doctor => {}
-        }
-        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
+        let Ok(slot) = Arc::clone(places).try_acquire_owned() else {
             return answerer.refuse_at_once(id, &CallError::Busy);
         };
-        let first = match &call.body {
-            CallBody::Forwarder { credit, .. } => *credit,
-            _ => 0,
-        };
-        let (sender, credit) = watch::channel(first);
-        let under = Under {
-            credit: sender,
-            task: None,
-        };
-        self.running.lock().insert(id, under);
-        let entry = Entry {
-            running: self.running.clone(),
-            id,
-        };
+        let (inward, words) = input::channel();
+        let (entry, caller) = self.running.begin(id, body.credit(), inward);
+        let heard = caller.credit.clone();
         let task = tokio::spawn(async move {
-            answerer.answer(id, call.body, docker, credit).await;
+            tokio::select! {
+                () = answerer.answer(id, body, docker, caller, words) => {}
+                () = running::silent(heard) => tracing::info!(id, "an answer ends: nobody takes it"),
+            }
             drop((entry, slot));
         });
-        if let Some(under) = self.running.lock().get_mut(&id) {
-            under.task = Some(task.abort_handle());
-        }
-    }
-
-    /// A caller can take `parts` of its answer altogether. Credit never shrinks.
-    fn credit(&self, id: u64, parts: u32) {
-        if let Some(under) = self.running.lock().get(&id) {
-            under.credit.send_if_modified(|held| {
-                let more = parts > *held;
-                *held = parts.max(*held);
-                more
-            });
-        }
-    }
-
-    /// Nobody waits for an answer any more.
-    fn cancel(&self, id: u64) {
-        let under = self.running.lock().remove(&id);
-        if let Some(task) = under.and_then(|under| under.task) {
-            task.abort();
-        }
+        self.running.made_by(id, task.abort_handle());
     }
 }
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 enum CallError {
-    #[error("the agent is busy with {AT_ONCE} other calls")]
+    #[error("the agent is busy with other calls: {AT_ONCE} short ones or {STREAMS} long ones")]
     Busy,
+    #[error("the call is not under way here: it has ended, or the agent was restarted")]
+    Unknown,
+    #[error("this box allows neither exec nor cp (allow-exec = false in its agent.toml)")]
+    Forbidden,
+    #[error("some of what was sent to it got lost on its way")]
+    InputLost,
+    #[error("the engine has detached the command")]
+    Detached,
+    #[error("there is no {0} in the container")]
+    NoPath(String),
+    #[error("there is no directory {0} in the container")]
+    NoDirectory(String),
     #[error("calls may ask for status, counters, echoes, probes and captures only")]
     NotForCalls,
     #[error(transparent)]
@@ -188,7 +165,7 @@ enum CallError {
     Name(String),
     #[error("container {name:?} is not on this box")]
     NoContainer { name: String },
-    #[error("the engine gave no output of {name:?}")]
+    #[error("the engine refuses for {name:?}")]
     Engine {
         name: String,
         #[source]
@@ -202,42 +179,94 @@ impl Answerer {
         id: u64,
         body: CallBody,
         docker: Option<Docker>,
-        credit: watch::Receiver<u32>,
+        caller: Caller,
+        words: mpsc::Receiver<Word>,
     ) {
+        let mut flow = Flow::new(self, id, caller.credit.clone());
+        let outcome = match body {
+            CallBody::Doctor => {
+                let findings = doctor::examine(&self.settings, Vantage::Agent).await;
+                let wall_ms = self.identity.boot.stamp().wall_ms;
+                return self.send(id, ReplyBody::Doctor { findings, wall_ms }).await;
+            }
+            CallBody::Forwarder { request, .. } => self.pass(id, &mut flow, *request).await,
+            body => {
+                let inside = self.inside(id, &mut flow, body, docker, caller, words);
+                inside.await
+            }
+        };
+        flow.close(outcome).await;
+    }
+
+    /// What is about a container.
+    async fn inside(
+        &self,
+        id: u64,
+        flow: &mut Flow<'_>,
+        body: CallBody,
+        docker: Option<Docker>,
+        caller: Caller,
+        words: mpsc::Receiver<Word>,
+    ) -> Result<(), Stop> {
         match body {
             CallBody::Logs {
                 container,
                 tail,
                 since_s,
-            } => match logs(docker, &container, tail, since_s).await {
-                Ok(output) => self.send_output(id, &output).await,
-                Err(error) => self.send(id, refusal(&error)).await,
-            },
-            CallBody::Forwarder { request, .. } => self.pass(id, *request, credit).await,
-            CallBody::Doctor => {
-                let findings = doctor::examine(&self.settings, Vantage::Agent).await;
-                let wall_ms = self.identity.boot.stamp().wall_ms;
-                self.send(id, ReplyBody::Doctor { findings, wall_ms }).await;
+                since_wall_s,
+                follow,
+                timestamps,
+                ..
+            } => {
+                let container = Container::named(docker, &container)?;
+                let lines = logs::Lines {
+                    tail,
+                    since_s,
+                    since_wall_s,
+                    follow,
+                    timestamps,
+                };
+                logs::logs(flow, &container, lines).await
             }
-            // These are about other answers.
-            CallBody::Credit { .. } | CallBody::Cancel { .. } => {}
-        }
-    }
-
-    async fn send_output(&self, id: u64, output: &str) {
-        let parts = tail::parts(output, PART);
-        let last = parts.len().saturating_sub(1);
-        for (number, text) in parts.into_iter().enumerate() {
-            let reply = Reply {
-                part: u32::try_from(number).unwrap_or(u32::MAX),
-                last: number == last,
-                body: ReplyBody::Logs {
-                    text: text.to_owned(),
-                },
-            };
-            if !self.send_part(id, &reply).await {
-                return;
+            CallBody::Exec {
+                container,
+                command,
+                stdin,
+                tty,
+                ..
+            } => {
+                let container = Container::named(docker, &container)?;
+                let wanted = exec::Wanted {
+                    command,
+                    stdin,
+                    tty,
+                };
+                let ways = exec::Ways {
+                    id,
+                    input: words,
+                    window: caller.window,
+                };
+                exec::exec(self, flow, &container, wanted, ways).await
             }
+            CallBody::Upload {
+                container, path, ..
+            } => {
+                let container = Container::named(docker, &container)?;
+                copy::upload(self, flow, &container, path, (id, words)).await
+            }
+            CallBody::Download {
+                container, path, ..
+            } => {
+                let container = Container::named(docker, &container)?;
+                copy::download(self, flow, &container, path).await
+            }
+            // These are no calls about containers.
+            CallBody::Forwarder { .. }
+            | CallBody::Doctor
+            | CallBody::Credit { .. }
+            | CallBody::Cancel { .. }
+            | CallBody::Input { .. }
+            | CallBody::Resize { .. } => Ok(()),
         }
     }
 
@@ -248,6 +277,15 @@ impl Answerer {
     /// `false` when nobody takes it any more; the caller has given up by then.
     async fn send_part(&self, id: u64, reply: &Reply) -> bool {
         self.link.backlog_below(BACKLOG, LINK).await && self.publish(id, reply)
+    }
+
+    /// Tells a caller that waits for what there is not.
+    fn disown(&self, id: u64) {
+        let reply = Reply {
+            part: NO_SUCH_CALL,
+            ..whole(refusal(&CallError::Unknown))
+        };
+        self.publish(id, &reply);
     }
 
     fn refuse_at_once(&self, id: u64, error: &dyn std::error::Error) {
@@ -290,85 +328,9 @@ fn refusal(error: &dyn std::error::Error) -> ReplyBody {
     }
 }
 
-/// The newest output of a container.
-async fn logs(
-    docker: Option<Docker>,
-    name: &str,
-    lines: Option<u32>,
-    since_s: Option<u64>,
-) -> Result<String, CallError> {
-    // The name becomes part of a path in the engine's API.
-    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    if name.is_empty() || name.len() > 128 || !name.bytes().all(legal) {
-        return Err(CallError::Name(name.to_owned()));
-    }
-    let docker = docker.ok_or(CallError::NoEngine)?;
-    let options = LogsOptionsBuilder::new()
-        .stdout(true)
-        .stderr(true)
-        .tail(&lines.unwrap_or(LINES).to_string())
-        .since(since_s.map_or(0, |age| unix_time(SystemTime::now(), age)))
-        .build();
-    let container = container_name(name, Part::Main);
-    let mut output = pin!(docker.logs(&container, Some(options)));
-    let mut kept = Tail::new(TOTAL);
-    let reading = async {
-        while let Some(piece) = output.next().await {
-            kept.push(piece?.as_ref());
-        }
-        Ok(())
-    };
-    match timeout(ENGINE, reading).await {
-        Ok(Ok(())) => Ok(kept.finish(None)),
-        Err(_) => Ok(kept.finish(Some("the engine took too long"))),
-        Ok(Err(bollard::errors::Error::DockerResponseServerError {
-            status_code: 404, ..
-        })) => Err(CallError::NoContainer {
-            name: name.to_owned(),
-        }),
-        Ok(Err(source)) => Err(CallError::Engine {
-            name: name.to_owned(),
-            source,
-        }),
-    }
-}
-
-/// Unix time of `age` seconds ago, as far as the engine's API can say it; 0 means always.
-fn unix_time(now: SystemTime, age: u64) -> i32 {
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    // 0 would mean "all there is".
-    i32::try_from(now.saturating_sub(age))
-        .unwrap_or(i32::MAX)
-        .max(1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn a_name_that_would_leave_its_path_is_refused() {
-        for wrong in [
-            "",
-            "a/../../images/json",
-            "a?x=1",
-            "a b",
-            "é",
-            &"x".repeat(129),
-        ] {
-            let error = logs(None, wrong, None, None).await.unwrap_err();
-            assert!(matches!(error, CallError::Name(_)), "{wrong}: {error}");
-        }
-        let error = logs(None, "fw-1", None, None).await.unwrap_err();
-        assert!(matches!(error, CallError::NoEngine));
-    }
-
-    #[test]
-    fn an_age_before_the_epoch_is_still_an_age() {
-        let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-        assert_eq!(unix_time(now, 60), 1_799_999_940);
-        assert_eq!(unix_time(now, u64::MAX), 1);
-    }
 
     #[test]
     fn a_refusal_names_its_causes() {

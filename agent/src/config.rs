@@ -166,6 +166,9 @@ pub struct Overrides {
     pub forwarder: Option<PathBuf>,
     /// Image of the pause containers.
     pub pause_image: Option<String>,
+    /// Whether `kc exec` and `kc cp` may enter containers; yes when absent, since whoever may ask
+    /// for it may also have any image run here.
+    pub allow_exec: Option<bool>,
     /// Labels the box gives itself.
     pub labels: BTreeMap<String, String>,
     /// The box in Home Assistant; not there when absent.
@@ -212,6 +215,7 @@ impl Overrides {
             run_dir: self.run_dir.or(under.run_dir),
             forwarder: self.forwarder.or(under.forwarder),
             pause_image: self.pause_image.or(under.pause_image),
+            allow_exec: self.allow_exec.or(under.allow_exec),
             labels,
             home_assistant: self.home_assistant.or(under.home_assistant),
             prometheus: self.prometheus.or(under.prometheus),
@@ -246,6 +250,8 @@ pub struct Settings {
     pub forwarder: PathBuf,
     /// Image of the pause containers.
     pub pause_image: String,
+    /// Whether calls may enter containers.
+    pub allow_exec: bool,
     /// Labels the box gives itself.
     pub labels: BTreeMap<String, String>,
     /// The box in Home Assistant, where that is wanted.
@@ -298,6 +304,7 @@ impl Settings {
             pause_image: said
                 .pause_image
                 .unwrap_or_else(|| "kcluster/function:latest".into()),
+            allow_exec: said.allow_exec.unwrap_or(true),
             labels: said.labels,
             home_assistant: said.home_assistant,
             prometheus: said.prometheus,

@@ -111,6 +111,9 @@ struct Flags {
     /// Image of the containers that hold network namespaces [default: kcluster/function:latest].
     #[arg(long, env = "KC_AGENT_PAUSE_IMAGE", value_name = "IMAGE")]
     pause_image: Option<String>,
+    /// Whether kc exec and kc cp may enter containers [default: true].
+    #[arg(long, env = "KC_AGENT_ALLOW_EXEC", value_name = "BOOL")]
+    allow_exec: Option<bool>,
     /// Show the box in Home Assistant, by MQTT discovery below this prefix [default: not at all].
     #[arg(long, env = "KC_AGENT_HOME_ASSISTANT", value_name = "PREFIX")]
     home_assistant: Option<TopicPrefix>,
@@ -190,6 +193,7 @@ impl Flags {
             run_dir: self.run_dir,
             forwarder: self.forwarder,
             pause_image: self.pause_image,
+            allow_exec: self.allow_exec,
             labels: self
                 .labels
                 .into_iter()

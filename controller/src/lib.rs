@@ -6,6 +6,7 @@
 pub mod alarm;
 pub mod cli;
 pub mod execute;
+pub mod frame;
 pub mod http;
 pub mod manifest;
 pub mod mqtt;

@@ -1,9 +1,12 @@
 //! The controller's end of MQTT: what it subscribes to, what comes in, calls and their answers.
 
 mod calls;
+mod conversation;
 mod inbound;
 
-pub use calls::{CallError, Calls, Conversation};
+pub(crate) use calls::CREDIT;
+pub use calls::{CallError, Calls};
+pub use conversation::{Conversation, Inlet};
 pub use inbound::{Inbound, Refusal, read};
 
 use kc_agent_api::{DomainName, Topic};

@@ -85,6 +85,12 @@ impl Observations {
         self.link_up_since_ms = None;
     }
 
+    /// Whether a box, or the broker in its name, has said that it is offline.
+    pub fn is_offline(&self, node: &NodeName) -> bool {
+        let status = self.nodes.get(node).and_then(|node| node.status.as_ref());
+        status.is_some_and(|status| status.report.presence == Presence::Offline)
+    }
+
     /// Takes up a status. A last will of an earlier session of the same boot is ignored.
     pub fn status(&mut self, status: NodeStatus, now_ms: u64) {
         let node = self.nodes.entry(status.node.clone()).or_default();

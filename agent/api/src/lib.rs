@@ -15,7 +15,9 @@ mod state;
 mod status;
 mod topic;
 
-pub use call::{Call, CallBody, Reply, ReplyBody, octets};
+pub use call::{
+    Call, CallBody, Entry, NO_SUCH_CALL, Output, Reply, ReplyBody, SIGN_OF_LIFE_S, Window, octets,
+};
 pub use event::{Event, EventKind};
 pub use finding::{Finding, Listing, Severity};
 pub use load::{BoxLoad, ContainerLoad, LoadReport, NetworkLoad, PathLoad, TunnelReport};

@@ -2,22 +2,18 @@
 //! another, and answers that stream as fast as the caller takes them: without credit nothing is
 //! read, the forwarder then drops what it has no room for, and says so.
 
-use super::{Answerer, CallError, refusal};
+use super::flow::{Flow, PART, Stop};
+use super::{Answerer, CallError};
 use crate::forwarder::Connection;
-use kc_agent_api::{Reply, ReplyBody};
+use kc_agent_api::ReplyBody;
 use kc_forwarder_api::{Request, Response};
 use std::time::Duration;
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 /// Longest capture; whoever wants more asks again.
 const STREAM_S: u64 = 600;
-/// Octets in one part of a stream.
-const PART: usize = 32 << 10;
 /// How long octets may wait for others to share a part.
 const GATHER: Duration = Duration::from_millis(50);
-/// How long a caller may give no credit before it counts as gone.
-const CREDIT: Duration = Duration::from_secs(30);
 /// What an answer may take beyond what was asked for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -53,55 +49,36 @@ fn bounded(mut request: Request) -> Request {
 
 impl Answerer {
     /// Asks the forwarder, and hands on what it answers.
-    pub(super) async fn pass(&self, id: u64, request: Request, credit: watch::Receiver<u32>) {
-        let outcome = match manner(&request) {
-            Ok(Manner::Once(patience)) => self.once(id, &request, patience).await,
-            Ok(Manner::Stream) => self.stream(id, &bounded(request), credit).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = outcome {
-            self.send(id, refusal(&error)).await;
-        }
-    }
-
-    async fn once(&self, id: u64, request: &Request, patience: Duration) -> Result<(), CallError> {
-        let mut forwarder = self.forwarder.open().await?;
-        let response = forwarder.ask_within(request, patience).await?;
-        self.send(id, answer(response)).await;
-        Ok(())
-    }
-
-    async fn stream(
+    pub(super) async fn pass(
         &self,
         id: u64,
-        request: &Request,
-        mut credit: watch::Receiver<u32>,
-    ) -> Result<(), CallError> {
+        flow: &mut Flow<'_>,
+        request: Request,
+    ) -> Result<(), Stop> {
+        match manner(&request)? {
+            Manner::Once(patience) => {
+                let mut forwarder = self.forwarder.open().await?;
+                let response = forwarder.ask_within(&request, patience).await?;
+                self.send(id, answer(response)).await;
+                Ok(())
+            }
+            Manner::Stream => self.stream(flow, &bounded(request)).await,
+        }
+    }
+
+    async fn stream(&self, flow: &mut Flow<'_>, request: &Request) -> Result<(), Stop> {
         let mut forwarder = self.forwarder.open().await?;
         let response = forwarder.ask_within(request, PATIENCE).await?;
-        let mut reply = Reply {
-            part: 0,
-            last: false,
-            body: answer(response),
-        };
-        if !self.send_part(id, &reply).await {
-            return Ok(());
-        }
-        while !reply.last {
-            reply.part += 1;
-            let room = credit.wait_for(|parts| *parts > reply.part);
-            if !matches!(timeout(CREDIT, room).await, Ok(Ok(_))) {
-                tracing::info!(id, "a capture ends: nobody takes it");
-                return Ok(());
-            }
+        flow.send(answer(response)).await?;
+        loop {
+            flow.room().await?;
             let octets = gather(&mut forwarder).await;
-            reply.last = octets.is_empty();
-            reply.body = ReplyBody::data(&octets);
-            if !self.send_part(id, &reply).await {
-                return Ok(());
+            let body = ReplyBody::data(&octets);
+            if octets.is_empty() {
+                return flow.end(body).await;
             }
+            flow.send(body).await?;
         }
-        Ok(())
     }
 }
 

@@ -76,10 +76,10 @@ impl Engine {
         fs::read_to_string(self.dir.path().join("dockerd.log")).unwrap_or_default()
     }
 
-    /// A root file system of `sh`, `sleep` and the libraries they need.
+    /// A root file system of `sh`, `sleep`, `cat`, `stty` and the libraries they need.
     fn import_image(&self) {
         let root = self.dir.path().join("rootfs");
-        for program in ["/bin/sh", "/bin/sleep"] {
+        for program in ["/bin/sh", "/bin/sleep", "/bin/cat", "/bin/stty"] {
             copy_with_libraries(Path::new(program), &root);
         }
         let script = "#!/bin/sh\ntrap 'exit 0' TERM\nwhile :; do sleep 3600 & wait; done\n";

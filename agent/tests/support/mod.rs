@@ -8,11 +8,13 @@
 )]
 
 mod broker;
+mod caller;
 mod engine;
 mod fake;
 mod keeper;
 
 pub(crate) use broker::{Broker, Listener};
+pub(crate) use caller::{Answer, Caller};
 pub(crate) use engine::{Engine, IMAGE};
 pub(crate) use fake::{fake_forwarder, play};
 pub(crate) use keeper::{Agent, leg, of, spec_of};

@@ -1,7 +1,7 @@
 //! The command line of `kc`: words and flags, nothing that acts.
 
 use super::failure::EXIT_CODES;
-use super::human::parse_duration;
+use super::human::{Since, parse_duration, parse_since};
 use super::kind::Kind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
@@ -67,6 +67,10 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Print the output of an instance
     Logs(LogsArgs),
+    /// Run a command in an instance; exit code is the command's
+    Exec(ExecArgs),
+    /// Copy files into or out of an instance
+    Cp(CopyArgs),
     /// Show load, busiest first
     Top(TopArgs),
     /// Show what happened
@@ -299,14 +303,50 @@ pub struct LogsArgs {
     /// Instance, such as firewall-1
     pub instance: String,
     /// Only the last lines
-    #[arg(long, value_name = "LINES")]
+    #[arg(long, short = 'n', value_name = "LINES")]
     pub tail: Option<u32>,
-    /// Only what is younger, such as 5m
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    pub since: Option<Duration>,
-    /// Go on
+    /// Only what is younger, such as 5m, or was said from a time on, such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = parse_since)]
+    pub since: Option<Since>,
+    /// Go on until the container ends
     #[arg(short, long)]
     pub follow: bool,
+    /// Each line with the time at which the engine got it
+    #[arg(short, long)]
+    pub timestamps: bool,
+}
+
+/// `kc exec`.
+#[derive(Debug, Args)]
+#[command(after_help = "kc exec -it firewall-1 -- sh")]
+pub struct ExecArgs {
+    /// Hand standard input to the command
+    #[arg(short = 'i', long)]
+    pub stdin: bool,
+    /// Give it a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Instance, such as firewall-1
+    pub instance: String,
+    /// Program and arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}
+
+/// `kc cp`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "kc cp rules.nft firewall-1:/etc/    kc cp firewall-1:/var/log .    \
+                        kc cp firewall-1:/etc - | tar -t"
+)]
+pub struct CopyArgs {
+    /// File or directory here, or INSTANCE:PATH; DIR/. is what a directory holds, - a tar archive on stdin
+    pub from: String,
+    /// File or directory here, or INSTANCE:PATH; - is a tar archive on stdout
+    pub to: String,
+    /// Tell no progress
+    #[arg(short, long)]
+    pub quiet: bool,
 }
 
 /// `kc top`.
@@ -315,6 +355,17 @@ pub struct TopArgs {
     /// nodes or containers
     #[arg(value_enum)]
     pub what: TopKind,
+    /// Only these; all when absent
+    pub names: Vec<String>,
+    /// Go on: every second; on a terminal in place
+    #[arg(short, long)]
+    pub watch: bool,
+    /// cpu, memory or name
+    #[arg(long, value_enum, default_value = "cpu", value_name = "COLUMN")]
+    pub sort_by: TopOrder,
+    /// Leave the heading out
+    #[arg(long)]
+    pub no_headers: bool,
     /// json or yaml
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Format>,
@@ -327,8 +378,19 @@ pub enum TopKind {
     #[value(aliases = ["node", "no"])]
     Nodes,
     /// Containers.
-    #[value(aliases = ["container", "instances", "instance"])]
+    #[value(aliases = ["container", "instances", "instance", "pods", "pod"])]
     Containers,
+}
+
+/// What comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TopOrder {
+    /// The busiest.
+    Cpu,
+    /// The largest.
+    Memory,
+    /// By the alphabet.
+    Name,
 }
 
 /// `kc events`.

@@ -1,12 +1,15 @@
 //! HTTP/1.1 to the controller, over TCP or a unix socket. One connection a request.
 
 use super::server::{Address, Server};
+use super::session::{FrameReader, FrameWriter};
+use crate::frame::PROTOCOL;
 use crate::views::{ErrorBody, ErrorReply};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::{Method, Request, Response, header};
+use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -62,6 +65,30 @@ pub enum ClientError {
         /// Its words.
         body: Box<ErrorBody>,
     },
+    /// The connection ended before its time.
+    #[error("the connection to {server} broke off")]
+    BrokenOff {
+        /// The address.
+        server: String,
+        /// Why, where that is known.
+        #[source]
+        source: Option<std::io::Error>,
+    },
+    /// Not a word for too long.
+    #[error("{server} does not say anything any more: the connection is dead")]
+    Dead {
+        /// The address.
+        server: String,
+    },
+    /// Not frames.
+    #[error("{server} answered with something kc does not understand: is it of this version?")]
+    NoFrames {
+        /// The address.
+        server: String,
+        /// What is wrong with it.
+        #[source]
+        source: crate::frame::FrameError,
+    },
     /// Not what this version understands.
     #[error(
         "{server} answered {path} with something kc does not understand: is it a kc-controller of this version?"
@@ -81,6 +108,17 @@ pub enum ClientError {
         /// The address.
         server: String,
     },
+}
+
+/// How an answer shall come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// As it is.
+    Plain,
+    /// In frames.
+    Frames,
+    /// In frames, both ways.
+    Session,
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -134,7 +172,7 @@ impl Client {
     /// Opens an answer that goes on, one JSON value a line.
     pub(super) async fn lines(&self, path: &str) -> Result<Lines, ClientError> {
         let response = self
-            .in_time(self.send(Method::GET, path, Vec::new()))
+            .in_time(self.send(Method::GET, path, Vec::new(), Form::Plain))
             .await?;
         Ok(Lines {
             server: self.server.address.to_string(),
@@ -147,12 +185,40 @@ impl Client {
     /// Begins an answer of octets that goes on.
     pub(super) async fn octets(&self, path: &str) -> Result<Octets, ClientError> {
         let response = self
-            .in_time(self.send(Method::POST, path, Vec::new()))
+            .in_time(self.send(Method::POST, path, Vec::new(), Form::Plain))
             .await?;
         Ok(Octets {
             server: self.server.address.to_string(),
             body: response.into_body(),
         })
+    }
+
+    /// Begins an answer of frames.
+    pub(super) async fn frames(&self, path: &str) -> Result<FrameReader, ClientError> {
+        let asked = self.send(Method::GET, path, Vec::new(), Form::Frames);
+        let response = self.in_time(asked).await?;
+        let server = self.server.address.to_string();
+        Ok(FrameReader::of_body(server, response.into_body()))
+    }
+
+    /// Asks for a connection that carries frames both ways.
+    pub(super) async fn session<T: Serialize>(
+        &self,
+        path: &str,
+        wanted: &T,
+    ) -> Result<(FrameReader, FrameWriter), ClientError> {
+        let server = self.server.address.to_string();
+        let body = serde_json::to_vec(wanted).map_err(|source| ClientError::Alien {
+            server: server.clone(),
+            path: path.to_owned(),
+            source,
+        })?;
+        let upgraded = self.in_time(async {
+            let response = self.send(Method::POST, path, body, Form::Session).await?;
+            let upgraded = hyper::upgrade::on(response).await;
+            upgraded.map_err(|source| self.broken(source))
+        });
+        Ok(super::session::halves(server, upgraded.await?))
     }
 
     async fn ask<T: DeserializeOwned>(
@@ -163,7 +229,7 @@ impl Client {
     ) -> Result<T, ClientError> {
         let bytes = self
             .in_time(async {
-                let response = self.send(method, path, body).await?;
+                let response = self.send(method, path, body, Form::Plain).await?;
                 self.collect(response.into_body()).await
             })
             .await?;
@@ -194,11 +260,12 @@ impl Client {
         method: Method,
         path: &str,
         body: Vec<u8>,
+        form: Form,
     ) -> Result<Response<Incoming>, ClientError> {
         let (mut sender, connection) = http1::handshake(TokioIo::new(self.connect().await?))
             .await
             .map_err(|source| self.broken(source))?;
-        tokio::spawn(connection);
+        tokio::spawn(connection.with_upgrades());
         let host = match &self.server.address {
             Address::Tcp(address) => address.as_str(),
             Address::Unix(_) => "localhost",
@@ -217,13 +284,24 @@ impl Client {
         if body.first() == Some(&b'{') {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
+        request = match form {
+            Form::Plain => request,
+            Form::Frames => request.header(header::ACCEPT, PROTOCOL),
+            Form::Session => request
+                .header(header::CONNECTION, "upgrade")
+                .header(header::UPGRADE, PROTOCOL),
+        };
         let request = request.body(Full::new(Bytes::from(body)))?;
         let response = sender
             .send_request(request)
             .await
             .map_err(|source| self.broken(source))?;
         let status = response.status();
-        if status.is_success() {
+        let good = match form {
+            Form::Session => status == StatusCode::SWITCHING_PROTOCOLS,
+            _ => status.is_success(),
+        };
+        if good {
             return Ok(response);
         }
         let bytes = self.collect(response.into_body()).await?;

@@ -16,7 +16,9 @@ Exit codes:
   6  --timeout ran out
   7  kc diff found differences
   8  kc chain: something was lost, or a hop is broken
-  9  kc doctor found a problem";
+  9  kc doctor found a problem
+kc exec ends with the code of the command: 126 when it cannot be run, 127 when there is no such
+program, 128 + n when kc was ended by signal n.";
 
 /// Why a command ended without success.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +47,9 @@ pub enum Failure {
     /// There are differences; said on stdout already.
     #[error("")]
     Differs,
+    /// The command that was run in a container says so.
+    #[error("")]
+    Exit(u8),
     /// Whoever read our output has gone.
     #[error("")]
     Closed,
@@ -67,13 +72,14 @@ impl Failure {
             Self::Differs => 7,
             Self::Broken(_) => 8,
             Self::Sick(_) => 9,
+            Self::Exit(code) => *code,
         }
     }
 
     /// Says why on stderr, and gives the exit code.
     pub fn report(&self) -> ExitCode {
         match self {
-            Self::Differs | Self::Closed => {}
+            Self::Differs | Self::Closed | Self::Exit(_) => {}
             Self::Other(error) => eprintln!("error: {error:#}"),
             other => eprintln!("error: {other}"),
         }

@@ -104,9 +104,112 @@ pub(super) fn parse_duration(text: &str) -> Result<std::time::Duration, String> 
         .ok_or_else(refuse)
 }
 
+/// From when on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// So long ago.
+    Ago(std::time::Duration),
+    /// Seconds since 1970.
+    Time(u64),
+}
+
+/// Reads `5m` or `2026-01-31T12:00:00+01:00` for a flag.
+pub(super) fn parse_since(text: &str) -> Result<Since, String> {
+    let refuse = || {
+        format!("{text:?} must be a duration such as 5m, or a time such as 2026-01-31T12:00:00Z")
+    };
+    match parse_duration(text) {
+        Ok(ago) => Ok(Since::Ago(ago)),
+        Err(_) => rfc3339(text).map(Since::Time).ok_or_else(refuse),
+    }
+}
+
+/// Seconds since 1970 of an RFC 3339 time, without its fraction.
+fn rfc3339(text: &str) -> Option<u64> {
+    let (date, rest) = text.split_once(['T', 't', ' '])?;
+    let zone = rest.find(['Z', 'z', '+', '-'])?;
+    let (time, zone) = rest.split_at(zone);
+    let time = time.split_once('.').map_or(time, |(whole, _)| whole);
+    let numbers = |text: &str, by: char| -> Option<Vec<i64>> {
+        let number = |part: &str| {
+            let digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+            digits.then(|| part.parse().ok()).flatten()
+        };
+        text.split(by).map(number).collect()
+    };
+    let [year, month @ 1..=12, day @ 1..=31] = numbers(date, '-')?[..] else {
+        return None;
+    };
+    let [hour @ 0..24, minute @ 0..60, second @ 0..=60] = numbers(time, ':')?[..] else {
+        return None;
+    };
+    let offset = match zone.split_at(1) {
+        ("Z" | "z", "") => 0,
+        (sign, zone) => {
+            let [hours @ 0..24, minutes @ 0..60] = numbers(zone, ':')?[..] else {
+                return None;
+            };
+            let offset = hours * 3_600 + minutes * 60;
+            if sign == "-" { -offset } else { offset }
+        }
+    };
+    if !(1970..10_000).contains(&year) {
+        return None;
+    }
+    // Howard Hinnant's days-from-civil, from 1970 on.
+    let shifted = if month > 2 { year } else { year - 1 };
+    let (era, year_of_era) = (shifted / 400, shifted % 400);
+    let month_index = (month + 9) % 12;
+    let day_of_year = (153 * month_index + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = era * 146_097 + day_of_era - 719_468;
+    let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second - offset;
+    u64::try_from(seconds).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_read_as_it_is_written() {
+        for ms in [
+            0,
+            951_782_399_000,
+            951_782_400_000,
+            1_800_000_000_000,
+            4_102_444_800_000,
+        ] {
+            assert_eq!(
+                parse_since(&time(ms)),
+                Ok(Since::Time(ms / 1_000)),
+                "{}",
+                time(ms)
+            );
+        }
+        let at = |text| parse_since(text).unwrap();
+        assert_eq!(at("2026-01-31T12:00:00+01:00"), at("2026-01-31T11:00:00Z"));
+        assert_eq!(
+            at("2026-01-31T12:00:00.999999999Z"),
+            at("2026-01-31t12:00:00z")
+        );
+        assert_eq!(at("5m"), Since::Ago(std::time::Duration::from_secs(300)));
+        for wrong in [
+            "",
+            "soon",
+            "2026-13-01T00:00:00Z",
+            "2026-01-31",
+            "2026-01-31T25:00:00Z",
+            "2026-01-31T12:00:00",
+            "1969-01-01T00:00:00Z",
+            "2026-+1-31T12:00:00Z",
+        ] {
+            assert!(
+                parse_since(wrong).unwrap_err().contains("such as 5m"),
+                "{wrong}"
+            );
+        }
+    }
 
     #[test]
     fn an_age_is_told_in_one_unit() {

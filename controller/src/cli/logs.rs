@@ -2,57 +2,46 @@
 
 use super::args::LogsArgs;
 use super::client::Client;
+use super::exec::print;
 use super::failure::Failure;
 use super::get::{escape, missing};
+use super::human::Since;
 use super::kind::Kind;
-use super::print;
-use crate::views::{InstanceView, LogText};
-use std::time::Duration;
+use crate::frame::Frame;
+use crate::views::InstanceView;
 
-/// How often a followed log is asked for.
-const PERIOD: Duration = Duration::from_secs(1);
-
-/// Lines looked back for what is known already.
-const WINDOW: u32 = 2_000;
-
-/// Prints the output of an instance, and goes on when asked to.
+/// Prints the output of an instance, and goes on when asked to, as fast as it is read.
 pub(super) async fn logs(client: &Client, args: &LogsArgs) -> Result<(), Failure> {
     let node = place(client, &args.instance).await?;
-    let mut path = format!(
-        "/api/v1/nodes/{}/logs/{}",
-        escape(&node),
-        escape(&args.instance)
-    );
-    let base = path.clone();
-    let mut filters = Vec::new();
+    let mut filters = vec![
+        format!("follow={}", args.follow),
+        format!("timestamps={}", args.timestamps),
+    ];
     if let Some(tail) = args.tail {
         filters.push(format!("tail={tail}"));
     }
-    if let Some(since) = args.since {
-        filters.push(format!("since={}", since.as_secs().max(1)));
+    match args.since {
+        Some(Since::Ago(ago)) => filters.push(format!("since={}", ago.as_secs().max(1))),
+        Some(Since::Time(second)) => filters.push(format!("since-time={second}")),
+        None => {}
     }
-    if !filters.is_empty() {
-        path = format!("{path}?{}", filters.join("&"));
-    }
-    let first: LogText = client.get(&path).await?;
-    print::raw(&first.text)?;
-    if !args.follow {
-        return Ok(());
-    }
-    let recent = format!("{base}?tail={WINDOW}");
-    let mut known = first.text;
+    let instance = escape(&args.instance);
+    let (node, filters) = (escape(&node), filters.join("&"));
+    let path = format!("/api/v1/nodes/{node}/logs/{instance}?{filters}");
+    let mut reader = client.frames(&path).await?;
     loop {
-        tokio::time::sleep(PERIOD).await;
-        let now: LogText = client.get(&recent).await?;
-        let fresh = fresh(&known, &now.text);
-        if !fresh.is_empty() {
-            print::raw(fresh)?;
-            known = now.text;
+        match reader.next().await? {
+            Frame::Octets(octets) => print(std::io::stdout, octets).await?,
+            Frame::Errors(octets) => print(std::io::stderr, octets).await?,
+            Frame::Exit(_) => return Ok(()),
+            Frame::Failure(text) => return Err(Failure::Other(anyhow::anyhow!(text))),
+            _ => {}
         }
     }
 }
 
-async fn place(client: &Client, instance: &str) -> Result<String, Failure> {
+/// The node that an instance runs on.
+pub(super) async fn place(client: &Client, instance: &str) -> Result<String, Failure> {
     let all: Vec<InstanceView> = client.get("/api/v1/instances").await?;
     let Some(found) = all.iter().find(|i| i.name == instance) else {
         let names: Vec<String> = all.into_iter().map(|i| i.name).collect();
@@ -62,51 +51,4 @@ async fn place(client: &Client, instance: &str) -> Result<String, Failure> {
         let why = found.reason.as_deref().unwrap_or("it waits for a place");
         Failure::NotFound(format!("{instance} runs nowhere: {why}"))
     })
-}
-
-/// What of `now` comes after `known`: the part behind the longest end of `known` that `now`
-/// starts with or holds.
-fn fresh<'a>(known: &str, now: &'a str) -> &'a str {
-    if known.is_empty() {
-        return now;
-    }
-    // A log grows at its end, and its window moves on: look for our last lines in the new text.
-    for lines in (1..=3).rev() {
-        let starts: Vec<usize> = known
-            .trim_end_matches('\n')
-            .rmatch_indices('\n')
-            .map(|(at, _)| at + 1)
-            .chain([0])
-            .take(lines)
-            .collect();
-        let Some(tail) = starts.last().and_then(|&at| known.get(at..)) else {
-            continue;
-        };
-        if let Some(at) = now.rfind(tail) {
-            return now.get(at + tail.len()..).unwrap_or("");
-        }
-    }
-    now
-}
-
-#[cfg(test)]
-mod tests {
-    use super::fresh;
-
-    #[test]
-    fn only_new_lines_of_a_growing_log_are_printed() {
-        assert_eq!(fresh("", "a\n"), "a\n");
-        assert_eq!(fresh("a\nb\n", "a\nb\n"), "");
-        assert_eq!(fresh("a\nb\n", "a\nb\nc\nd\n"), "c\nd\n");
-        assert_eq!(
-            fresh("1\n2\n3\n4\n", "3\n4\n5\n"),
-            "5\n",
-            "the window moved on"
-        );
-        assert_eq!(
-            fresh("1\n2\n", "8\n9\n"),
-            "8\n9\n",
-            "the log was begun anew"
-        );
-    }
 }

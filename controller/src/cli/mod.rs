@@ -6,8 +6,10 @@ mod args;
 mod capture;
 mod chain;
 mod client;
+mod copy;
 mod describe;
 mod doctor;
+mod exec;
 mod failure;
 mod get;
 mod human;
@@ -15,11 +17,15 @@ mod kind;
 mod logs;
 mod node;
 mod offline;
+mod pack;
 mod print;
 mod rows;
 mod server;
+mod session;
 mod table;
+mod terminal;
 mod top;
+mod unpack;
 
 pub use args::Cli;
 pub use failure::{EXIT_CODES, Failure};
@@ -65,7 +71,10 @@ fn online(global: &Global, command: Command) -> Result<(), Failure> {
         .enable_all()
         .build()
         .context("cannot start")?;
-    runtime.block_on(run(&client, global, command))
+    let done = runtime.block_on(run(&client, global, command));
+    // Somebody may wait for a keystroke, or for a pipe to take something: we do not.
+    runtime.shutdown_background();
+    done
 }
 
 async fn run(client: &Client, global: &Global, command: Command) -> Result<(), Failure> {
@@ -81,6 +90,8 @@ async fn run(client: &Client, global: &Global, command: Command) -> Result<(), F
         Command::Capture(args) => capture::capture(client, &args).await,
         Command::Doctor(args) => doctor::doctor(client, global.timeout, &args).await,
         Command::Logs(args) => logs::logs(client, &args).await,
+        Command::Exec(args) => exec::exec(client, &args).await,
+        Command::Cp(args) => copy::copy(client, &args).await,
         Command::Top(args) => top::top(client, &args).await,
         Command::Cordon(args) => node::set(client, &args.node, "cordon").await,
         Command::Uncordon(args) => node::set(client, &args.node, "uncordon").await,

@@ -133,6 +133,7 @@ impl Owner {
             Incoming::Disconnected { reason } => {
                 tracing::warn!(%reason, "no connection to the broker");
                 self.observed().link_down();
+                self.calls.disconnected();
                 self.within(GATHER);
             }
             Incoming::Message(message) => match mqtt::read(&self.domain, &message) {
@@ -145,8 +146,12 @@ impl Owner {
     fn fold(&mut self, inbound: Inbound, now: u64) {
         match inbound {
             Inbound::Status(status) => {
-                self.restated.insert(status.node.clone());
+                let node = status.node.clone();
+                self.restated.insert(node.clone());
                 self.observed().status(*status, now);
+                if self.moment.observed.is_offline(&node) {
+                    self.calls.offline(&node);
+                }
                 self.within(GATHER);
             }
             Inbound::State {

@@ -176,7 +176,7 @@ async fn hand_on(
             () = pieces.closed() => return,
         };
         let base64 = match part {
-            Ok(Some(ReplyBody::Data { base64 })) => base64,
+            Ok(Some(ReplyBody::Data { base64, .. })) => base64,
             Ok(_) => return,
             Err(error) => {
                 tracing::warn!(%error, "a capture ends early");

@@ -122,9 +122,10 @@ impl From<CallError> for ApiError {
             CallError::Disconnected => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "disconnected", text)
             }
-            CallError::Refused { .. } | CallError::TooLong { .. } => {
-                Self::new(StatusCode::CONFLICT, "refused", text)
+            CallError::Offline { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "offline", text)
             }
+            CallError::Refused { .. } => Self::new(StatusCode::CONFLICT, "refused", text),
             CallError::Publish(_) | CallError::Encode(_) | CallError::Incomplete { .. } => {
                 Self::new(StatusCode::BAD_GATEWAY, "node", text)
             }
@@ -138,7 +139,7 @@ fn internal(text: &str) -> ApiError {
 }
 
 /// An error and its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

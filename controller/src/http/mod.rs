@@ -6,12 +6,14 @@ mod capture;
 mod change;
 mod doctor;
 mod error;
+mod inside;
 mod listen;
 mod look;
 mod openapi;
 mod params;
 mod read;
 mod routes;
+mod session;
 mod stream;
 mod talk;
 

@@ -1,6 +1,6 @@
 //! The API's own description.
 
-use super::{capture, change, doctor, look, read, stream, talk};
+use super::{capture, change, doctor, inside, look, read, stream, talk};
 use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -26,7 +26,9 @@ use utoipa::{Modify, OpenApi};
         read::nodes,
         read::node,
         read::spec,
-        talk::logs,
+        inside::logs,
+        inside::exec,
+        inside::copy,
         change::cordon,
         change::uncordon,
         change::drain,

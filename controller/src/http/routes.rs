@@ -2,7 +2,7 @@
 
 use super::auth::{self, Token};
 use super::error::ApiError;
-use super::{MAX_BODY, capture, change, doctor, look, openapi, read, stream, talk};
+use super::{MAX_BODY, capture, change, doctor, inside, look, openapi, read, stream, talk};
 use crate::execute::Handle;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{StatusCode, header};
@@ -73,7 +73,9 @@ routes! {
     get "/api/v1/nodes" => read::nodes,
     get "/api/v1/nodes/{name}" => read::node,
     get "/api/v1/nodes/{name}/spec" => read::spec,
-    get "/api/v1/nodes/{name}/logs/{container}" => talk::logs,
+    get "/api/v1/nodes/{name}/logs/{container}" => inside::logs,
+    post "/api/v1/nodes/{name}/exec/{container}" => inside::exec,
+    post "/api/v1/nodes/{name}/copy/{container}" => inside::copy,
     post "/api/v1/nodes/{name}/cordon" => change::cordon,
     post "/api/v1/nodes/{name}/uncordon" => change::uncordon,
     post "/api/v1/nodes/{name}/drain" => change::drain,

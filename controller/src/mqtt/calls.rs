@@ -1,22 +1,22 @@
 //! Questions to boxes and their answers, matched by number. Whoever stops waiting is forgotten.
 
+use super::conversation::{Conversation, Heard};
 use super::message;
 use kc_agent_api::{
-    Call, CallBody, DomainName, Finding, NodeName, PayloadError, Reply, ReplyBody, Topic, encode,
+    Call, CallBody, DomainName, Entry, Finding, NodeName, PayloadError, Reply, ReplyBody, Topic,
+    encode,
 };
 use kc_forwarder_api::{Request, Response};
 use kc_mqtt::{Link, PublishError};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-/// Longest answer in bytes.
-const LONGEST: usize = 16 << 20;
-/// Parts that may wait to be read.
-const PARTS: usize = 64;
-/// Parts of a long answer that may be under way; fewer than may wait.
-const CREDIT: u32 = 32;
+/// Parts of a long answer that may be under way.
+pub(crate) const CREDIT: u32 = 32;
+/// Parts that may wait to be read: what may be under way, and a last word that needs no credit.
+const PARTS: usize = 2 * CREDIT as usize;
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -46,9 +46,9 @@ pub enum CallError {
         /// Its words.
         message: String,
     },
-    /// The answer is too long.
-    #[error("the answer of {node} is longer than {LONGEST} bytes; ask for less with --tail")]
-    TooLong {
+    /// The box went away while it answered.
+    #[error("{node} went offline")]
+    Offline {
         /// The box.
         node: NodeName,
     },
@@ -60,7 +60,15 @@ pub enum CallError {
     },
 }
 
-type Waiting = HashMap<(NodeName, u64), mpsc::Sender<Reply>>;
+type Waiting = HashMap<(NodeName, u64), Listener>;
+
+/// Who waits for an answer.
+#[derive(Debug)]
+struct Listener {
+    parts: mpsc::Sender<Heard>,
+    /// Parts of input that the box takes altogether.
+    allowed: watch::Sender<u32>,
+}
 
 /// Asks boxes; clones share the open questions.
 #[derive(Debug, Clone)]
@@ -68,76 +76,6 @@ pub struct Calls {
     domain: DomainName,
     link: Link,
     waiting: Arc<Mutex<Waiting>>,
-}
-
-/// A question and what is heard of its answer. Whoever drops it before its end calls it off.
-#[derive(Debug)]
-pub struct Conversation {
-    calls: Calls,
-    node: NodeName,
-    id: u64,
-    parts: mpsc::Receiver<Reply>,
-    /// Number of the next part.
-    expected: u32,
-    /// Parts the box may send.
-    granted: u32,
-    over: bool,
-}
-
-impl Drop for Conversation {
-    fn drop(&mut self) {
-        self.calls.lock().remove(&(self.node.clone(), self.id));
-        if !self.over {
-            // A box that does not hear it finds out when no credit comes.
-            let cancel = CallBody::Cancel { id: self.id };
-            let _ = self.calls.tell(&self.node, fastrand::u64(..), cancel);
-        }
-    }
-}
-
-impl Conversation {
-    /// The next part; `None` at the end. Nothing is lost when this is dropped before it is done.
-    ///
-    /// # Errors
-    /// The box refuses, or a part is missing.
-    pub async fn next(&mut self) -> Result<Option<ReplyBody>, CallError> {
-        if self.over {
-            return Ok(None);
-        }
-        while let Some(reply) = self.parts.recv().await {
-            if reply.part < self.expected {
-                continue; // QoS 1 may deliver a part twice.
-            }
-            if reply.part > self.expected {
-                break;
-            }
-            self.expected += 1;
-            self.over = reply.last;
-            if let ReplyBody::Error { message } = reply.body {
-                self.over = true;
-                let node = self.node.clone();
-                return Err(CallError::Refused { node, message });
-            }
-            self.give_credit()?;
-            return Ok(Some(reply.body));
-        }
-        Err(CallError::Incomplete {
-            node: self.node.clone(),
-        })
-    }
-
-    /// Half of what may be under way was taken: as much again may come.
-    fn give_credit(&mut self) -> Result<(), CallError> {
-        if self.over || self.expected + CREDIT / 2 < self.granted {
-            return Ok(());
-        }
-        self.granted = self.expected.saturating_add(CREDIT);
-        let credit = CallBody::Credit {
-            id: self.id,
-            parts: self.granted,
-        };
-        self.calls.tell(&self.node, fastrand::u64(..), credit)
-    }
 }
 
 async fn in_time<T>(
@@ -165,40 +103,51 @@ impl Calls {
     /// Takes up a part of an answer. Nobody may be waiting for it any more.
     pub fn answer(&self, node: NodeName, id: u64, reply: Reply) {
         let key = (node, id);
-        let sender = self.lock().get(&key).cloned();
+        let mut waiting = self.lock();
+        let Some(listener) = waiting.get(&key) else {
+            return;
+        };
+        if let ReplyBody::Credit { parts } | ReplyBody::Begun { credit: parts, .. } = reply.body {
+            let more = |held: &mut u32| *held = parts.max(*held);
+            listener.allowed.send_modify(more);
+        }
+        if matches!(reply.body, ReplyBody::Credit { .. }) {
+            return;
+        }
         // A full queue means a box that sends far more than was asked for: it is cut off.
-        if sender.is_some_and(|sender| sender.try_send(reply).is_err()) {
-            self.lock().remove(&key);
+        if listener.parts.try_send(Heard::Reply(reply)).is_err() {
+            waiting.remove(&key);
         }
     }
 
-    /// A container's output.
-    pub async fn logs(
+    /// A box is offline: it answers nothing any more.
+    pub fn offline(&self, node: &NodeName) {
+        let mut waiting = self.lock();
+        let theirs = waiting.extract_if(|(named, _), _| named == node);
+        theirs.for_each(|(_, listener)| drop(listener.parts.try_send(Heard::Offline)));
+    }
+
+    /// The broker is not connected: what boxes say meanwhile is lost.
+    pub fn disconnected(&self) {
+        let all = std::mem::take(&mut *self.lock());
+        for listener in all.into_values() {
+            let _ = listener.parts.try_send(Heard::Disconnected);
+        }
+    }
+
+    /// Begins an answer of many parts. What is at the path that `body` names, if it names one.
+    pub async fn begin(
         &self,
         node: &NodeName,
-        container: &str,
-        tail: Option<u32>,
-        since_s: Option<u64>,
+        body: CallBody,
         limit: Duration,
-    ) -> Result<String, CallError> {
-        let body = CallBody::Logs {
-            container: container.to_owned(),
-            tail,
-            since_s,
-        };
+    ) -> Result<(Option<Entry>, Conversation), CallError> {
         let whole = async {
             let mut conversation = self.ask(node, body)?;
-            let mut text = String::new();
-            while let Some(part) = conversation.next().await? {
-                let ReplyBody::Logs { text: more } = part else {
-                    return Err(CallError::Incomplete { node: node.clone() });
-                };
-                text.push_str(&more);
-                if text.len() > LONGEST {
-                    return Err(CallError::TooLong { node: node.clone() });
-                }
+            match conversation.next().await? {
+                Some(ReplyBody::Begun { entry, .. }) => Ok((entry, conversation)),
+                _ => Err(CallError::Incomplete { node: node.clone() }),
             }
-            Ok(text)
         };
         in_time(node, limit, whole).await
     }
@@ -261,19 +210,31 @@ impl Calls {
             return Err(CallError::Disconnected);
         }
         let id = fastrand::u64(..);
-        let (sender, parts) = mpsc::channel(PARTS);
-        self.lock().insert((node.clone(), id), sender);
-        let conversation = Conversation {
-            calls: self.clone(),
-            node: node.clone(),
-            id,
-            parts,
-            expected: 0,
-            granted: CREDIT,
-            over: false,
-        };
+        let (parts, heard) = mpsc::channel(PARTS);
+        let (allowed, allowance) = watch::channel(0);
+        let listener = Listener { parts, allowed };
+        self.lock().insert((node.clone(), id), listener);
+        let conversation = Conversation::new(self.clone(), node.clone(), id, heard, allowance);
         self.tell(node, id, body)?;
         Ok(conversation)
+    }
+
+    /// Nobody waits for an answer any more; a box that still gives it is told so.
+    pub(super) fn forget(&self, node: &NodeName, id: u64, over: bool) {
+        self.lock().remove(&(node.clone(), id));
+        if !over {
+            // A box that does not hear it finds out when it hears nothing more.
+            let _ = self.say(node, CallBody::Cancel { id });
+        }
+    }
+
+    pub(super) fn connected(&self) -> bool {
+        self.link.connected()
+    }
+
+    /// Says something about a call.
+    pub(super) fn say(&self, node: &NodeName, body: CallBody) -> Result<(), CallError> {
+        self.tell(node, fastrand::u64(..), body)
     }
 
     fn tell(&self, node: &NodeName, id: u64, body: CallBody) -> Result<(), CallError> {

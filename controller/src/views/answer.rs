@@ -15,18 +15,6 @@ pub struct WatchMark {
     pub last_event: u64,
 }
 
-/// Output of a container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct LogText {
-    /// The node it ran on.
-    pub node: String,
-    /// The container.
-    pub container: String,
-    /// Lines, lossily decoded.
-    pub text: String,
-}
-
 /// Load of everything, busiest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]

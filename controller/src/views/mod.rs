@@ -9,15 +9,14 @@ mod build_node;
 mod chain;
 mod diff;
 mod doctor;
+mod inside;
 mod look;
 mod node;
 mod unified;
 mod workload;
 
 pub use alarm::alarms;
-pub use answer::{
-    DocumentView, ExplainView, LogText, PlanView, TopView, VersionView, WatchMark, plan,
-};
+pub use answer::{DocumentView, ExplainView, PlanView, TopView, VersionView, WatchMark, plan};
 pub use build_chain::{chains, explain, paths};
 pub use build_node::{functions, instances, nodes, services};
 pub use chain::{ChainView, HopView, PathView};
@@ -28,6 +27,7 @@ pub use diff::{
 pub use doctor::{
     DoctorView, NodeFindings, clock_finding, controller_findings, no_answer, node_findings,
 };
+pub use inside::{CopyRequest, ExecRequest};
 pub use look::{EchoAnswer, EchoFunctionView, EchoView, ProbeView, TraceHop, TraceView};
 pub use node::{NodeCondition, NodeView, PacketIoView};
 pub use unified::unified;

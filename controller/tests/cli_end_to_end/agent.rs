@@ -1,6 +1,7 @@
 //! A box that pretends: it registers, keeps every document it gets, says at once that all of it
 //! is so, reports load, and answers when asked for logs. Its broker may come and go.
 
+use super::inside::Inside;
 use super::site::PATIENCE;
 use kc_agent_api::{
     BootId, BoxLoad, Call, CallBody, Capacity, ContainerLoad, ContainerPhase, ContainerState,
@@ -35,6 +36,8 @@ struct Kept {
 pub(crate) struct Agent {
     name: NodeName,
     kept: Arc<Kept>,
+    /// What goes on in its containers.
+    pub(crate) inside: Arc<Mutex<Inside>>,
     orders: mpsc::UnboundedSender<Order>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -44,11 +47,13 @@ impl Agent {
     pub(crate) fn start(broker: u16, number: u8) -> Self {
         let name = NodeName::new(format!("box{number}")).unwrap();
         let kept = Arc::new(Kept::default());
+        let inside = Arc::<Mutex<Inside>>::default();
         let (orders, queue) = mpsc::unbounded_channel();
         let part = Part {
             name: name.clone(),
             number,
             kept: Arc::clone(&kept),
+            inside: Arc::clone(&inside),
             spec: NodeSpec::default(),
             clock: Instant::now(),
         };
@@ -62,6 +67,7 @@ impl Agent {
         Self {
             name,
             kept,
+            inside,
             orders,
             thread: Some(thread),
         }
@@ -120,6 +126,7 @@ impl Agent {
             name: self.name.clone(),
             number: 1,
             kept: Arc::default(),
+            inside: Arc::default(),
             spec: NodeSpec::default(),
             clock: Instant::now(),
         };
@@ -152,6 +159,7 @@ struct Part {
     name: NodeName,
     number: u8,
     kept: Arc<Kept>,
+    inside: Arc<Mutex<Inside>>,
     spec: NodeSpec,
     clock: Instant,
 }
@@ -243,11 +251,7 @@ impl Part {
                     let topic = Topic::Reply(self.name.clone(), id);
                     return link.publish(message(&topic, &reply)).unwrap();
                 }
-                let text = format!("asked {:?}\n", call.body);
-                for (part, text) in [(0, text), (1, "second part\n".to_owned())] {
-                    let body = ReplyBody::Logs { text };
-                    let last = part == 1;
-                    let reply = Reply { part, last, body };
+                for (id, reply) in self.inside.lock().unwrap().hear(id, call.body) {
                     let topic = Topic::Reply(self.name.clone(), id);
                     // A part may come twice.
                     link.publish(message(&topic, &reply)).unwrap();

@@ -11,9 +11,15 @@
 mod agent;
 mod apply;
 mod codes;
+mod copies;
 mod doctor;
+mod exec;
+mod inside;
+mod logs;
 mod nodes;
 mod output;
 mod restart;
 mod site;
+mod terminal;
+mod top;
 mod web;

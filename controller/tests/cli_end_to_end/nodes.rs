@@ -1,29 +1,7 @@
-//! Boxes: logs, cordon, drain, leaving.
+//! Boxes: cordon, drain, leaving.
 
 use super::agent::Agent;
 use super::site::{Site, WEB, until};
-
-#[test]
-fn logs_are_asked_of_the_box_and_put_together() {
-    let site = Site::start();
-    let _boxes = [Agent::start(site.broker, 1), Agent::start(site.broker, 2)];
-    site.says(&["apply", "-f", &site.file("web.yaml", WEB)]);
-    until("the instance runs", || {
-        site.says(&["get", "instance", "firewall-1"])
-            .contains("Running")
-    });
-    let text = site.says(&["logs", "firewall-1", "--tail", "7", "--since", "5m"]);
-    assert_eq!(text.lines().count(), 2, "no part twice: {text}");
-    for part in ["firewall-1", "Some(7)", "Some(300)", "second part"] {
-        assert!(text.contains(part), "{part}: {text}");
-    }
-    let output = site.kc(&["logs", "firewal-1"]).output().unwrap();
-    assert!(
-        String::from_utf8(output.stderr)
-            .unwrap()
-            .contains("did you mean firewall-1?")
-    );
-}
 
 #[test]
 fn a_drained_node_is_left_by_everything() {

@@ -1,8 +1,8 @@
 //! The wire format, letter by letter: what agents and controllers in the field have agreed on.
 
 use kc_agent_api::{
-    BootId, Call, CallBody, Capacity, Event, EventKind, Finding, NodeName, NodeStatus, Payload,
-    Presence, Reply, ReplyBody, Stamp, decode, encode,
+    BootId, Call, CallBody, Capacity, Entry, Event, EventKind, Finding, NodeName, NodeStatus,
+    Output, Payload, Presence, Reply, ReplyBody, Stamp, Window, decode, encode,
 };
 use kc_forwarder_api::Request;
 use std::fmt::Debug;
@@ -72,12 +72,22 @@ fn calls_and_replies_are_written_so() {
             container: "firewall-1".into(),
             tail: Some(10),
             since_s: None,
+            since_wall_s: None,
+            follow: true,
+            timestamps: false,
+            credit: 32,
         },
     };
     is_written(
         &call,
-        r#"{"v":1,"body":{"logs":{"container":"firewall-1","tail":10,"since-s":null}}}"#,
+        concat!(
+            r#"{"v":1,"body":{"logs":{"container":"firewall-1","tail":10,"since-s":null,"#,
+            r#""since-wall-s":null,"follow":true,"timestamps":false,"credit":32}}}"#
+        ),
     );
+    // What was agreed on first has none of the later fields.
+    let earlier = br#"{"v":1,"body":{"logs":{"container":"a","tail":null,"since-s":5}}}"#;
+    assert!(decode::<Call>(earlier).is_ok());
     let counters = Call {
         body: CallBody::Forwarder {
             request: Box::new(Request::Counters),
@@ -105,15 +115,87 @@ fn calls_and_replies_are_written_so() {
         &data,
         r#"{"v":1,"part":3,"last":false,"body":{"data":{"base64":"Cg0NCg=="}}}"#,
     );
-    let reply = Reply {
-        part: 0,
-        last: true,
-        body: ReplyBody::Logs { text: "a\n".into() },
+}
+
+#[test]
+fn what_streams_both_ways_is_written_so() {
+    let window = Window {
+        rows: 24,
+        columns: 80,
     };
-    is_written(
-        &reply,
-        r#"{"v":1,"part":0,"last":true,"body":{"logs":{"text":"a\n"}}}"#,
-    );
+    let container = || "firewall-1".to_owned();
+    let calls = [
+        (
+            CallBody::Exec {
+                container: container(),
+                command: vec!["sh".into(), "-c".into(), "ls".into()],
+                stdin: true,
+                tty: Some(window),
+                credit: 32,
+            },
+            concat!(
+                r#"{"exec":{"container":"firewall-1","command":["sh","-c","ls"],"stdin":true,"#,
+                r#""tty":{"rows":24,"columns":80},"credit":32}}"#
+            ),
+        ),
+        (
+            CallBody::Upload {
+                container: container(),
+                path: "/etc".into(),
+                credit: 32,
+            },
+            r#"{"upload":{"container":"firewall-1","path":"/etc","credit":32}}"#,
+        ),
+        (
+            CallBody::Download {
+                container: container(),
+                path: "/etc".into(),
+                credit: 32,
+            },
+            r#"{"download":{"container":"firewall-1","path":"/etc","credit":32}}"#,
+        ),
+        (
+            CallBody::input(7, 1, b"\n\r\r\n", true),
+            r#"{"input":{"id":7,"part":1,"base64":"Cg0NCg==","last":true}}"#,
+        ),
+        (
+            CallBody::Resize { id: 7, window },
+            r#"{"resize":{"id":7,"window":{"rows":24,"columns":80}}}"#,
+        ),
+    ];
+    for (body, text) in calls {
+        is_written(&Call { body }, &format!(r#"{{"v":1,"body":{text}}}"#));
+    }
+    let replies = [
+        (
+            ReplyBody::Begun {
+                credit: 16,
+                entry: Some(Entry::Directory),
+            },
+            r#"{"begun":{"credit":16,"entry":"directory"}}"#,
+        ),
+        (
+            ReplyBody::Credit { parts: 24 },
+            r#"{"credit":{"parts":24}}"#,
+        ),
+        (
+            ReplyBody::output(b"a\n", Output::Stderr),
+            r#"{"data":{"base64":"YQo=","stream":"stderr"}}"#,
+        ),
+        (
+            ReplyBody::Ended { exit_code: Some(3) },
+            r#"{"ended":{"exit-code":3}}"#,
+        ),
+    ];
+    for (body, text) in replies {
+        let reply = Reply {
+            part: 3,
+            last: false,
+            body,
+        };
+        let text = format!(r#"{{"v":1,"part":3,"last":false,"body":{text}}}"#);
+        is_written(&reply, &text);
+    }
 }
 
 #[test]

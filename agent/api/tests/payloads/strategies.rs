@@ -418,7 +418,18 @@ pub(crate) fn spec() -> impl Strategy<Value = NodeSpec> {
 }
 
 pub(crate) fn call() -> impl Strategy<Value = Call> {
-    let logs = (text(), option::of(any::<u32>()), option::of(any::<u64>()));
+    let age = || option::of(any::<u64>());
+    let flags = any::<(bool, bool, u32)>();
+    let logs = (text(), option::of(any::<u32>()), age(), age(), flags);
+    let window = || any::<(u16, u16)>().prop_map(|(rows, columns)| Window { rows, columns });
+    let exec = (
+        text(),
+        vec(text(), 0..4),
+        any::<(bool, u32)>(),
+        option::of(window()),
+    );
+    let copy = any::<(bool, u32)>();
+    let input = (any::<(u64, u32, bool)>(), vec(any::<u8>(), 0..64));
     let body = prop_oneof![
         any::<u32>().prop_map(|credit| CallBody::Forwarder {
             request: Box::new(Request::Counters),
@@ -427,11 +438,42 @@ pub(crate) fn call() -> impl Strategy<Value = Call> {
         (any::<u64>(), any::<u32>()).prop_map(|(id, parts)| CallBody::Credit { id, parts }),
         any::<u64>().prop_map(|id| CallBody::Cancel { id }),
         Just(CallBody::Doctor),
-        logs.prop_map(|(container, tail, since_s)| CallBody::Logs {
-            container,
-            tail,
-            since_s,
+        logs.prop_map(|(container, tail, since_s, since_wall_s, flags)| {
+            let (follow, timestamps, credit) = flags;
+            CallBody::Logs {
+                container,
+                tail,
+                since_s,
+                since_wall_s,
+                follow,
+                timestamps,
+                credit,
+            }
         }),
+        exec.prop_map(
+            |(container, command, (stdin, credit), tty)| CallBody::Exec {
+                container,
+                command,
+                stdin,
+                tty,
+                credit,
+            }
+        ),
+        (text(), text(), copy).prop_map(|(container, path, (up, credit))| if up {
+            CallBody::Upload {
+                container,
+                path,
+                credit,
+            }
+        } else {
+            CallBody::Download {
+                container,
+                path,
+                credit,
+            }
+        }),
+        input.prop_map(|((id, part, last), octets)| CallBody::input(id, part, &octets, last)),
+        (any::<u64>(), window()).prop_map(|(id, window)| CallBody::Resize { id, window }),
     ];
     body.prop_map(|body| Call { body })
 }
@@ -454,8 +496,18 @@ fn finding() -> impl Strategy<Value = Finding> {
 }
 
 pub(crate) fn reply() -> impl Strategy<Value = Reply> {
+    let entry = prop_oneof![
+        Just(Entry::File),
+        Just(Entry::Directory),
+        Just(Entry::Link),
+        Just(Entry::Other)
+    ];
     let body = prop_oneof![
-        text().prop_map(|text| ReplyBody::Logs { text }),
+        (any::<u32>(), option::of(entry))
+            .prop_map(|(credit, entry)| ReplyBody::Begun { credit, entry }),
+        any::<u32>().prop_map(|parts| ReplyBody::Credit { parts }),
+        option::of(any::<i64>()).prop_map(|exit_code| ReplyBody::Ended { exit_code }),
+        vec(any::<u8>(), 0..64).prop_map(|octets| ReplyBody::output(&octets, Output::Stderr)),
         text().prop_map(|message| ReplyBody::Error { message }),
         counters().prop_map(|counters| ReplyBody::Forwarder {
             response: Box::new(Response::Counters {

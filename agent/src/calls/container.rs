@@ -1,0 +1,71 @@
+//! The container that a call is about, found by its name in the document.
+
+use super::CallError;
+use crate::docker::container_name;
+use crate::reconcile::Part;
+use bollard::Docker;
+use bollard::errors::Error;
+
+/// A container of ours, and the engine that has it.
+pub(super) struct Container {
+    pub(super) docker: Docker,
+    /// Name in the engine.
+    pub(super) id: String,
+    name: String,
+}
+
+impl Container {
+    /// Container `name`; `docker` is the engine, when it is there.
+    pub(super) fn named(docker: Option<Docker>, name: &str) -> Result<Self, CallError> {
+        // The name becomes part of a path in the engine's API.
+        let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        if name.is_empty() || name.len() > 128 || !name.bytes().all(legal) {
+            return Err(CallError::Name(name.to_owned()));
+        }
+        Ok(Self {
+            docker: docker.ok_or(CallError::NoEngine)?,
+            id: container_name(name, Part::Main),
+            name: name.to_owned(),
+        })
+    }
+
+    /// Whether the engine has it.
+    pub(super) async fn must_exist(&self) -> Result<(), CallError> {
+        let asked = self.docker.inspect_container(&self.id, None).await;
+        asked.map(drop).map_err(|error| self.error(error))
+    }
+
+    /// What an answer of the engine's about it means.
+    pub(super) fn error(&self, error: Error) -> CallError {
+        let name = self.name.clone();
+        match error {
+            Error::DockerResponseServerError {
+                status_code: 404,
+                message,
+            } if message.contains("No such container") => CallError::NoContainer { name },
+            source => CallError::Engine { name, source },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_would_leave_its_path_is_refused() {
+        for wrong in [
+            "",
+            "a/../../images/json",
+            "a?x=1",
+            "a b",
+            "é",
+            &"x".repeat(129),
+        ] {
+            let named = Container::named(None, wrong);
+            assert!(matches!(named, Err(CallError::Name(_))), "{wrong}");
+        }
+        let named = Container::named(None, "fw-1");
+        assert!(matches!(named, Err(CallError::NoEngine)));
+    }
+}
