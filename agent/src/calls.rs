@@ -130,7 +130,7 @@ impl Calls {
         let task = tokio::spawn(async move {
             tokio::select! {
                 () = answerer.answer(id, body, docker, caller, words) => {}
-                () = running::silent(heard) => tracing::info!(id, "an answer ends: nobody takes it"),
+                () = running::silent(heard, running::SILENCE) => tracing::info!(id, "an answer ends: nobody takes it"),
             }
             drop((entry, slot));
         });

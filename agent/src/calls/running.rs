@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 /// How long a caller may be silent before it counts as gone.
-const SILENCE: Duration = Duration::from_secs(3 * SIGN_OF_LIFE_S);
+pub(super) const SILENCE: Duration = Duration::from_secs(3 * SIGN_OF_LIFE_S);
 
 /// Answers being made, by call.
 #[derive(Debug, Clone, Default)]
@@ -127,9 +127,9 @@ impl Running {
     }
 }
 
-/// Returns when the caller was not heard of for too long.
-pub(super) async fn silent(mut heard: watch::Receiver<u32>) {
-    while let Ok(Ok(())) = timeout(SILENCE, heard.changed()).await {}
+/// Returns when the caller was not heard of for `limit`.
+pub(super) async fn silent(mut heard: watch::Receiver<u32>, limit: Duration) {
+    while let Ok(Ok(())) = timeout(limit, heard.changed()).await {}
 }
 
 #[cfg(test)]
@@ -137,20 +137,19 @@ mod tests {
     use super::super::input;
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_caller_that_says_the_same_again_is_alive_and_a_silent_one_is_not() {
+        let limit = Duration::from_millis(400);
         let running = Running::default();
         let (entry, caller) = running.begin(7, 4, input::channel().0);
-        let mut gone = Box::pin(silent(caller.credit.clone()));
-        for _ in 0..10 {
-            let waited = timeout(SILENCE - Duration::from_secs(1), &mut gone).await;
+        let mut gone = Box::pin(silent(caller.credit.clone(), limit));
+        for _ in 0..5 {
+            let waited = timeout(limit / 4, &mut gone).await;
             assert!(waited.is_err(), "it was heard of in time");
             assert!(running.credit(7, 2), "less than before is a sign of life");
         }
         assert_eq!(*caller.credit.borrow(), 4, "credit never shrinks");
-        timeout(SILENCE + Duration::from_secs(1), gone)
-            .await
-            .unwrap();
+        timeout(limit * 10, gone).await.unwrap();
         drop(entry);
         assert!(!running.credit(7, 9), "nobody is there any more");
     }
