@@ -122,7 +122,7 @@ impl Frames {
     ///
     /// # Errors
     /// The octets are no frame; no later ones will be either.
-    pub fn next(&mut self) -> Result<Option<Frame>, FrameError> {
+    pub fn take(&mut self) -> Result<Option<Frame>, FrameError> {
         let mut head = self.buffer.iter().take(HEAD).copied();
         let [Some(kind), Some(a), Some(b), Some(c), Some(d)] = std::array::from_fn(|_| head.next())
         else {
@@ -167,7 +167,7 @@ mod tests {
             let (mut reader, mut heard) = (Frames::default(), Vec::new());
             for piece in wire.chunks(cut) {
                 reader.push(piece);
-                while let Some(frame) = reader.next().unwrap() {
+                while let Some(frame) = reader.take().unwrap() {
                     heard.push(frame);
                 }
             }
@@ -178,7 +178,7 @@ mod tests {
         fn rubbish_is_refused_or_awaited_and_never_grows(octets in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut reader = Frames::default();
             reader.push(&octets);
-            while let Ok(Some(_)) = reader.next() {}
+            while let Ok(Some(_)) = reader.take() {}
             prop_assert!(reader.buffer.len() <= octets.len());
         }
     }
@@ -200,6 +200,6 @@ mod tests {
     fn a_frame_too_long_to_be_true_is_refused_before_it_has_come() {
         let mut reader = Frames::default();
         reader.push(&[1, 0xff, 0, 0, 0]);
-        assert_eq!(reader.next(), Err(FrameError::TooLong(0xff00_0000)));
+        assert_eq!(reader.take(), Err(FrameError::TooLong(0xff00_0000)));
     }
 }

@@ -8,7 +8,7 @@ use super::output::Pieces;
 use super::{Answerer, CallError};
 use bollard::Docker;
 use bollard::exec::{CreateExecOptions, ResizeExecOptions, StartExecOptions, StartExecResults};
-use kc_agent_api::{ReplyBody, Window};
+use kc_agent_api::{Output, ReplyBody, Window};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::time::Duration;
@@ -25,6 +25,22 @@ const GRACE: Duration = Duration::from_secs(2);
 /// The engine ends a session of its own accord when it reads its "detach keys", by default one that
 /// shells use. These nobody types.
 const NO_DETACH: &str = "ctrl-_,ctrl-_,ctrl-_,ctrl-_,ctrl-_,ctrl-_,ctrl-_,ctrl-_";
+
+/// How the engine begins to say, instead of the command and as if it were its output, that the
+/// command could not be started.
+const NOT_STARTED: &[u8] = b"OCI runtime exec failed:";
+/// Exit code of what cannot be run, as shells have it.
+const CANNOT: i64 = 126;
+/// Exit code of what is not there.
+const MISSING: i64 = 127;
+
+/// Whether the engine's complaint is that there is no such program.
+fn is_missing(complaint: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(complaint);
+    ["executable file not found", "no such file or directory"]
+        .iter()
+        .any(|words| text.contains(words))
+}
 
 /// What shall run.
 pub(super) struct Wanted {
@@ -122,12 +138,20 @@ pub(super) async fn exec(
     flow.send(begun).await?;
     let outward = async {
         let mut pieces = Pieces::new(output);
+        let mut complaint: Option<Vec<u8>> = None;
         loop {
             flow.room().await?;
             let piece = pieces.next().await.map_err(|e| container.error(e))?;
             let Some((stream, octets)) = piece else {
-                return Ok(());
+                return Ok(complaint);
             };
+            if let Some(octets) = complaint.take() {
+                flow.send(ReplyBody::output(&octets, Output::Stdout))
+                    .await?;
+            } else if octets.starts_with(NOT_STARTED) {
+                complaint = Some(octets);
+                continue;
+            }
             flow.send(ReplyBody::output(&octets, stream)).await?;
         }
     };
@@ -146,14 +170,26 @@ pub(super) async fn exec(
         }
         std::future::pending().await
     };
-    let done: Result<(), Stop> = tokio::select! {
+    let done: Result<Option<Vec<u8>>, Stop> = tokio::select! {
         done = outward => done,
         done = inward => done,
         never = sizes => never,
     };
-    done?;
-    let exit_code = exit_code(docker, &session.exec).await;
+    let complaint = done?;
+    let mut exit_code = exit_code(docker, &session.exec).await;
     session.over = exit_code.is_some();
+    if let Some(octets) = complaint {
+        let started = exit_code != Some(CANNOT);
+        let stream = if started {
+            Output::Stdout
+        } else {
+            Output::Stderr
+        };
+        if !started && is_missing(&octets) {
+            exit_code = Some(MISSING);
+        }
+        flow.send(ReplyBody::output(&octets, stream)).await?;
+    }
     flow.end(ReplyBody::Ended { exit_code }).await
 }
 

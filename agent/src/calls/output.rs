@@ -14,6 +14,7 @@ type Piece = (Output, Vec<u8>);
 pub(super) struct Pieces<S> {
     source: S,
     held: Option<Piece>,
+    failed: Option<Error>,
     over: bool,
 }
 
@@ -30,6 +31,7 @@ impl<S: Stream<Item = Result<LogOutput, Error>> + Unpin> Pieces<S> {
         Self {
             source,
             held: None,
+            failed: None,
             over: false,
         }
     }
@@ -43,7 +45,7 @@ impl<S: Stream<Item = Result<LogOutput, Error>> + Unpin> Pieces<S> {
             }
         }
         let Some((stream, mut octets)) = self.held.take() else {
-            return Ok(None);
+            return self.failed.take().map_or(Ok(None), Err);
         };
         while octets.len() < PART && !self.over {
             match self.source.next().now_or_never() {
@@ -56,9 +58,9 @@ impl<S: Stream<Item = Result<LogOutput, Error>> + Unpin> Pieces<S> {
                         return Ok(Some((stream, octets)));
                     }
                 }
-                // An error ends the output; what came before it is good.
+                // What came before an error is good, and told first.
                 Some(Some(Err(error))) => {
-                    tracing::debug!(%error, "an output breaks off");
+                    self.failed = Some(error);
                     self.over = true;
                 }
                 Some(None) => self.over = true,
@@ -119,6 +121,17 @@ mod tests {
             let heard: Vec<_> = heard.into_iter().map(|(s, o)| (s == Output::Stderr, o)).collect();
             prop_assert_eq!(flat(&heard), flat(&words));
         }
+    }
+
+    #[tokio::test]
+    async fn an_error_is_told_after_what_came_before_it() {
+        let broken = || Error::RequestTimeoutError;
+        let words = [Ok(said(false, b"good".to_vec())), Err(broken())];
+        let mut pieces = Pieces::new(stream::iter(words));
+        let first = pieces.next().await.unwrap();
+        assert_eq!(first, Some((Output::Stdout, b"good".to_vec())));
+        assert!(pieces.next().await.is_err());
+        assert_eq!(pieces.next().await.unwrap(), None);
     }
 
     #[tokio::test]

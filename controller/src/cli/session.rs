@@ -64,7 +64,7 @@ impl FrameReader {
     /// error.
     pub(super) async fn next(&mut self) -> Result<Frame, ClientError> {
         loop {
-            let frame = self.frames.next().map_err(|source| ClientError::NoFrames {
+            let frame = self.frames.take().map_err(|source| ClientError::NoFrames {
                 server: self.server.clone(),
                 source,
             })?;

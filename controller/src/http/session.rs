@@ -171,7 +171,7 @@ async fn inward(reader: &mut (impl AsyncRead + Unpin), inlet: &mut Inlet) -> Res
             return Err(InputEnd::Closed);
         }
         frames.push(buffer.get(..count).unwrap_or_default());
-        while let Some(frame) = frames.next()? {
+        while let Some(frame) = frames.take()? {
             match frame {
                 Frame::Octets(octets) => inlet.send(&octets).await?,
                 Frame::End => inlet.end().await?,
