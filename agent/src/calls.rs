@@ -149,6 +149,8 @@ enum CallError {
     Forbidden,
     #[error("some of what was sent to it got lost on its way")]
     InputLost,
+    #[error("the engine has ended its log while it still runs: ask again")]
+    LogEnds,
     #[error("the engine has detached the command")]
     Detached,
     #[error("there is no {0} in the container")]

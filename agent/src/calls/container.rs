@@ -5,6 +5,12 @@ use crate::docker::container_name;
 use crate::reconcile::Part;
 use bollard::Docker;
 use bollard::errors::Error;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// How often the engine is asked whether a container has ended, and how long it is waited between.
+const LOOKS: u32 = 40;
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A container of ours, and the engine that has it.
 pub(super) struct Container {
@@ -29,10 +35,27 @@ impl Container {
         })
     }
 
-    /// Whether the engine has it.
+    /// Refuses what the engine does not have.
     pub(super) async fn must_exist(&self) -> Result<(), CallError> {
+        self.runs().await.map(drop)
+    }
+
+    /// Whether it still runs a while after its output has ended: the engine tells of a container's
+    /// end a little later than it ends the output.
+    pub(super) async fn runs_on(&self) -> Result<bool, CallError> {
+        for _ in 0..LOOKS {
+            if !self.runs().await? {
+                return Ok(false);
+            }
+            sleep(LOOK).await;
+        }
+        Ok(true)
+    }
+
+    async fn runs(&self) -> Result<bool, CallError> {
         let asked = self.docker.inspect_container(&self.id, None).await;
-        asked.map(drop).map_err(|error| self.error(error))
+        let seen = asked.map_err(|error| self.error(error))?;
+        Ok(seen.state.and_then(|state| state.running) == Some(true))
     }
 
     /// What an answer of the engine's about it means.

@@ -1,5 +1,6 @@
 //! The output of a container, as fast as its caller takes it: the engine waits with the rest.
 
+use super::CallError;
 use super::container::Container;
 use super::flow::{Flow, Stop};
 use super::input;
@@ -55,6 +56,10 @@ pub(super) async fn logs(
         flow.room().await?;
         let piece = pieces.next().await.map_err(|e| container.error(e))?;
         let Some((stream, octets)) = piece else {
+            // Engines have been seen to end a log that goes on; nobody shall take that for its end.
+            if lines.follow && container.runs_on().await? {
+                return Err(CallError::LogEnds.into());
+            }
             return flow.end(ReplyBody::Ended { exit_code: None }).await;
         };
         flow.send(ReplyBody::output(&octets, stream)).await?;
