@@ -207,7 +207,7 @@ impl DatagramRing {
             return;
         };
         let (taken, pace) = ring.receive(pool, &mut self.packets, max);
-        let quiet = self.gauge.block(pace, Moment::read);
+        let quiet = self.gauge.block(pace) | self.gauge.has_spare_time(pace, Moment::read);
         match self.mode {
             Mode::Ring if quiet => {
                 let refused = underlay.refused();

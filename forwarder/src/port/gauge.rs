@@ -60,25 +60,31 @@ impl Gauge {
     }
 
     /// Blocks were taken, the last one for this reason. Whether the ring is wanted no longer.
-    /// `moment` is read once in a while.
-    pub(super) fn block(&mut self, pace: Option<Pace>, moment: impl Fn() -> Moment) -> bool {
+    pub(super) fn block(&mut self, pace: Option<Pace>) -> bool {
         match pace {
-            Some(Pace::Timed(frames)) => {
-                let spare = self.has_spare_time(moment);
-                self.count(frames < FEW, QUIET) || spare
-            }
-            Some(Pace::Full) => {
-                (self.timed, self.since) = (0, None);
-                self.count(false, QUIET)
-            }
+            Some(Pace::Timed(frames)) => self.count(frames < FEW, QUIET),
+            Some(Pace::Full) => self.count(false, QUIET),
             None => false,
         }
     }
 
-    /// After another block that was not full: whether the thread did little while the last of them
-    /// came.
-    fn has_spare_time(&mut self, moment: impl Fn() -> Moment) -> bool {
-        self.timed += 1;
+    /// The same blocks: whether the thread did little while the last hundred of them came, so that
+    /// it has the time to do without. Only for those who change over at once: who waits for the
+    /// kernel's grace periods keeps frames waiting for longer than blocks do. `moment` is read once
+    /// in a while.
+    pub(super) fn has_spare_time(
+        &mut self,
+        pace: Option<Pace>,
+        moment: impl Fn() -> Moment,
+    ) -> bool {
+        match pace {
+            Some(Pace::Timed(_)) => self.timed += 1,
+            Some(Pace::Full) => {
+                (self.timed, self.since) = (0, None);
+                return false;
+            }
+            None => return false,
+        }
         if self.since.is_some() && self.timed < QUIET {
             return false;
         }
@@ -121,24 +127,15 @@ mod tests {
         assert!(wanted(&mut gauge, &[true]));
     }
 
-    /// Of a thread without a pause.
-    fn busy() -> Moment {
-        Moment {
-            now: Instant::now(),
-            worked: Duration::MAX,
-        }
-    }
-
     #[test]
     fn it_is_wanted_no_longer_when_its_blocks_are_nearly_empty() {
         let mut gauge = Gauge::default();
-        let quiet =
-            |gauge: &mut Gauge, pace: Option<Pace>| (0..99).any(|_| gauge.block(pace, busy));
+        let quiet = |gauge: &mut Gauge, pace: Option<Pace>| (0..99).any(|_| gauge.block(pace));
         assert!(!quiet(&mut gauge, Some(Pace::Timed(3))));
         assert!(!quiet(&mut gauge, None), "nothing came: nothing is known");
         assert!(!quiet(&mut gauge, Some(Pace::Timed(FEW))));
         assert!(!quiet(&mut gauge, Some(Pace::Timed(FEW - 1))));
-        assert!(gauge.block(Some(Pace::Timed(1)), busy));
+        assert!(gauge.block(Some(Pace::Timed(1))));
         assert!(!quiet(&mut gauge, Some(Pace::Full)));
     }
 
@@ -156,7 +153,7 @@ mod tests {
                 true => Pace::Full,
                 false => Pace::Timed(500),
             };
-            gauge.block(Some(pace), moment)
+            gauge.has_spare_time(Some(pace), moment)
         })
     }
 

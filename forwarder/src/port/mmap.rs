@@ -8,7 +8,7 @@
 //! and closing wait for the kernel's grace periods, so a thread of their own does it.
 
 use super::facts::Facts;
-use super::gauge::{Gauge, LINGER, Moment};
+use super::gauge::{Gauge, LINGER};
 use super::packet::{Outlet, PacketSocket};
 use super::ring::Ring;
 use super::socket::{self, Fanout};
@@ -191,7 +191,7 @@ impl Adaptive {
             return Ok(0);
         };
         let (taken, pace) = ring.receive(pool, batch, max);
-        let quiet = self.gauge.block(pace, Moment::read);
+        let quiet = self.gauge.block(pace);
         if self.mode == Mode::Leaving {
             if taken == 0 && ring.is_empty() {
                 self.mode = Mode::Queue;
