@@ -23,6 +23,7 @@ pack() {
     install -D -m 644 "$name/$unit" "$root/usr/lib/systemd/system/$unit"
     # Passwords may stand there.
     install -D -m 640 "$name/$configuration" "$root/etc/kcluster/$configuration"
+    if [ -e "$name/function-image" ]; then install -D "$name/function-image" "$root/usr/lib/kcluster/function-image"; fi
     install -d "$root/DEBIAN"
     sed -e "s/@VERSION@/$version/" -e "s/@ARCH@/$arch/" "$name/control" >"$root/DEBIAN/control"
     install -m 644 "$name/conffiles" "$root/DEBIAN/"
@@ -31,5 +32,5 @@ pack() {
     echo "$out/${name}_${version}_$arch.deb"
 }
 
-pack kcluster-agent kc-agent.service agent.toml kc-agent kc-forwarder
+pack kcluster-agent kc-agent.service agent.toml kc-agent kc-forwarder kc-function
 pack kcluster-controller kc-controller.service controller.env kc-controller kc
