@@ -5,7 +5,9 @@ use std::time::Duration;
 /// Doubling, jittered delays between 50 ms and 5 s.
 ///
 /// Every delay is drawn from the whole range below a ceiling that doubles, so that many clients
-/// that lost one broker at the same moment do not come back at the same moment.
+/// that lost one broker at the same moment do not come back at the same moment. The first ceiling is a
+/// second: a broker that is restarted is back before anybody has failed twice, and a thousand boxes
+/// within 100 ms would be the storm that this is to prevent.
 #[derive(Debug, Clone, Default)]
 pub struct Backoff {
     failures: u32,
@@ -14,6 +16,8 @@ pub struct Backoff {
 impl Backoff {
     /// Shortest delay.
     pub const SHORTEST: Duration = Duration::from_millis(50);
+    /// Longest delay after the first failure.
+    pub const FIRST: Duration = Duration::from_secs(1);
     /// Longest delay.
     pub const LONGEST: Duration = Duration::from_secs(5);
     /// A connection that lived this long forgives earlier failures.
@@ -21,10 +25,10 @@ impl Backoff {
 
     /// The next delay; `random` is uniform in 0..1.
     pub fn next(&mut self, random: f64) -> Duration {
-        self.failures = self.failures.saturating_add(1);
-        let ceiling = Self::SHORTEST
+        let ceiling = Self::FIRST
             .saturating_mul(1 << self.failures.min(7))
             .min(Self::LONGEST);
+        self.failures = self.failures.saturating_add(1);
         Self::SHORTEST + (ceiling - Self::SHORTEST).mul_f64(random.clamp(0.0, 1.0))
     }
 
@@ -43,8 +47,8 @@ mod tests {
     #[test]
     fn delays_double_and_stay_within_bounds() {
         let mut backoff = Backoff::default();
-        let ceilings: Vec<_> = (0..9).map(|_| backoff.next(1.0).as_millis()).collect();
-        assert_eq!(ceilings, [100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000]);
+        let ceilings: Vec<_> = (0..5).map(|_| backoff.next(1.0).as_millis()).collect();
+        assert_eq!(ceilings, [1000, 2000, 4000, 5000, 5000]);
         assert_eq!(backoff.next(0.0), Backoff::SHORTEST);
     }
 
@@ -57,7 +61,7 @@ mod tests {
         backoff.lived(Duration::from_secs(1));
         assert_eq!(backoff.next(1.0), Backoff::LONGEST);
         backoff.lived(Backoff::STABLE);
-        assert_eq!(backoff.next(1.0), Duration::from_millis(100));
+        assert_eq!(backoff.next(1.0), Backoff::FIRST);
     }
 
     #[test]
@@ -85,5 +89,7 @@ mod tests {
         // A broker that stays away for five seconds or more meets an even stream: 1000 clients
         // every 2.5 s on average are 40 in 100 ms.
         assert!(busiest(50, 590) < 150, "{}", busiest(50, 590));
+        // And one that is back at once.
+        assert!(busiest(0, 50) < 200, "{}", busiest(0, 50));
     }
 }

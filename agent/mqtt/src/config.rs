@@ -76,14 +76,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// A link to `host:port` with defaults: pings every 5 s, 8 MiB packets, 1000 messages either
+    /// A link to `host:port` with defaults: pings every 2 s, 8 MiB packets, 1000 messages either
     /// way, a clean session, no will, no subscriptions, no credentials.
     pub fn new(host: impl Into<String>, port: u16, client_id: impl Into<String>) -> Self {
         Self {
             host: host.into(),
             port,
             client_id: client_id.into(),
-            keep_alive: Duration::from_secs(5),
+            keep_alive: Duration::from_secs(2),
             last_will: None,
             subscriptions: Vec::new(),
             credentials: None,

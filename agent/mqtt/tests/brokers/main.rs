@@ -6,5 +6,6 @@ mod probe;
 mod process;
 mod proxy;
 mod rumqttd;
+mod storm;
 mod support;
 mod unruly;
