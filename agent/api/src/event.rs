@@ -1,6 +1,6 @@
 //! Things that happened on a box, numbered per boot so that none is lost unnoticed or counted twice.
 
-use crate::{Payload, Stamp};
+use crate::{BootId, Payload, Stamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -11,7 +11,7 @@ pub struct Event {
     /// When.
     #[serde(flatten)]
     pub at: Stamp,
-    /// 1, 2, 3 … within the boot.
+    /// Grows by one within the boot, and is never used again.
     pub sequence: u64,
     /// What kind.
     pub kind: EventKind,
@@ -23,6 +23,32 @@ pub struct Event {
 
 impl Payload for Event {
     const NAME: &'static str = "event";
+}
+
+/// Which events the controller has on its disk: an agent keeps an event until it hears this.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct EventAck {
+    /// The boot they are numbered in.
+    pub boot: BootId,
+    /// Ranges of numbers, both ends included.
+    pub stored: Vec<(u64, u64)>,
+}
+
+impl Payload for EventAck {
+    const NAME: &'static str = "event acknowledgement";
+}
+
+impl EventAck {
+    /// Whether `event` is among them.
+    pub fn covers(&self, event: &Event) -> bool {
+        let number = event.sequence;
+        self.boot == event.at.boot
+            && self
+                .stored
+                .iter()
+                .any(|(from, to)| (*from..=*to).contains(&number))
+    }
 }
 
 /// Kinds of events.
@@ -67,7 +93,7 @@ pub enum EventKind {
     FunctionAlive,
     /// The Docker engine went away or came back.
     Engine,
-    /// Events found no room while the broker was away, and are gone.
+    /// Events found no room while the controller was away, and are gone.
     EventsLost,
     /// A kind this version does not know.
     #[serde(other)]

@@ -18,7 +18,7 @@ mod topic;
 pub use call::{
     Call, CallBody, Entry, NO_SUCH_CALL, Output, Reply, ReplyBody, SIGN_OF_LIFE_S, Window, octets,
 };
-pub use event::{Event, EventKind};
+pub use event::{Event, EventAck, EventKind};
 pub use finding::{Finding, Listing, Severity};
 pub use load::{BoxLoad, ContainerLoad, LoadReport, NetworkLoad, PathLoad, TunnelReport};
 pub use names::{BootId, DomainName, NameError, NodeName};
@@ -27,5 +27,5 @@ pub use spec::{
     ContainerSpec, File, Leg, Limits, Mount, Network, NodeSpec, PullPolicy, Restart, Role,
 };
 pub use state::{ContainerPhase, ContainerState, NodeState};
-pub use status::{Capacity, NodeStatus, Presence};
+pub use status::{Capacity, ControllerStatus, NodeStatus, Presence};
 pub use topic::{Topic, TopicError};

@@ -37,7 +37,38 @@ impl Payload for NodeStatus {
     const NAME: &'static str = "status";
 }
 
-/// Whether an agent is connected.
+/// Presence of the controller: agents need none, and say so when it has gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ControllerStatus {
+    /// Whether it is connected.
+    pub presence: Presence,
+    /// Its version.
+    pub version: String,
+    /// Drawn at its start: which process this is.
+    pub instance: u64,
+    /// Grows with every connection of this process.
+    pub session: u64,
+}
+
+impl Payload for ControllerStatus {
+    const NAME: &'static str = "controller status";
+}
+
+impl ControllerStatus {
+    /// Whether this, heard after `before`, is news. A last will of an earlier process or connection
+    /// may come late; it says nothing of the one that is there now.
+    pub fn replaces(&self, before: Option<&Self>) -> bool {
+        let Some(before) = before else { return true };
+        let same = (self.instance, self.session) == (before.instance, before.session);
+        match self.presence {
+            Presence::Online => self != before,
+            Presence::Offline => same && before.presence == Presence::Online,
+        }
+    }
+}
+
+/// Whether an agent or a controller is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Presence {

@@ -26,12 +26,16 @@ pub enum Topic {
     Tunnel(NodeName),
     /// QoS 1; numbered per boot, from the agent.
     Event(NodeName),
+    /// QoS 1; which events the controller has stored.
+    Ack(NodeName),
     /// QoS 1; a request to the agent.
     Call(NodeName, u64),
     /// QoS 1; the agent's answer.
     Reply(NodeName, u64),
     /// Retained, QoS 1; from the controller.
     Alarm(String),
+    /// Retained, QoS 1, last will `offline`; from the controller, of itself.
+    Controller,
 }
 
 /// A topic that is none of ours.
@@ -56,6 +60,7 @@ impl Topic {
         let domain = DomainName::new(next()?).map_err(|_| refuse())?;
         let topic = match next()? {
             "alarm" => Self::Alarm(next()?.to_owned()),
+            "controller" => Self::Controller,
             "node" => {
                 let node = NodeName::new(next()?).map_err(|_| refuse())?;
                 let id = |text: &str| text.parse().map_err(|_| refuse());
@@ -66,6 +71,7 @@ impl Topic {
                     "load" => Self::Load(node),
                     "tunnel" => Self::Tunnel(node),
                     "event" => Self::Event(node),
+                    "ack" => Self::Ack(node),
                     "call" => Self::Call(node, id(next()?)?),
                     "reply" => Self::Reply(node, id(next()?)?),
                     _ => return Err(refuse()),
@@ -84,7 +90,7 @@ impl Topic {
     pub const fn retained(&self) -> bool {
         matches!(
             self,
-            Self::Status(_) | Self::Spec(_) | Self::State(_) | Self::Alarm(_)
+            Self::Status(_) | Self::Spec(_) | Self::State(_) | Self::Alarm(_) | Self::Controller
         )
     }
 
@@ -97,10 +103,12 @@ impl Topic {
     }
 
     /// Filters an agent subscribes to.
-    pub fn agent_filters(domain: &DomainName, node: &NodeName) -> [String; 2] {
+    pub fn agent_filters(domain: &DomainName, node: &NodeName) -> [String; 4] {
         [
             format!("kcluster/{domain}/node/{node}/spec"),
             format!("kcluster/{domain}/node/{node}/call/+"),
+            format!("kcluster/{domain}/node/{node}/ack"),
+            format!("kcluster/{domain}/controller"),
         ]
     }
 
@@ -123,9 +131,11 @@ impl fmt::Display for Topic {
             Self::Load(node) => write!(f, "node/{node}/load"),
             Self::Tunnel(node) => write!(f, "node/{node}/tunnel"),
             Self::Event(node) => write!(f, "node/{node}/event"),
+            Self::Ack(node) => write!(f, "node/{node}/ack"),
             Self::Call(node, id) => write!(f, "node/{node}/call/{id}"),
             Self::Reply(node, id) => write!(f, "node/{node}/reply/{id}"),
             Self::Alarm(name) => write!(f, "alarm/{name}"),
+            Self::Controller => f.write_str("controller"),
         }
     }
 }
@@ -145,9 +155,11 @@ mod tests {
             Topic::Load(node.clone()),
             Topic::Tunnel(node.clone()),
             Topic::Event(node.clone()),
+            Topic::Ack(node.clone()),
             Topic::Call(node.clone(), 7),
             Topic::Reply(node, u64::MAX),
             Topic::Alarm("hot".into()),
+            Topic::Controller,
         ] {
             assert_eq!(
                 Topic::parse(&topic.name(&domain)).unwrap(),
@@ -164,6 +176,7 @@ mod tests {
             "kcluster/lab/node/pi/specs",
             "kcluster/lab/node/pi/spec/x",
             "kcluster/lab/node/pi/call/x",
+            "kcluster/lab/controller/x",
             "other/lab/node/pi/spec",
         ] {
             assert!(Topic::parse(wrong).is_err(), "{wrong}");

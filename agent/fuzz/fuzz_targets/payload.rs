@@ -2,8 +2,8 @@
 #![no_main]
 
 use kc_agent_api::{
-    Call, Event, LoadReport, NodeSpec, NodeState, NodeStatus, Payload, Reply, TunnelReport, decode,
-    encode,
+    Call, ControllerStatus, Event, EventAck, LoadReport, NodeSpec, NodeState, NodeStatus, Payload,
+    Reply, TunnelReport, decode, encode,
 };
 use libfuzzer_sys::fuzz_target;
 use std::fmt::Debug;
@@ -23,6 +23,8 @@ fuzz_target!(|bytes: &[u8]| {
     again::<LoadReport>(bytes);
     again::<TunnelReport>(bytes);
     again::<Event>(bytes);
+    again::<EventAck>(bytes);
+    again::<ControllerStatus>(bytes);
     again::<Call>(bytes);
     again::<Reply>(bytes);
 });

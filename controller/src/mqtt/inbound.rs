@@ -100,9 +100,10 @@ const fn node(topic: &Topic) -> Option<&NodeName> {
         | Topic::Load(node)
         | Topic::Tunnel(node)
         | Topic::Event(node)
+        | Topic::Ack(node)
         | Topic::Call(node, _)
         | Topic::Reply(node, _) => Some(node),
-        Topic::Alarm(_) => None,
+        Topic::Alarm(_) | Topic::Controller => None,
     }
 }
 
@@ -138,7 +139,7 @@ pub fn read(domain: &DomainName, message: &Message) -> Result<Inbound, Refusal> 
         }
         // Our own word, or that of a former self.
         Topic::Alarm(name) => Inbound::Alarm(name),
-        Topic::Spec(_) | Topic::Call(..) => {
+        Topic::Spec(_) | Topic::Call(..) | Topic::Ack(_) | Topic::Controller => {
             return Err(Refusal::Direction(topic));
         }
     })

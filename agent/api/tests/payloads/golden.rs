@@ -1,8 +1,9 @@
 //! The wire format, letter by letter: what agents and controllers in the field have agreed on.
 
 use kc_agent_api::{
-    BootId, Call, CallBody, Capacity, Entry, Event, EventKind, Finding, NodeName, NodeStatus,
-    Output, Payload, Presence, Reply, ReplyBody, Stamp, Window, decode, encode,
+    BootId, Call, CallBody, Capacity, ControllerStatus, Entry, Event, EventAck, EventKind, Finding,
+    NodeName, NodeStatus, Output, Payload, Presence, Reply, ReplyBody, Stamp, Window, decode,
+    encode,
 };
 use kc_forwarder_api::Request;
 use std::fmt::Debug;
@@ -62,6 +63,25 @@ fn an_event_is_written_so() {
             r#"{"v":1,"boot":"b00","mono-ms":77120,"wall-ms":1700000000000,"sequence":9,"#,
             r#""kind":"container-died","object":"firewall-1","message":"exit code 137"}"#
         ),
+    );
+}
+
+#[test]
+fn what_a_controller_says_of_events_and_itself_is_written_so() {
+    let ack = EventAck {
+        boot: BootId("b00".into()),
+        stored: vec![(1, 7), (9, 9)],
+    };
+    is_written(&ack, r#"{"v":1,"boot":"b00","stored":[[1,7],[9,9]]}"#);
+    let status = ControllerStatus {
+        presence: Presence::Offline,
+        version: "0.1.0".into(),
+        instance: 77,
+        session: 3,
+    };
+    is_written(
+        &status,
+        r#"{"v":1,"presence":"offline","version":"0.1.0","instance":77,"session":3}"#,
     );
 }
 

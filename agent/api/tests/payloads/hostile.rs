@@ -2,8 +2,8 @@
 
 use super::strategies as any;
 use kc_agent_api::{
-    Call, ContainerPhase, Event, EventKind, LoadReport, NodeSpec, NodeState, NodeStatus,
-    PayloadError, Reply, Topic, TunnelReport, decode, encode,
+    Call, ContainerPhase, ControllerStatus, Event, EventAck, EventKind, LoadReport, NodeSpec,
+    NodeState, NodeStatus, PayloadError, Reply, Topic, TunnelReport, decode, encode,
 };
 use proptest::prelude::*;
 
@@ -15,6 +15,8 @@ fn read_as_all(bytes: &[u8]) {
     let _ = decode::<LoadReport>(bytes);
     let _ = decode::<TunnelReport>(bytes);
     let _ = decode::<Event>(bytes);
+    let _ = decode::<EventAck>(bytes);
+    let _ = decode::<ControllerStatus>(bytes);
     let _ = decode::<Call>(bytes);
     let _ = decode::<Reply>(bytes);
 }

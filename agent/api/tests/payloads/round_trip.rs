@@ -55,6 +55,16 @@ proptest! {
     }
 
     #[test]
+    fn an_acknowledgement_survives(ack in any::ack()) {
+        survives(&ack)?;
+    }
+
+    #[test]
+    fn a_controllers_status_survives(status in any::controller_status()) {
+        survives(&status)?;
+    }
+
+    #[test]
     fn a_call_survives(call in any::call()) {
         survives(&call)?;
     }

@@ -222,6 +222,25 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
     )
 }
 
+pub(crate) fn ack() -> impl Strategy<Value = EventAck> {
+    (text(), vec(any::<(u64, u64)>(), 0..4)).prop_map(|(boot, stored)| EventAck {
+        boot: BootId(boot),
+        stored,
+    })
+}
+
+pub(crate) fn controller_status() -> impl Strategy<Value = ControllerStatus> {
+    let presence = select(vec![Presence::Online, Presence::Offline]);
+    (presence, text(), any::<u64>(), any::<u64>()).prop_map(
+        |(presence, version, instance, session)| ControllerStatus {
+            presence,
+            version,
+            instance,
+            session,
+        },
+    )
+}
+
 pub(crate) fn status() -> impl Strategy<Value = NodeStatus> {
     let presence = select(vec![Presence::Online, Presence::Offline]);
     let capacity = (any::<u32>(), any::<u64>(), any::<u64>());
@@ -529,6 +548,8 @@ pub(crate) fn topic() -> impl Strategy<Value = Topic> {
         node().prop_map(Topic::Load),
         node().prop_map(Topic::Tunnel),
         node().prop_map(Topic::Event),
+        node().prop_map(Topic::Ack),
+        Just(Topic::Controller),
         (node(), any::<u64>()).prop_map(|(node, id)| Topic::Call(node, id)),
         (node(), any::<u64>()).prop_map(|(node, id)| Topic::Reply(node, id)),
     ]
