@@ -1,7 +1,9 @@
 //! The desired document on disk: what the box runs when nobody answers. Every write is
 //! temporary file, fsync, rename, fsync of the directory, so that after a power cut the file
-//! is old or new, never half; the document before stays beside it.
+//! is old or new, never half; the document before stays beside it. A sum follows the document, because
+//! cards lie: a flipped bit may leave a document that reads well and says something else.
 
+use crate::reconcile::fnv1a;
 use kc_agent_api::{NodeSpec, PayloadError, decode, encode};
 use kc_forwarder_api::Tables;
 use std::fs::{self, File};
@@ -12,6 +14,8 @@ use std::path::{Path, PathBuf};
 const CURRENT: &str = "spec.json";
 /// The one before.
 const PREVIOUS: &str = "spec.previous.json";
+/// What stands between a document and its sum, 16 hexadecimal digits and a line feed.
+const SUM: &[u8] = b"\nsum ";
 
 /// Why the ledger cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +39,12 @@ pub enum LedgerError {
         /// What is wrong with it.
         #[source]
         source: PayloadError,
+    },
+    /// The sum behind the document is of another one.
+    #[error("{} is damaged: its sum is of other octets", path.display())]
+    Sum {
+        /// The file.
+        path: PathBuf,
     },
     /// The tables cannot be written as JSON.
     #[error("tables do not serialise")]
@@ -102,12 +112,12 @@ impl Ledger {
                 // Only ever seen when somebody removed the file: a rename leaves no gap.
                 return Ok(Found::Nothing);
             }
-            Err(error @ LedgerError::Corrupt { .. }) => error,
+            Err(error @ (LedgerError::Corrupt { .. } | LedgerError::Sum { .. })) => error,
             Err(error) => return Err(error),
         };
         let spec = match read(&self.dir.join(PREVIOUS)) {
             Ok(spec) => spec,
-            Err(LedgerError::Corrupt { .. }) => None,
+            Err(LedgerError::Corrupt { .. } | LedgerError::Sum { .. }) => None,
             Err(error) => return Err(error),
         };
         Ok(Found::Fallback { spec, error })
@@ -117,10 +127,13 @@ impl Ledger {
     /// `keep_previous` says that what is there is not worth keeping.
     pub fn store(&self, spec: &NodeSpec, keep_previous: bool) -> Result<(), LedgerError> {
         let path = self.dir.join(CURRENT);
-        let bytes = encode(spec).map_err(|source| LedgerError::Corrupt {
+        let mut bytes = encode(spec).map_err(|source| LedgerError::Corrupt {
             path: path.clone(),
             source,
         })?;
+        let sum = sum(&bytes);
+        bytes.extend_from_slice(SUM);
+        bytes.extend_from_slice(sum.as_bytes());
         if keep_previous && path.exists() {
             // A second name first, then the rename over the first: at no moment is there none.
             let link = self.dir.join(".previous.tmp");
@@ -159,16 +172,27 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
 
 fn read(path: &Path) -> Result<Option<NodeSpec>, LedgerError> {
     match fs::read(path) {
-        Ok(bytes) => match decode(&bytes) {
-            Ok(spec) => Ok(Some(spec)),
-            Err(source) => Err(LedgerError::Corrupt {
-                path: path.to_owned(),
-                source,
-            }),
-        },
+        Ok(bytes) => read_bytes(&bytes, path).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(disk("read", path)(source)),
     }
+}
+
+fn read_bytes(bytes: &[u8], path: &Path) -> Result<NodeSpec, LedgerError> {
+    let path = path.to_owned();
+    let place = bytes.windows(SUM.len()).rposition(|window| window == SUM);
+    // Agents before this one wrote no sum, and people write none.
+    let document = bytes.get(..place.unwrap_or(bytes.len())).unwrap_or(bytes);
+    let summed = place.and_then(|place| bytes.get(place + SUM.len()..));
+    if summed.is_some_and(|summed| summed != sum(document).as_bytes()) {
+        return Err(LedgerError::Sum { path });
+    }
+    decode(document).map_err(|source| LedgerError::Corrupt { path, source })
+}
+
+/// The sum of a document as it is written. A change of one octet always changes it.
+fn sum(document: &[u8]) -> String {
+    format!("{:016x}\n", fnv1a(document))
 }
 
 fn disk(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LedgerError {
@@ -177,107 +201,4 @@ fn disk(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LedgerErro
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spec(generation: u64) -> NodeSpec {
-        NodeSpec {
-            generation,
-            ..NodeSpec::default()
-        }
-    }
-
-    fn ledger() -> (tempfile::TempDir, Ledger) {
-        let dir = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(dir.path().join("state")).unwrap();
-        (dir, ledger)
-    }
-
-    #[test]
-    fn a_new_box_has_nothing() {
-        let (_dir, ledger) = ledger();
-        assert!(matches!(ledger.load().unwrap(), Found::Nothing));
-    }
-
-    #[test]
-    fn what_was_stored_is_found_and_the_one_before_is_kept() {
-        let (_dir, ledger) = ledger();
-        for generation in 1..=3 {
-            ledger.store(&spec(generation), true).unwrap();
-        }
-        let Found::Current(found) = ledger.load().unwrap() else {
-            panic!()
-        };
-        assert_eq!(found, spec(3));
-        assert_eq!(read(&ledger.dir.join(PREVIOUS)).unwrap(), Some(spec(2)));
-    }
-
-    #[test]
-    fn a_document_cut_anywhere_falls_back_to_the_one_before() {
-        let (_dir, ledger) = ledger();
-        ledger.store(&spec(1), true).unwrap();
-        ledger.store(&spec(2), true).unwrap();
-        let whole = fs::read(ledger.dir.join(CURRENT)).unwrap();
-        for length in 0..whole.len() {
-            fs::write(ledger.dir.join(CURRENT), &whole[..length]).unwrap();
-            let Found::Fallback { spec: found, .. } = ledger.load().unwrap() else {
-                panic!("{length}")
-            };
-            assert_eq!(found, Some(spec(1)));
-        }
-    }
-
-    #[test]
-    fn two_ruined_documents_are_said_and_leave_the_box_as_new() {
-        let (_dir, ledger) = ledger();
-        fs::write(ledger.dir.join(CURRENT), b"\0\0\0").unwrap();
-        fs::write(ledger.dir.join(PREVIOUS), b"{").unwrap();
-        let Found::Fallback { spec: None, error } = ledger.load().unwrap() else {
-            panic!()
-        };
-        assert!(error.to_string().contains("spec.json"), "{error}");
-    }
-
-    #[test]
-    fn a_crash_before_the_rename_leaves_the_old_document() {
-        let (_dir, ledger) = ledger();
-        ledger.store(&spec(1), true).unwrap();
-        ledger.store(&spec(2), true).unwrap();
-        // What a crash leaves at each step of the next store.
-        fs::write(ledger.dir.join(".spec.json.tmp"), b"{\"v\":1,\"gen").unwrap();
-        fs::hard_link(ledger.dir.join(CURRENT), ledger.dir.join(".previous.tmp")).unwrap();
-        let Found::Current(found) = ledger.load().unwrap() else {
-            panic!()
-        };
-        assert_eq!(found, spec(2));
-        ledger.store(&spec(3), true).unwrap();
-        let Found::Current(found) = ledger.load().unwrap() else {
-            panic!()
-        };
-        assert_eq!(found, spec(3));
-        assert_eq!(read(&ledger.dir.join(PREVIOUS)).unwrap(), Some(spec(2)));
-    }
-
-    #[test]
-    fn a_ruined_document_does_not_push_out_the_good_one_before() {
-        let (_dir, ledger) = ledger();
-        ledger.store(&spec(1), true).unwrap();
-        ledger.store(&spec(2), true).unwrap();
-        fs::write(ledger.dir.join(CURRENT), b"ruin").unwrap();
-        ledger.store(&spec(3), false).unwrap();
-        assert_eq!(read(&ledger.dir.join(PREVIOUS)).unwrap(), Some(spec(1)));
-    }
-
-    #[test]
-    fn an_older_or_contradicting_document_is_refused() {
-        let other = NodeSpec {
-            load_interval_s: 9,
-            ..spec(5)
-        };
-        assert_eq!(judge(None, &spec(0)), Verdict::Newer);
-        assert_eq!(judge(Some(&spec(5)), &spec(6)), Verdict::Newer);
-        assert_eq!(judge(Some(&spec(5)), &spec(5)), Verdict::Same);
-        assert_eq!(judge(Some(&spec(5)), &other), Verdict::Contradiction);
-        assert_eq!(judge(Some(&spec(5)), &spec(4)), Verdict::Older);
-    }
-}
+mod tests;

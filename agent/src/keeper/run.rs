@@ -23,6 +23,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// How long after a change the forwarder is asked for its ports, and how often while one is absent.
 const PORTS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// When a document that the disk refused is written down again.
+pub(super) const WRITE_AGAIN: Duration = Duration::from_secs(5);
 /// When the engine is asked again after it answered nonsense.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -80,6 +82,8 @@ pub struct Keeper {
     pub(super) running: HashMap<Id, (Action, AbortHandle)>,
     pub(super) ports_at: Option<Instant>,
     pub(super) look_at: Option<Instant>,
+    /// While the document in force is not on the disk.
+    pub(super) write_at: Option<Instant>,
     /// Whether engine and forwarder have said anything yet.
     pub(super) heard: Heard,
     asked_ports: mpsc::Sender<Option<kc_forwarder_api::Status>>,
@@ -115,6 +119,7 @@ impl Keeper {
             running: HashMap::new(),
             ports_at: None,
             look_at: None,
+            write_at: None,
             heard: Heard::default(),
             asked_ports,
             answered_ports,
@@ -131,7 +136,7 @@ impl Keeper {
         loop {
             self.act().await;
             self.publish();
-            let timer = [self.wake_at, self.ports_at, self.look_at]
+            let timer = [self.wake_at, self.ports_at, self.look_at, self.write_at]
                 .into_iter()
                 .flatten()
                 .min();
@@ -246,6 +251,9 @@ impl Keeper {
         if self.look_at.is_some_and(|at| at <= now) {
             self.look_at = None;
             self.look_at_everything().await;
+        }
+        if self.write_at.is_some_and(|at| at <= now) {
+            self.write_down(Arc::clone(&self.spec)).await;
         }
     }
 

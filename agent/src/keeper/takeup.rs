@@ -1,11 +1,13 @@
 //! Taking a document up: from the ledger at start, from the controller later.
 
+use super::run::WRITE_AGAIN;
 use super::{Keeper, explain};
 use crate::ledger::{Found, LedgerError, Verdict, judge};
 use crate::reconcile::{Lane, Part, TablesProgress, container_hash, pause_hash, validate};
 use kc_agent_api::{EventKind, NodeSpec, decode};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 impl Keeper {
     /// What the box ran before. Whatever is wrong with the ledger is said and survived.
@@ -15,7 +17,7 @@ impl Keeper {
             Ok(Found::Current(spec)) => {
                 let generation = spec.generation;
                 tracing::info!(generation, "document found in the ledger");
-                self.in_force(spec);
+                self.in_force(Arc::new(spec));
             }
             Ok(Found::Fallback { spec, error }) => {
                 self.keep_previous = false;
@@ -23,7 +25,7 @@ impl Keeper {
                 match spec {
                     Some(spec) => {
                         told.push_str(&format!("; using generation {}", spec.generation));
-                        self.in_force(spec);
+                        self.in_force(Arc::new(spec));
                         self.memory.outdated = true;
                     }
                     None => told.push_str("; there is none before it"),
@@ -66,7 +68,8 @@ impl Keeper {
         if let Err(error) = validate(&spec) {
             return self.refuse(format!("generation {generation}: {error}"));
         }
-        self.write_down(&spec).await;
+        let spec = Arc::new(spec);
+        self.write_down(Arc::clone(&spec)).await;
         self.in_force(spec);
         self.troubles().remove("document");
         self.event(
@@ -76,16 +79,21 @@ impl Keeper {
         );
     }
 
-    async fn write_down(&mut self, spec: &NodeSpec) {
-        let (ledger, copy, keep) = (self.ledger.clone(), spec.clone(), self.keep_previous);
-        let stored = tokio::task::spawn_blocking(move || ledger.store(&copy, keep)).await;
+    /// Puts the document on the disk; one that is full is tried again.
+    pub(super) async fn write_down(&mut self, spec: Arc<NodeSpec>) {
+        let (ledger, keep) = (self.ledger.clone(), self.keep_previous);
+        self.write_at = None;
+        let stored = tokio::task::spawn_blocking(move || ledger.store(&spec, keep)).await;
         match stored {
             Ok(Ok(())) => {
                 self.keep_previous = true;
                 self.troubles().remove("ledger");
             }
             // A full disk must not keep the box from doing as it is told.
-            Ok(Err(error)) => self.ledger_trouble(&error),
+            Ok(Err(error)) => {
+                self.ledger_trouble(&error);
+                self.write_at = Some(Instant::now() + WRITE_AGAIN);
+            }
             Err(error) => tracing::error!(%error, "the ledger's writer ended early"),
         }
     }
@@ -104,7 +112,7 @@ impl Keeper {
 
     /// Makes `spec` the document in force, and forgets what was remembered about entries that
     /// are not in it, or are others now.
-    fn in_force(&mut self, spec: NodeSpec) {
+    fn in_force(&mut self, spec: Arc<NodeSpec>) {
         let same = |want: &&kc_agent_api::ContainerSpec| self.spec.containers.contains(want);
         let kept: BTreeSet<String> = spec
             .containers
@@ -130,7 +138,7 @@ impl Keeper {
         self.memory.outdated = false;
         self.facts.troubles.remove("tables");
         self.has_spec = true;
-        self.spec = Arc::new(spec);
+        self.spec = spec;
         self.cancel_stale_pulls(&marks);
     }
 }

@@ -47,7 +47,7 @@ fn says_nothing(value: &Value) -> bool {
 }
 
 /// FNV-1a, 64 bits: stable over builds and architectures, and nobody here forges documents.
-fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })

@@ -25,6 +25,7 @@ mod tests;
 
 pub use action::{Action, Lane};
 pub use backoff::{Backoff, Backoffs};
+pub(crate) use hash::fnv1a;
 pub use hash::{container_hash, pause_hash};
 pub use legs::{LegState, leg_state};
 pub use observed::{Observed, Part, Phase, Seen, SeenLink};
