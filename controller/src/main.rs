@@ -69,6 +69,15 @@ struct RunArgs {
         value_delimiter = ','
     )]
     listen: Vec<Listen>,
+    /// A box that says nothing for this long is gone: boxes speak every second
+    #[arg(
+        long,
+        default_value = "3",
+        env = "KC_CONTROLLER_HEARTBEAT_TIMEOUT",
+        value_name = "SECONDS",
+        value_parser = seconds
+    )]
+    heartbeat_timeout: Duration,
     /// Where state, history and token are kept
     #[arg(
         long,
@@ -76,6 +85,16 @@ struct RunArgs {
         env = "KC_CONTROLLER_DATA_DIR"
     )]
     data_dir: PathBuf,
+}
+
+/// Seconds, fractions too; a box that speaks every second must have a chance.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let wanted = || format!("{text:?} must be seconds from 1.5 to 3600, such as 3 or 2.5");
+    let seconds: f64 = text.parse().map_err(|_| wanted())?;
+    if !(1.5..=3600.0).contains(&seconds) {
+        return Err(wanted());
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|_| wanted())
 }
 
 fn main() -> ExitCode {
@@ -133,7 +152,9 @@ async fn run(args: RunArgs) -> Result<()> {
         println!("token {}", token.as_str());
         println!("it is kept in {}", token_file.display());
     }
-    let config = mqtt::config(&args.domain, host.clone(), port, credentials.clone());
+    let presence = mqtt::OurPresence::drawn();
+    let domain = args.domain.clone();
+    let config = mqtt::config(&domain, host.clone(), port, credentials.clone(), presence);
     let (link, incoming) = Link::start(config);
     let config = mqtt::event_config(&args.domain, host, port, credentials);
     let (event_link, events) = Link::start(config);
@@ -143,6 +164,8 @@ async fn run(args: RunArgs) -> Result<()> {
         loaded,
         link: link.clone(),
         incoming: mqtt::merged(incoming, events),
+        presence,
+        heartbeat_timeout: args.heartbeat_timeout,
     };
     let (handle, owner) = engine.start()?;
     let router = http::router(App::new(handle, token, args.broker));
@@ -178,7 +201,7 @@ async fn run(args: RunArgs) -> Result<()> {
     servers.shutdown().await;
     // With the last handle the run loop ends; what it has decided is stored and handed over.
     let _ = tokio::time::timeout(FAREWELL, owner).await;
-    if link.connected() {
+    if link.connected() && link.publish(presence.farewell(&domain, &link)).is_ok() {
         link.drained(FAREWELL).await;
     }
     link.close().await;

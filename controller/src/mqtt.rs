@@ -3,11 +3,13 @@
 mod calls;
 mod conversation;
 mod inbound;
+mod presence;
 
 pub(crate) use calls::CREDIT;
 pub use calls::{CallError, Calls};
 pub use conversation::{Conversation, Inlet};
 pub use inbound::{Inbound, Refusal, read};
+pub use presence::OurPresence;
 
 use kc_agent_api::{DomainName, Topic};
 use kc_mqtt::{Config, Incoming, Message, QoS};
@@ -22,8 +24,10 @@ pub fn config(
     host: String,
     port: u16,
     credentials: Option<(String, String)>,
+    presence: OurPresence,
 ) -> Config {
     let mut config = Config::new(host, port, format!("kc-controller-{domain}"));
+    config.last_will = Some(presence.last_will(domain));
     // Samples replace each other; all else must arrive.
     config.subscriptions = filters(domain, false)
         .map(|filter| {
@@ -108,7 +112,8 @@ mod tests {
     #[test]
     fn only_the_session_of_events_lasts() {
         let domain = DomainName::new("lab").unwrap();
-        let all = config(&domain, "broker".into(), 1883, None);
+        let presence = OurPresence::drawn();
+        let all = config(&domain, "broker".into(), 1883, None, presence);
         let events = event_config(&domain, "broker".into(), 1883, None);
         assert!(all.clean_session && !events.clean_session);
         assert_ne!(all.client_id, events.client_id);

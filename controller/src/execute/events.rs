@@ -4,7 +4,8 @@ use super::clock::wall_ms;
 use crate::plan::PlanEvent;
 use crate::resource::{Kind, ResourceId};
 use crate::store::{NewEvent, Origin};
-use kc_agent_api::{Event, NodeName};
+use kc_agent_api::{BootId, Event, EventAck, NodeName};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Longest text kept of one field; agents pass on what programs print.
 const LONGEST: usize = 4_096;
@@ -35,6 +36,37 @@ pub(super) fn reported(node: NodeName, event: Event) -> NewEvent {
             mono_ms: event.at.mono_ms,
         }),
     }
+}
+
+/// What each box is told of the events of one transaction that is on the disk, by box and boot.
+pub(super) fn acknowledgements(stored: &[NewEvent]) -> Vec<(NodeName, EventAck)> {
+    let mut numbers: BTreeMap<(&NodeName, &BootId), BTreeSet<u64>> = BTreeMap::new();
+    for event in stored {
+        if let (Some(node), Some(origin)) = (&event.node, &event.origin) {
+            let of = numbers.entry((node, &origin.boot)).or_default();
+            of.insert(origin.sequence);
+        }
+    }
+    let acknowledge = |((node, boot), numbers): ((&NodeName, &BootId), BTreeSet<u64>)| {
+        let ack = EventAck {
+            boot: boot.clone(),
+            stored: ranges(numbers),
+        };
+        (node.clone(), ack)
+    };
+    numbers.into_iter().map(acknowledge).collect()
+}
+
+/// Numbers in order, those that follow each other put together.
+fn ranges(numbers: BTreeSet<u64>) -> Vec<(u64, u64)> {
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some((_, to)) if to.checked_add(1) == Some(number) => *to = number,
+            _ => ranges.push((number, number)),
+        }
+    }
+    ranges
 }
 
 /// An event of the controller's own.
@@ -76,6 +108,39 @@ fn short(mut text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_stored_event_is_acknowledged_by_box_and_boot_and_no_other() {
+        let event = |node: &str, boot: &str, sequence| NewEvent {
+            origin: Some(Origin {
+                boot: BootId(boot.into()),
+                sequence,
+                mono_ms: 0,
+            }),
+            ..own(Some(NodeName::new(node).unwrap()), "k", "o", String::new())
+        };
+        let events = [
+            event("a", "x", 3),
+            event("a", "x", 1),
+            event("a", "x", 2),
+            event("a", "x", 2),
+            event("a", "x", 7),
+            event("b", "x", u64::MAX),
+            event("a", "y", 4),
+            own(None, "k", "o", String::new()),
+        ];
+        let told: Vec<_> = acknowledgements(&events)
+            .into_iter()
+            .map(|(node, ack)| (node.to_string(), ack.boot.0, ack.stored))
+            .collect();
+        let wanted = [
+            ("a", "x", vec![(1, 3), (7, 7)]),
+            ("a", "y", vec![(4, 4)]),
+            ("b", "x", vec![(u64::MAX, u64::MAX)]),
+        ];
+        let wanted = wanted.map(|(node, boot, stored)| (node.to_owned(), boot.to_owned(), stored));
+        assert_eq!(told, wanted);
+    }
 
     #[test]
     fn a_long_message_is_cut_between_characters() {

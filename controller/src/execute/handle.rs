@@ -5,13 +5,14 @@ use super::documents::Published;
 use super::input::{Input, Mutation, MutationError, Outcome};
 use super::owner::Owner;
 use super::snapshot::Snapshot;
-use crate::mqtt::Calls;
+use crate::mqtt::{Calls, OurPresence};
 use crate::observation::{Observations, Received};
 use crate::plan::State;
 use crate::store::{EventQuery, Loaded, Store, StoreError, StoredEvent};
 use kc_agent_api::{DomainName, NodeStatus};
 use kc_mqtt::{Incoming, Link};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -39,6 +40,10 @@ pub struct Engine {
     pub link: Link,
     /// What comes over it.
     pub incoming: mpsc::Receiver<Incoming>,
+    /// What boxes are told of us.
+    pub presence: OurPresence,
+    /// A node that says nothing for this long is gone.
+    pub heartbeat_timeout: Duration,
 }
 
 /// The way to the run loop; clones share it.
@@ -62,13 +67,15 @@ impl Engine {
             last_event,
             clock_ms,
         } = self.loaded;
-        let (revision, state) = match state {
+        let (revision, mut state) = match state {
             Some((revision, body)) => {
                 let state: State = serde_json::from_str(&body).map_err(StartError::State)?;
                 (revision, state)
             }
             None => (0, State::default()),
         };
+        let timeout = u64::try_from(self.heartbeat_timeout.as_millis()).unwrap_or(u64::MAX);
+        state.settings.heartbeat_timeout_ms = timeout;
         let clock = Clock::start(clock_ms);
         let mut observed = Observations::default();
         for (name, body) in nodes {
@@ -90,15 +97,15 @@ impl Engine {
             now_ms: clock.now_ms(),
             clock,
         });
-        let (sender, snapshots) = watch::channel(Arc::clone(&snapshot));
+        let (sender, snapshots) = watch::channel(snapshot);
         let calls = Calls::new(self.domain.clone(), self.link.clone());
         let owner = Owner::new(
             self.domain.clone(),
             self.store.clone(),
             self.link.clone(),
             calls.clone(),
+            self.presence,
             published,
-            snapshot,
             sender,
         );
         let task = tokio::spawn(owner.run(queue, self.incoming));

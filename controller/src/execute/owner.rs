@@ -6,11 +6,12 @@ use super::events;
 use super::input::{Input, Mutation, MutationError, Outcome};
 use super::mutate::mutate;
 use super::snapshot::Snapshot;
-use crate::mqtt::{self, Calls, Inbound, Refusal};
+use crate::mqtt::{self, Calls, Inbound, OurPresence, Refusal};
 use crate::observation::Observations;
 use crate::plan::{self, Plan, State};
+use crate::resource::Kind;
 use crate::store::{Commit, NewEvent, Store};
-use kc_agent_api::{DomainName, NodeName, Topic};
+use kc_agent_api::{DomainName, NodeName, Payload, Presence, Topic};
 use kc_mqtt::{Incoming, Link, Message, PublishError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,6 +29,8 @@ const AGAIN: Duration = Duration::from_millis(500);
 const COMPLAINT_MS: u64 = 60_000;
 /// Complaints remembered.
 const COMPLAINTS: usize = 1_000;
+/// Events that may wait for a disk that refuses; boxes keep theirs and send them again.
+const EVENTS: usize = 10_000;
 
 /// The run loop's task.
 pub(super) struct Owner {
@@ -35,6 +38,7 @@ pub(super) struct Owner {
     store: Store,
     link: Link,
     calls: Calls,
+    presence: OurPresence,
     moment: Snapshot,
     moments: watch::Sender<Arc<Snapshot>>,
     published: Published,
@@ -55,16 +59,18 @@ impl Owner {
         store: Store,
         link: Link,
         calls: Calls,
+        presence: OurPresence,
         published: Published,
-        moment: Arc<Snapshot>,
         moments: watch::Sender<Arc<Snapshot>>,
     ) -> Self {
+        let moment = Snapshot::clone(&moments.borrow());
         Self {
             domain,
             store,
             link,
             calls,
-            moment: Arc::unwrap_or_clone(moment),
+            presence,
+            moment,
             moments,
             published,
             unsent: BTreeSet::new(),
@@ -125,6 +131,7 @@ impl Owner {
             Incoming::Connected => {
                 tracing::info!("connected to the broker");
                 self.observed().link_up(now);
+                self.say(&Topic::Controller, &self.presence.online(&self.link));
                 self.unsent = self.published.keys().cloned().collect();
                 self.alarms.again();
                 self.publish();
@@ -172,7 +179,9 @@ impl Owner {
             }
             Inbound::Event(node, event) => {
                 self.observed().heard(&node, now);
-                self.events.push(events::reported(node, *event));
+                if self.events.len() < EVENTS {
+                    self.events.push(events::reported(node, *event));
+                }
                 self.within(GATHER);
             }
             Inbound::Reply(node, id, reply) => self.calls.answer(node, id, *reply),
@@ -207,7 +216,8 @@ impl Owner {
         mutation: &Mutation,
         dry_run: bool,
     ) -> Result<Outcome, MutationError> {
-        let mutated = mutate(&self.moment.state, mutation)?;
+        let state = self.without_grace(mutation);
+        let mutated = mutate(state.as_ref().unwrap_or(&self.moment.state), mutation)?;
         let now = self.moment.clock.now_ms();
         let mut observed = None;
         if !mutated.forgotten.is_empty() {
@@ -237,6 +247,22 @@ impl Owner {
             warnings: mutated.warnings,
             steps,
         })
+    }
+
+    /// The state with a node that is to be deleted gone at once, when it has said that it is.
+    fn without_grace(&self, mutation: &Mutation) -> Option<State> {
+        let Mutation::Delete(id) = mutation else {
+            return None;
+        };
+        let node = NodeName::new(id.name.as_str()).ok();
+        let node = node.filter(|_| id.kind == Kind::Node)?;
+        let status = self.moment.observed.nodes.get(&node)?.status.as_ref()?;
+        if status.report.presence != Presence::Offline {
+            return None;
+        }
+        let mut state = self.moment.state.clone();
+        state.nodes.get_mut(&node)?.ready = false;
+        Some(state)
     }
 
     /// Plans with what is known, keeps what changed, publishes it.
@@ -306,6 +332,10 @@ impl Owner {
             self.moment.revision = kept.revision;
             self.moment.last_event = kept.last_event;
         }
+        // Only now: what an agent is told is stored, it forgets.
+        for (node, ack) in events::acknowledgements(&self.events) {
+            self.say(&Topic::Ack(node), &ack);
+        }
         self.events.clear();
         self.restated.clear();
         self.moment.state = plan.state;
@@ -368,6 +398,18 @@ impl Owner {
                 }
                 Err(error) => tracing::error!(%name, %error, "the alarm cannot be told"),
             }
+        }
+    }
+
+    /// Says what will be said again if it does not get through.
+    fn say<P: Payload>(&self, topic: &Topic, payload: &P) {
+        let bytes = match kc_agent_api::encode(payload) {
+            Ok(bytes) => bytes,
+            Err(error) => return tracing::error!(%error, %topic, "cannot be written"),
+        };
+        let message = mqtt::message(&self.domain, topic, bytes);
+        if let Err(error) = self.link.publish(message) {
+            tracing::warn!(%error, %topic, "cannot be said");
         }
     }
 

@@ -42,6 +42,7 @@ fn register(draft: &mut Draft<'_>, name: &NodeName, status: &NodeStatus) {
         ready: true,
         reason: None,
         gone_since_ms: None,
+        ready_since_ms: Some(draft.now_ms),
         labels: status.labels.clone(),
         capacity: status.capacity,
         vtep: status.vtep,
@@ -64,9 +65,13 @@ fn judge(draft: &mut Draft<'_>, name: &NodeName) {
     };
     // A clock that was set back must not put off for ever what waits for this.
     record.gone_since_ms = record.gone_since_ms.map(|since_ms| since_ms.min(now_ms));
+    record.ready_since_ms = record.ready_since_ms.map(|since_ms| since_ms.min(now_ms));
     match presumption {
         Presumption::Present { until_ms } => {
             let back = !record.ready;
+            if back {
+                record.ready_since_ms = Some(now_ms);
+            }
             record.ready = true;
             record.reason = None;
             record.gone_since_ms = None;
@@ -86,6 +91,7 @@ fn judge(draft: &mut Draft<'_>, name: &NodeName) {
                 record.ready = false;
                 record.reason = Some(absence.as_str().to_owned());
                 record.gone_since_ms = Some(now_ms);
+                record.ready_since_ms = None;
                 let message = format!("{name} {}", absence.as_str());
                 draft.tell(PlanEventKind::NodeGone, &id(name), Some(name), message);
             }

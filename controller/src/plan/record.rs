@@ -22,6 +22,9 @@ pub struct NodeRecord {
     /// Since when it is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone_since_ms: Option<u64>,
+    /// Since when it is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_since_ms: Option<u64>,
     /// Labels it gave itself.
     pub labels: BTreeMap<String, String>,
     /// What it has.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Version this program writes.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 
 /// "kclu" in SQLite's header, so that the file is known for what it is.
 const APPLICATION_ID: i64 = 0x6b63_6c75;
@@ -38,9 +38,19 @@ const TABLES: &str = "
         sequence  INTEGER,
         mono_ms   INTEGER
     ) STRICT;
-    CREATE UNIQUE INDEX events_once ON events (node, boot, sequence, mono_ms)
+    CREATE UNIQUE INDEX events_once ON events (node, boot, sequence)
         WHERE boot IS NOT NULL;
     CREATE INDEX events_object ON events (object);
+";
+
+/// From version 1, which kept events apart by their time as well: agents did not keep their numbers to
+/// themselves then.
+const FROM_1: &str = "
+    DROP INDEX events_once;
+    DELETE FROM events WHERE boot IS NOT NULL AND id NOT IN
+        (SELECT min(id) FROM events WHERE boot IS NOT NULL GROUP BY node, boot, sequence);
+    CREATE UNIQUE INDEX events_once ON events (node, boot, sequence)
+        WHERE boot IS NOT NULL;
 ";
 
 /// Opens the file, makes it when it is new, and refuses it when it is not ours to read.
@@ -135,6 +145,12 @@ fn prepare(connection: &Connection) -> Result<(), Trouble> {
         connection.execute_batch(&format!(
             "BEGIN IMMEDIATE; {TABLES}
              PRAGMA application_id = {APPLICATION_ID};
+             PRAGMA user_version = {SCHEMA_VERSION};
+             COMMIT;"
+        ))?;
+    } else if version == 1 {
+        connection.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {FROM_1}
              PRAGMA user_version = {SCHEMA_VERSION};
              COMMIT;"
         ))?;

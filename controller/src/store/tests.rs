@@ -96,13 +96,17 @@ async fn an_event_that_comes_twice_is_told_once() {
         };
         store.commit(commit).await.unwrap();
     }
-    // An agent that counts anew within the same boot is no duplicate.
-    let mut anew = event(1);
-    if let Some(origin) = &mut anew.origin {
-        origin.mono_ms = 99;
+    // The same number in another boot, or on another box, is another event.
+    let mut reboot = event(1);
+    if let Some(origin) = &mut reboot.origin {
+        origin.boot = BootId("c".into());
     }
+    let elsewhere = NewEvent {
+        node: Some(node("box2")),
+        ..event(1)
+    };
     let commit = Commit {
-        events: vec![anew],
+        events: vec![reboot, elsewhere],
         ..Commit::default()
     };
     store.commit(commit).await.unwrap();
@@ -118,7 +122,47 @@ async fn an_event_that_comes_twice_is_told_once() {
         .iter()
         .map(|e| e.at_ms)
         .collect();
-    assert_eq!(numbers, [1_001, 1_002, 1_001]);
+    assert_eq!(numbers, [1_001, 1_002, 1_001, 1_001]);
+}
+
+#[tokio::test]
+async fn a_file_of_the_version_before_is_taken_over_with_each_event_once() {
+    let place = place();
+    drop(open(&place.file));
+    drop(reopen(&place.file));
+    let connection = loop {
+        // The store's thread lets go of the file a moment after its handle.
+        let connection = rusqlite::Connection::open(&place.file).unwrap();
+        let done = connection.execute_batch(
+            "BEGIN IMMEDIATE;
+             DROP INDEX events_once;
+             CREATE UNIQUE INDEX events_once ON events (node, boot, sequence, mono_ms)
+                WHERE boot IS NOT NULL;
+             INSERT INTO events (at_ms, node, kind, object, message, boot, sequence, mono_ms) VALUES
+                (1, 'box1', 'k', 'o', 'first', 'b', 1, 1),
+                (2, 'box1', 'k', 'o', 'again', 'b', 1, 9),
+                (3, 'box1', 'k', 'o', 'second', 'b', 2, 2),
+                (4, NULL, 'k', 'o', 'own', NULL, NULL, NULL),
+                (5, NULL, 'k', 'o', 'own', NULL, NULL, NULL);
+             PRAGMA user_version = 1;
+             COMMIT;",
+        );
+        if done.is_ok() {
+            break connection;
+        }
+    };
+    drop(connection);
+    for _ in 0..2 {
+        let (store, loaded) = reopen(&place.file);
+        assert_eq!(loaded.last_event, 5);
+        let query = EventQuery {
+            limit: 10,
+            ..EventQuery::default()
+        };
+        let all = store.events(query).await.unwrap();
+        let messages: Vec<_> = all.iter().map(|event| event.message.as_str()).collect();
+        assert_eq!(messages, ["first", "second", "own", "own"]);
+    }
 }
 
 #[tokio::test]

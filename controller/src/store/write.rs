@@ -54,7 +54,7 @@ pub struct Origin {
     pub boot: BootId,
     /// Number within the boot.
     pub sequence: u64,
-    /// Milliseconds since the boot: an agent that starts counting anew is no duplicate.
+    /// Milliseconds since the boot.
     pub mono_ms: u64,
 }
 

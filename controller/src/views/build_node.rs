@@ -56,13 +56,16 @@ fn node(moment: &Snapshot, name: &NodeName) -> NodeView {
     let offline = status.is_some_and(|s| s.report.presence == Presence::Offline);
     let condition = match record {
         None => NodeCondition::Unknown,
-        Some(record) if record.ready => NodeCondition::Ready,
+        // Said at once; the planner gives it a moment to come back.
         Some(_) if offline => NodeCondition::Offline,
+        Some(record) if record.ready => NodeCondition::Ready,
         Some(_) => NodeCondition::Unreachable,
     };
     let since = match record {
         Some(record) if !record.ready => record.gone_since_ms,
-        Some(_) => status.map(|status| status.at_ms),
+        Some(_) if offline => status.map(|status| status.at_ms),
+        // One that a controller before this one has registered.
+        Some(record) => record.ready_since_ms.or(status.map(|status| status.at_ms)),
         None => None,
     };
     let spec = moment.state.node_resource(name).map(|object| &object.spec);

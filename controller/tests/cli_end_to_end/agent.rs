@@ -5,8 +5,9 @@ use super::inside::Inside;
 use super::site::PATIENCE;
 use kc_agent_api::{
     BootId, BoxLoad, Call, CallBody, Capacity, ContainerLoad, ContainerPhase, ContainerState,
-    DomainName, Event, EventKind, Finding, LoadReport, NodeName, NodeSpec, NodeState, NodeStatus,
-    PathLoad, Payload, Presence, Reply, ReplyBody, Stamp, Topic, decode, encode,
+    ControllerStatus, DomainName, Event, EventAck, EventKind, Finding, LoadReport, NodeName,
+    NodeSpec, NodeState, NodeStatus, PathLoad, Payload, Presence, Reply, ReplyBody, Stamp, Topic,
+    decode, encode,
 };
 use kc_mqtt::{Config, Incoming, Link, Message, QoS};
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ enum Order {
     Event(u64),
     /// Publish bytes on one of its topics.
     Raw(Topic, Vec<u8>),
+    /// Say nothing more, and stay connected.
+    Hush,
     /// Say goodbye and end.
     Leave,
 }
@@ -30,6 +33,9 @@ struct Kept {
     /// Every document as it came, in order; empty when it was cleared.
     documents: Mutex<Vec<Vec<u8>>>,
     came: Condvar,
+    /// What the controller said of itself, and of events.
+    controller: Mutex<Vec<ControllerStatus>>,
+    acks: Mutex<Vec<EventAck>>,
 }
 
 /// A box.
@@ -120,6 +126,21 @@ impl Agent {
         self.orders.send(Order::Event(sequence)).unwrap();
     }
 
+    /// Says nothing more, but does not hang up: what a broker makes of a partition before it gives up.
+    pub(crate) fn hush(&self) {
+        self.orders.send(Order::Hush).unwrap();
+    }
+
+    /// What the controller said of itself last.
+    pub(crate) fn controller(&self) -> Option<ControllerStatus> {
+        self.kept.controller.lock().unwrap().last().cloned()
+    }
+
+    /// What the controller said of events.
+    pub(crate) fn acks(&self) -> Vec<EventAck> {
+        self.kept.acks.lock().unwrap().clone()
+    }
+
     /// Has the broker publish a last will of an earlier connection.
     pub(crate) fn late_will(&self) {
         let part = Part {
@@ -195,6 +216,7 @@ impl Part {
         config.last_will = Some(will.into());
         let (link, mut incoming) = Link::start(config);
         let mut sample = tokio::time::interval(Duration::from_millis(200));
+        let mut quiet = false;
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
@@ -205,10 +227,11 @@ impl Part {
                         let (qos, retain) = (QoS::AtLeastOnce, topic.retained());
                         link.publish(Message { topic: topic.name(&lab()), payload, qos, retain }).unwrap();
                     }
+                    Some(Order::Hush) => quiet = true,
                     Some(Order::Leave) | None => break,
                 },
                 _ = sample.tick() => {
-                    if link.connected() {
+                    if link.connected() && !quiet {
                         link.publish(message(&Topic::Load(self.name.clone()), &self.load())).unwrap();
                     }
                 }
@@ -257,6 +280,14 @@ impl Part {
                     link.publish(message(&topic, &reply)).unwrap();
                     link.publish(message(&topic, &reply)).unwrap();
                 }
+            }
+            Topic::Controller => {
+                let said = decode(&incoming.payload).unwrap();
+                self.kept.controller.lock().unwrap().push(said);
+            }
+            Topic::Ack(_) => {
+                let said = decode(&incoming.payload).unwrap();
+                self.kept.acks.lock().unwrap().push(said);
             }
             _ => {}
         }

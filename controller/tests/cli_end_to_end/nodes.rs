@@ -2,6 +2,7 @@
 
 use super::agent::Agent;
 use super::site::{Site, WEB, until};
+use std::time::Instant;
 
 #[test]
 fn a_drained_node_is_left_by_everything() {
@@ -53,4 +54,45 @@ fn a_box_that_is_gone_is_told_from_one_that_is_there_and_can_be_forgotten() {
         site.says(&["get", "nodes"]).matches("Ready").count() == 2
     });
     drop((one, two));
+}
+
+#[test]
+fn a_box_that_falls_silent_is_unreachable_when_the_time_is_up_that_was_set() {
+    for (setting, seconds) in [(None, 3.0), (Some("1.5"), 1.5)] {
+        let mut site = Site::without_broker();
+        site.heartbeat = setting;
+        site.start_broker();
+        site.start_controller();
+        let agent = Agent::start(site.broker, 1);
+        until("the box is ready", || {
+            site.says(&["get", "nodes"]).contains("Ready")
+        });
+        let began = Instant::now();
+        agent.hush();
+        until("it is unreachable", || {
+            site.json(&["get", "node", "box1"])["condition"] == "unreachable"
+        });
+        let took = began.elapsed().as_secs_f64();
+        eprintln!("measured: silent box noticed after {took:.2} s of {seconds}");
+        // It spoke at most 200 ms before it fell silent; asking takes its time.
+        assert!((seconds - 0.25..seconds + 1.0).contains(&took), "{took}");
+        let line = site.says(&["get", "nodes"]);
+        assert!(line.contains("Unreachable"), "{line}");
+        let since = site.json(&["get", "node", "box1"])["sinceMs"].as_u64();
+        assert!(since.is_some());
+    }
+}
+
+#[test]
+fn a_time_that_no_box_could_keep_is_refused_with_what_would_be_right() {
+    for wrong in ["0", "1", "-3", "nan", "inf", "soon", "3601"] {
+        let output = assert_cmd::Command::new(env!("CARGO_BIN_EXE_kc-controller"))
+            .args(["run", &format!("--heartbeat-timeout={wrong}")])
+            .timeout(super::site::PATIENCE)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{wrong}: {said}");
+        assert!(said.contains("seconds from 1.5 to 3600"), "{wrong}: {said}");
+    }
 }

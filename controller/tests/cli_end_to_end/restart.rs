@@ -2,6 +2,7 @@
 
 use super::agent::Agent;
 use super::site::{Site, WEB, until};
+use kc_agent_api::Presence;
 
 fn settled(site: &Site) {
     until("all is as it shall be", || {
@@ -124,4 +125,65 @@ fn a_last_will_that_comes_late_is_not_believed_not_even_after_a_restart() {
     }
     let events = site.says(&["events"]);
     assert!(!events.contains("node-gone"), "{events}");
+}
+
+#[test]
+fn boxes_are_told_when_the_controller_comes_and_goes() {
+    let mut site = Site::start();
+    let agent = Agent::start(site.broker, 1);
+    let heard = |wanted: Presence| {
+        until("the box has heard", || {
+            agent
+                .controller()
+                .is_some_and(|said| said.presence == wanted)
+        });
+        agent.controller().unwrap()
+    };
+    let mut before = heard(Presence::Online);
+    for kill in [true, false] {
+        if kill {
+            site.kill_controller();
+        } else {
+            site.stop_controller();
+        }
+        let gone = heard(Presence::Offline);
+        assert!(gone.replaces(Some(&before)), "{gone:?} {before:?}");
+        site.start_controller();
+        let there = heard(Presence::Online);
+        assert_ne!(there.instance, before.instance);
+        assert!(there.replaces(Some(&gone)));
+        // A will that comes late says nothing of who is there now.
+        assert!(!gone.replaces(Some(&there)));
+        before = there;
+    }
+}
+
+#[test]
+fn an_event_is_acknowledged_when_it_is_on_the_disk_and_again_when_it_comes_again() {
+    let mut site = Site::start();
+    let agent = Agent::start(site.broker, 1);
+    until("the box is ready", || {
+        site.says(&["get", "nodes"]).contains("Ready")
+    });
+    let acknowledged = |number: u64| {
+        let acks = agent.acks();
+        let stored = acks.iter().flat_map(|ack| &ack.stored);
+        stored
+            .filter(|(from, to)| (*from..=*to).contains(&number))
+            .count()
+    };
+    for number in 1..=20 {
+        agent.event(number);
+        until("it is acknowledged", || acknowledged(number) > 0);
+        if number % 5 == 0 {
+            site.kill_controller();
+            site.start_controller();
+            site.until_connected();
+        }
+    }
+    let count = || site.says(&["events"]).matches("container-died").count();
+    assert_eq!(count(), 20);
+    agent.event(7);
+    until("it is acknowledged again", || acknowledged(7) > 1);
+    assert_eq!(count(), 20, "stored once");
 }

@@ -28,6 +28,8 @@ pub(crate) struct Site {
     broker_process: Option<Process>,
     controller: Option<Process>,
     output: Option<BufReader<ChildStdout>>,
+    /// Seconds of silence after which a box is gone, when not the default.
+    pub(crate) heartbeat: Option<&'static str>,
     /// The controller's TCP address.
     pub(crate) address: String,
 }
@@ -50,6 +52,7 @@ impl Site {
             broker_process: None,
             controller: None,
             output: None,
+            heartbeat: None,
             address: String::new(),
         }
     }
@@ -75,6 +78,11 @@ impl Site {
         let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_kc-controller"))
             .args(["run", "--domain", "lab", "--listen", "127.0.0.1:0"])
             .args(["--broker", &format!("127.0.0.1:{}", self.broker)])
+            .args(
+                self.heartbeat
+                    .iter()
+                    .flat_map(|s| ["--heartbeat-timeout", s]),
+            )
             .arg("--listen")
             .arg(format!("unix:{}", self.socket().display()))
             .arg("--data-dir")
