@@ -1,6 +1,7 @@
 //! What was read of a box, before anybody judges it. Texts are those of the kernel's files as
 //! they are; `None` is a file that is not there, or may not be read.
 
+use kc_agent_api::ControllerStatus;
 use kc_forwarder_api::{Status, Tables, TunnelName};
 use kc_mqtt::ProbeError;
 use std::io;
@@ -31,6 +32,8 @@ pub struct Facts {
     pub network: Network,
     /// The MQTT broker.
     pub broker: Broker,
+    /// What the controller said of itself last, if the broker keeps that.
+    pub controller: Option<ControllerStatus>,
     /// The forwarder.
     pub forwarder: Forwarder,
 }

@@ -5,6 +5,7 @@
 mod broker;
 mod card;
 mod clock;
+mod controller;
 mod disk;
 mod engine;
 mod facts;
@@ -43,6 +44,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     findings.push(network::forwarding(&facts.network));
     findings.push(network::reverse_path(&facts.network));
     findings.push(broker::broker(&facts.broker));
+    findings.extend(facts.controller.as_ref().map(controller::controller));
     findings.extend(forwarder::forwarder(&facts.forwarder));
     findings
 }

@@ -30,7 +30,7 @@ pub async fn examine(settings: &Settings, vantage: Vantage) -> Vec<Finding> {
         Vantage::Agent => None,
         Vantage::Command { unread } => unread.clone(),
     };
-    let ((engine, data_root), broker, forwarder, synchronised) = tokio::join!(
+    let ((engine, data_root), (broker, controller), forwarder, synchronised) = tokio::join!(
         services::engine(&settings.docker),
         services::broker(settings, unread.is_none()),
         services::forwarder(settings),
@@ -64,6 +64,7 @@ pub async fn examine(settings: &Settings, vantage: Vantage) -> Vec<Finding> {
         processes,
         network,
         broker,
+        controller,
         forwarder,
     })
 }

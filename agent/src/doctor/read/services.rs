@@ -9,17 +9,22 @@ use crate::doctor::{Broker, Engine, Forwarder};
 use crate::forwarder::Connection;
 use crate::keeper::explain;
 use futures_util::future::join_all;
+use kc_agent_api::{ControllerStatus, Topic, decode};
 use kc_forwarder_api::{Request, Response, Status, Tables};
-use kc_mqtt::Config;
+use kc_mqtt::{Config, Incoming, Link, QoS};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 use tokio::process::Command;
+use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
 /// What each of them may take.
 const LIMIT: Duration = Duration::from_secs(3);
+
+/// How long the broker may take to hand over what it keeps of the controller: there may be nothing.
+const KEPT: Duration = Duration::from_millis(500);
 
 /// Asks the engine, and where it keeps its data.
 pub(super) async fn engine(socket: &Path) -> (Engine, PathBuf) {
@@ -52,20 +57,41 @@ pub(super) async fn engine(socket: &Path) -> (Engine, PathBuf) {
     }
 }
 
-/// Connects to the broker under a name of its own, so that the agent's link stays.
-pub(super) async fn broker(settings: &Settings, known: bool) -> Broker {
+/// Connects to the broker under a name of its own, so that the agent's link stays; and hears what
+/// it keeps of the controller.
+pub(super) async fn broker(settings: &Settings, known: bool) -> (Broker, Option<ControllerStatus>) {
     if !known {
-        return Broker::NotAsked;
+        return (Broker::NotAsked, None);
     }
     let client = format!("kc-doctor-{}-{:08x}", settings.node, fastrand::u32(..));
     let mut config = Config::new(&settings.broker.host, settings.broker.port, client);
     config.credentials.clone_from(&settings.credentials);
     let began = Instant::now();
-    let outcome = kc_mqtt::probe(&config, LIMIT).await;
-    Broker::Asked {
+    let outcome = kc_mqtt::probe(&config, LIMIT)
+        .await
+        .map(|()| began.elapsed());
+    let mut said = None;
+    if outcome.is_ok() {
+        let topic = Topic::Controller.name(&settings.domain);
+        config.subscriptions = vec![(topic, QoS::AtLeastOnce)];
+        let (link, incoming) = Link::start(config);
+        said = timeout(KEPT, kept(incoming)).await.ok().flatten();
+        link.close().await;
+    }
+    let broker = Broker::Asked {
         address: settings.broker.to_string(),
         credentials: settings.credentials.is_some(),
-        outcome: outcome.map(|()| began.elapsed()),
+        outcome,
+    };
+    (broker, said)
+}
+
+/// The first message of a subscription, which the broker has kept.
+async fn kept(mut incoming: Receiver<Incoming>) -> Option<ControllerStatus> {
+    loop {
+        if let Incoming::Message(message) = incoming.recv().await? {
+            return decode(&message.payload).ok();
+        }
     }
 }
 
