@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, watch};
 /// Why the agent cannot run at all. Everything else is reported and tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// No place for sockets.
+    /// No place for sockets, or for events.
     #[error("cannot create {}", path.display())]
     RunDir {
         /// The directory.
@@ -85,7 +85,12 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     let keeping = tokio::spawn(keeper.run(inputs));
 
     let identity = Arc::new(identity(&settings, boot.clone()).await);
-    let mut events = Events::open(&settings.run_dir, boot);
+    let durable = settings.event_dir != settings.run_dir;
+    if durable {
+        let path = settings.event_dir.clone();
+        std::fs::create_dir_all(&path).map_err(|source| AgentError::RunDir { path, source })?;
+    }
+    let mut events = Events::open(&settings.event_dir, boot, durable);
     let version = concat!("kc-agent ", env!("CARGO_PKG_VERSION"));
     events.record(EventKind::AgentStarted, "agent", version);
     let (discovery, former) = discovery(&settings, &identity);
@@ -107,6 +112,7 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
         link,
         incoming,
         events,
+        controller: None,
         forwarder,
         specs: spec_sender,
         state,

@@ -162,6 +162,9 @@ pub struct Overrides {
     pub state_dir: Option<PathBuf>,
     /// Lost at reboot.
     pub run_dir: Option<PathBuf>,
+    /// Where events wait for the controller; `run_dir` when absent, where a reboot erases them and nothing
+    /// is written to flash.
+    pub event_dir: Option<PathBuf>,
     /// The `kc-forwarder` program.
     pub forwarder: Option<PathBuf>,
     /// Image of the pause containers.
@@ -213,6 +216,7 @@ impl Overrides {
             underlay_mtu: self.underlay_mtu.or(under.underlay_mtu),
             state_dir: self.state_dir.or(under.state_dir),
             run_dir: self.run_dir.or(under.run_dir),
+            event_dir: self.event_dir.or(under.event_dir),
             forwarder: self.forwarder.or(under.forwarder),
             pause_image: self.pause_image.or(under.pause_image),
             allow_exec: self.allow_exec.or(under.allow_exec),
@@ -246,6 +250,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// Lost at reboot.
     pub run_dir: PathBuf,
+    /// Where events wait for the controller.
+    pub event_dir: PathBuf,
     /// The `kc-forwarder` program.
     pub forwarder: PathBuf,
     /// Image of the pause containers.
@@ -284,6 +290,7 @@ impl Settings {
             (Some(user), None) => Some((user, String::new())),
             (None, _) => None,
         };
+        let run_dir = said.run_dir.unwrap_or_else(|| "/run/kcluster".into());
         Ok(Self {
             node,
             domain,
@@ -292,14 +299,15 @@ impl Settings {
                 port: 1883,
             }),
             credentials,
-            keep_alive_s: said.keep_alive_s.unwrap_or(5),
+            keep_alive_s: said.keep_alive_s.unwrap_or(2),
             docker: said
                 .docker
                 .map_or_else(|| "/var/run/docker.sock".into(), |DockerSocket(path)| path),
             vtep: said.vtep,
             underlay_mtu: said.underlay_mtu,
             state_dir: said.state_dir.unwrap_or_else(|| "/var/lib/kcluster".into()),
-            run_dir: said.run_dir.unwrap_or_else(|| "/run/kcluster".into()),
+            event_dir: said.event_dir.unwrap_or_else(|| run_dir.clone()),
+            run_dir,
             forwarder: said.forwarder.unwrap_or_else(beside_us),
             pause_image: said
                 .pause_image

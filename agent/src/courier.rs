@@ -13,7 +13,9 @@ use crate::readings::{Discovery, Readings};
 use crate::reconcile::{Part, Phase};
 use crate::service::Questions;
 use crate::status::Identity;
-use kc_agent_api::{Network, NodeName, NodeState, Payload, Presence, Topic};
+use kc_agent_api::{
+    ControllerStatus, Network, NodeName, NodeState, Payload, Presence, Topic, decode,
+};
 use kc_forwarder_api::Counters;
 use kc_mqtt::{Incoming, Link, Message};
 use std::sync::Arc;
@@ -34,8 +36,10 @@ pub struct Courier {
     pub link: Link,
     /// From the broker.
     pub incoming: mpsc::Receiver<Incoming>,
-    /// Events that wait for the broker.
+    /// Events that wait for the controller.
     pub events: Events,
+    /// What the controller said of itself last on this connection.
+    pub controller: Option<ControllerStatus>,
     /// Answers to calls.
     pub calls: Calls,
     /// Takes load samples.
@@ -76,7 +80,7 @@ impl Courier {
                 Some(word) = self.incoming.recv() => self.on_incoming(word),
                 Some(said) = self.happened.recv() => {
                     self.events.record(said.kind, said.object, said.message);
-                    self.events.flush(&self.identity, &self.link);
+                    self.flush();
                 }
                 Ok(()) = self.state.changed() => {
                     self.publish_state();
@@ -93,7 +97,7 @@ impl Courier {
                     let interval = Duration::from_secs(u64::from(self.interval_s()));
                     // A box that slept does not make up for it.
                     tick = (tick + interval).max(Instant::now());
-                    self.events.flush(&self.identity, &self.link);
+                    self.flush();
                     if self.link.connected() || self.readings.is_some() {
                         self.count(&counted);
                     }
@@ -114,10 +118,13 @@ impl Courier {
                 self.publish_state();
                 let messages = self.discovery.connected();
                 self.send(messages);
-                self.events.flush(&self.identity, &self.link);
+                self.events.again();
+                self.flush();
             }
             Incoming::Disconnected { reason } => {
                 tracing::warn!(%reason, "no broker; the box goes on without");
+                // What is retained comes again.
+                self.controller = None;
             }
             Incoming::Message(message) => {
                 if let Some(messages) = self.discovery.heard(&message) {
@@ -133,10 +140,45 @@ impl Courier {
                         let docker = self.view.borrow().docker.clone();
                         self.calls.handle(id, &message.payload, docker);
                     }
+                    Ok((_, Topic::Ack(node))) if ours(&node) => match decode(&message.payload) {
+                        Ok(ack) => self.events.acknowledged(&ack),
+                        Err(error) => tracing::warn!("{}", explain(&error)),
+                    },
+                    Ok((domain, Topic::Controller))
+                        if domain == self.identity.domain && !message.payload.is_empty() =>
+                    {
+                        match decode(&message.payload) {
+                            Ok(status) => self.on_controller(status),
+                            Err(error) => tracing::warn!("{}", explain(&error)),
+                        }
+                    }
                     _ => tracing::debug!(topic = message.topic, "not for us"),
                 }
             }
         }
+    }
+
+    /// The box needs no controller; events wait for one.
+    fn on_controller(&mut self, status: ControllerStatus) {
+        if !status.replaces(self.controller.as_ref()) {
+            return;
+        }
+        match status.presence {
+            Presence::Online => {
+                tracing::info!(version = status.version, "there is a controller");
+                // It may have died over what it was sent.
+                self.events.again();
+            }
+            Presence::Offline => tracing::warn!("no controller; the box goes on without"),
+        }
+        self.controller = Some(status);
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        let away = |status: &ControllerStatus| status.presence == Presence::Offline;
+        let heard = !self.controller.as_ref().is_some_and(away);
+        self.events.flush(&self.identity, &self.link, heard);
     }
 
     fn publish_status(&self, presence: Presence) {
@@ -240,7 +282,7 @@ impl Courier {
         while let Ok(said) = self.happened.try_recv() {
             self.events.record(said.kind, said.object, said.message);
         }
-        self.events.flush(&self.identity, &self.link);
+        self.flush();
         self.publish_status(Presence::Offline);
         let settled = self.discovery.settled();
         if self.link.connected() && self.link.drained(FAREWELL).await && settled {

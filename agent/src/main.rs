@@ -87,7 +87,7 @@ struct Flags {
     /// File whose first line is the MQTT password.
     #[arg(long, env = "KC_AGENT_MQTT_PASSWORD_FILE", value_name = "FILE")]
     mqtt_password_file: Option<PathBuf>,
-    /// MQTT keep-alive: after 1.5 times this the broker says that the box has gone [default: 5].
+    /// MQTT keep-alive: after 1.5 times this the broker says that the box has gone [default: 2].
     #[arg(long, env = "KC_AGENT_KEEP_ALIVE", value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..=3600))]
     keep_alive: Option<u16>,
     /// Docker engine [default: unix:///var/run/docker.sock].
@@ -105,6 +105,10 @@ struct Flags {
     /// Sockets and logs [default: /run/kcluster].
     #[arg(long, env = "KC_AGENT_RUN_DIR", value_name = "DIR")]
     run_dir: Option<PathBuf>,
+    /// Where events wait until the controller has stored them [default: the run directory, so that
+    /// nothing is written to flash and a reboot erases them].
+    #[arg(long, env = "KC_AGENT_EVENT_DIR", value_name = "DIR")]
+    event_dir: Option<PathBuf>,
     /// The kc-forwarder program [default: beside kc-agent, else from PATH].
     #[arg(long, env = "KC_AGENT_FORWARDER", value_name = "FILE")]
     forwarder: Option<PathBuf>,
@@ -191,6 +195,7 @@ impl Flags {
             underlay_mtu: self.underlay_mtu,
             state_dir: self.state_dir,
             run_dir: self.run_dir,
+            event_dir: self.event_dir,
             forwarder: self.forwarder,
             pause_image: self.pause_image,
             allow_exec: self.allow_exec,

@@ -11,8 +11,8 @@ use kc_agent::forwarder::Forwarder;
 use kc_agent::load::{self, Sampler, Watched};
 use kc_agent::status::{Boot, Identity};
 use kc_agent_api::{
-    Call, CallBody, Capacity, Event, EventKind, Limits, NodeName, Reply, ReplyBody, Severity,
-    Topic, decode, encode, octets,
+    Call, CallBody, Capacity, Event, EventAck, EventKind, Limits, NodeName, Reply, ReplyBody,
+    Severity, Topic, decode, encode, octets,
 };
 use kc_forwarder_api::Request;
 use kc_mqtt::{Config, Incoming, Link, QoS};
@@ -242,16 +242,16 @@ fn output_is_told_whole_and_load_is_measured_against_the_limit() {
 }
 
 #[test]
-fn events_reach_a_broker_that_comes_late_in_order_and_once_numbered() {
+fn events_reach_a_broker_that_comes_late_in_order_and_stay_until_they_are_acknowledged() {
     on_a_box("events", async |engine| {
         let identity = identity();
         let run_dir = engine.dir.path();
         let boot = identity.boot.clone();
         let (link, mut told) = Link::start(Config::new("127.0.0.1", 1883, "agent"));
-        let mut events = Events::open(run_dir, boot.clone());
+        let mut events = Events::open(run_dir, boot.clone(), false);
         for number in 0..700 {
             events.record(EventKind::ContainerDied, "fw-1", number.to_string());
-            events.flush(&identity, &link);
+            events.flush(&identity, &link, true);
         }
         assert_eq!(
             events.waiting(),
@@ -265,17 +265,28 @@ fn events_reach_a_broker_that_comes_late_in_order_and_once_numbered() {
         while timeout(PATIENCE, told.recv()).await.unwrap() != Some(Incoming::Connected) {}
         let mut heard = Vec::new();
         while heard.len() < 700 {
-            events.flush(&identity, &link);
+            events.flush(&identity, &link, true);
             let message = message(&mut incoming).await;
             heard.push(decode::<Event>(&message.payload).unwrap().sequence);
         }
-        let expected: Vec<u64> = (1..=700).collect();
+        let expected: Vec<u64> = (heard[0]..).take(700).collect();
         assert_eq!(heard, expected);
+        let stored = vec![(heard[0], heard[698])];
+        events.acknowledged(&EventAck {
+            boot: boot.id().clone(),
+            stored,
+        });
         drop(events);
-        let mut events = Events::open(run_dir, boot);
+        // Killed and started again: what nobody acknowledged comes once more.
+        let mut events = Events::open(run_dir, boot, false);
         events.record(EventKind::AgentStarted, "agent", "again");
-        events.flush(&identity, &link);
-        let message = message(&mut incoming).await;
-        assert_eq!(decode::<Event>(&message.payload).unwrap().sequence, 701);
+        events.flush(&identity, &link, true);
+        for expected in [heard[699], heard[699] + 1] {
+            let message = message(&mut incoming).await;
+            assert_eq!(
+                decode::<Event>(&message.payload).unwrap().sequence,
+                expected
+            );
+        }
     });
 }
