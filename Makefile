@@ -12,12 +12,14 @@ OUT = $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 BOXES ?= 3
 BROKER ?= embedded
 FUZZ_SECONDS ?= 60
+SECONDS ?= 600
+SEED ?=
 
 # The functions run in an image that holds nothing else: no shared libraries. Other flags than
 # everything else is compiled with, so a directory of its own.
 STATIC = RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --package kc-function --target $(HOST) --target-dir $(TARGET)/static
 
-.PHONY: help build programs playground playground-check playground-down test test-build unit e2e lint check bench bench-quick fuzz cross bpf setup-build setup-bench
+.PHONY: help build programs playground playground-check playground-down test test-build unit e2e chaos soak lint check bench bench-quick fuzz cross bpf setup-build setup-bench
 
 help:
 	@echo 'make playground        build, then start three boxes on this machine and send requests through a chain'
@@ -26,6 +28,8 @@ help:
 	@echo 'make test              every test, end-to-end ones included'
 	@echo 'make unit              the tests that need no playground'
 	@echo 'make e2e               the end-to-end test alone'
+	@echo 'make chaos             a minute of kills, cuts, wrong clocks and full disks; SEED=n repeats one'
+	@echo 'make soak              the same for SECONDS=600'
 	@echo 'make lint              format, clippy, docs, dependency policy'
 	@echo 'make check             lint and test'
 	@echo 'make build             release programs in $(TARGET)/release'
@@ -59,7 +63,7 @@ playground-check:
 playground-down:
 	$(SUDO) $(OUT)/kc playground down
 
-test: unit e2e
+test: unit e2e chaos
 
 # All of the workspace at once, here and below: cargo would compile dependencies again for
 # another selection of packages.
@@ -74,6 +78,16 @@ unit: test-build
 e2e: test-build
 	$(AS_ROOT) KC_TEST_FUNCTION=$(abspath $(TARGET))/static/$(HOST)/debug/kc-function \
 	    $(CARGO) test --workspace --test e2e -- --nocapture
+
+chaos: test-build
+	$(AS_ROOT) KC_TEST_FUNCTION=$(abspath $(TARGET))/static/$(HOST)/debug/kc-function \
+	    KC_CHAOS_SEED=$(SEED) KC_CHAOS_SECONDS=60 \
+	    $(CARGO) test --workspace --test chaos -- --nocapture
+
+soak: test-build
+	$(AS_ROOT) KC_TEST_FUNCTION=$(abspath $(TARGET))/static/$(HOST)/debug/kc-function \
+	    KC_CHAOS_SEED=$(SEED) KC_CHAOS_SECONDS=$(SECONDS) \
+	    $(CARGO) test --workspace --test chaos -- --nocapture
 
 lint:
 	$(CARGO) fmt --all --check

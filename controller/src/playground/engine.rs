@@ -125,6 +125,8 @@ fn daemon_config(site: &Site, on_overlay: bool) -> serde_json::Value {
         "ip-forward": true,
         "ip-masq": false,
         "userland-proxy": false,
+        // Containers outlive their engine, as they should on a box.
+        "live-restore": true,
         "storage-driver": if on_overlay { "vfs" } else { "overlay2" },
         // A path from the root: a relative one would go below the cgroup of whoever ran `up`.
         "cgroup-parent": format!("/{PREFIX}{}", site.name),
