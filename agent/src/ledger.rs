@@ -3,7 +3,7 @@
 //! is old or new, never half; the document before stays beside it. A sum follows the document, because
 //! cards lie: a flipped bit may leave a document that reads well and says something else.
 
-use crate::reconcile::fnv1a;
+use crate::reconcile::{Rollouts, fnv1a};
 use kc_agent_api::{NodeSpec, PayloadError, decode, encode};
 use kc_forwarder_api::Tables;
 use std::fs::{self, File};
@@ -16,6 +16,8 @@ const CURRENT: &str = "spec.json";
 const PREVIOUS: &str = "spec.previous.json";
 /// What stands between a document and its sum, 16 hexadecimal digits and a line feed.
 const SUM: &[u8] = b"\nsum ";
+/// What ran before, of containers whose successors are on trial or were given up.
+const ROLLOUTS: &str = "rollouts.json";
 
 /// Why the ledger cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +47,15 @@ pub enum LedgerError {
     Sum {
         /// The file.
         path: PathBuf,
+    },
+    /// What is there does not say what ran before.
+    #[error("{} does not say what ran before", path.display())]
+    Rollouts {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
     },
     /// The tables cannot be written as JSON.
     #[error("tables do not serialise")]
@@ -145,6 +156,30 @@ impl Ledger {
             let _ = fs::remove_file(&link);
         }
         write_atomically(&path, &bytes)
+    }
+}
+
+impl Ledger {
+    /// What ran before, of containers whose successors are on trial or were given up.
+    pub fn load_rollouts(&self) -> Result<Rollouts, LedgerError> {
+        let path = self.dir.join(ROLLOUTS);
+        match fs::read(&path) {
+            Ok(bytes) => {
+                let read = serde_json::from_slice(&bytes);
+                read.map_err(|source| LedgerError::Rollouts { path, source })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Rollouts::default()),
+            Err(source) => Err(disk("read", &path)(source)),
+        }
+    }
+
+    /// Keeps that.
+    pub fn store_rollouts(&self, rollouts: &Rollouts) -> Result<(), LedgerError> {
+        let path = self.dir.join(ROLLOUTS);
+        match serde_json::to_vec(rollouts) {
+            Ok(bytes) => write_atomically(&path, &bytes),
+            Err(source) => Err(LedgerError::Rollouts { path, source }),
+        }
     }
 }
 

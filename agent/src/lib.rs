@@ -18,6 +18,7 @@ pub mod forwarder;
 pub mod keeper;
 pub mod ledger;
 pub mod load;
+pub mod probe;
 pub mod readings;
 pub mod reconcile;
 pub mod service;

@@ -1,6 +1,6 @@
 //! What is reported: the observed state of the box in the terms of its document. Pure.
 
-use crate::reconcile::{Lane, LegState, Observed, Part, Phase, World, leg_state};
+use crate::reconcile::{Lane, LegState, Observed, Part, Phase, World, container_hash, leg_state};
 use kc_agent_api::{ContainerPhase, ContainerSpec, ContainerState, Leg, Network, NodeState};
 use kc_forwarder_api::{HealthState, PortStatus, SfName, TunnelName, UnderlayStatus};
 use std::collections::BTreeMap;
@@ -18,6 +18,8 @@ pub struct Facts {
     pub tunnels: BTreeMap<TunnelName, HealthState>,
     /// What it says of its functions.
     pub functions: BTreeMap<SfName, HealthState>,
+    /// Digests of images by the engine's id.
+    pub digests: BTreeMap<String, String>,
     /// Last failure of each lane.
     pub failures: BTreeMap<Lane, String>,
     /// Failures that belong to no lane, by what they concern.
@@ -90,15 +92,27 @@ fn container_state(want: &ContainerSpec, world: &World<'_>, facts: &Facts) -> Co
         }
         _ => ContainerPhase::Pending,
     };
+    let rolled_back = world.memory.rollouts.why(name).map(str::to_owned);
+    let right = main.is_some_and(|main| main.hash == container_hash(want));
+    // What came back was made from an image by its id; its name says more.
+    let image = main
+        .filter(|_| !right)
+        .map_or(&want.image, |main| &main.image);
     ContainerState {
         name: name.clone(),
         id: main.map(|main| main.id.clone()).unwrap_or_default(),
-        image: main.map_or(&want.image, |main| &main.image).clone(),
+        image: image.clone(),
         phase,
         exit_code: main.and_then(|main| main.exit_code),
         restarts: main.map_or(0, |main| main.restarts),
         started_at: main.and_then(|main| main.started_at.clone()),
         error: failure.or_else(|| main.and_then(|main| main.error.clone())),
+        health: main.and_then(|main| world.memory.vitals.health(want, main)),
+        digest: main
+            .and_then(|main| facts.digests.get(main.image_id.as_ref()?))
+            .cloned(),
+        former: main.is_some() && (!right || rolled_back.is_some()),
+        rolled_back,
     }
 }
 

@@ -77,6 +77,12 @@ pub enum EventKind {
     ContainerRemoved,
     /// A container could not be made or wired.
     ContainerFailed,
+    /// A container that was unhealthy for too long is started again.
+    ContainerRestarted,
+    /// A changed container did not get healthy; the former one is back.
+    ContainerRolledBack,
+    /// Images that nothing uses were removed, because the disk is full.
+    ImagesRemoved,
     /// The forwarder started.
     ForwarderStarted,
     /// The forwarder ended.
@@ -115,6 +121,9 @@ impl EventKind {
             Self::ContainerHealth => "container-health",
             Self::ContainerRemoved => "container-removed",
             Self::ContainerFailed => "container-failed",
+            Self::ContainerRestarted => "container-restarted",
+            Self::ContainerRolledBack => "container-rolled-back",
+            Self::ImagesRemoved => "images-removed",
             Self::ForwarderStarted => "forwarder-started",
             Self::ForwarderDied => "forwarder-died",
             Self::TablesRefused => "tables-refused",

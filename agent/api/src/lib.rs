@@ -7,6 +7,7 @@
 mod call;
 mod event;
 mod finding;
+mod health;
 mod load;
 mod names;
 mod payload;
@@ -20,6 +21,7 @@ pub use call::{
 };
 pub use event::{Event, EventAck, EventKind};
 pub use finding::{Finding, Listing, Severity};
+pub use health::{Health, HealthCheck, Probe, UpdatePolicy};
 pub use load::{BoxLoad, ContainerLoad, LoadReport, NetworkLoad, PathLoad, TunnelReport};
 pub use names::{BootId, DomainName, NameError, NodeName};
 pub use payload::{Payload, PayloadError, Stamp, VERSION, decode, encode};

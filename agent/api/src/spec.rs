@@ -2,7 +2,7 @@
 //! forwarder table. It arrives retained, is kept in the agent's ledger, and is all an agent
 //! needs to boot without a controller.
 
-use crate::Payload;
+use crate::{HealthCheck, Payload, UpdatePolicy};
 use ipnet::IpNet;
 use kc_forwarder_api::{MacAddr, PortName, Tables};
 use serde::{Deserialize, Serialize};
@@ -78,6 +78,15 @@ pub struct ContainerSpec {
     /// How the container is on the network.
     #[serde(default)]
     pub network: Network,
+    /// How it is known that it does its work; the image's own check when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthCheck>,
+    /// What becomes of a change that does not get healthy.
+    #[serde(default, skip_serializing_if = "UpdatePolicy::is_default")]
+    pub update: UpdatePolicy,
+    /// Seconds it has to end by itself; 3 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_timeout_s: Option<u16>,
 }
 
 /// What a container is to the cluster.

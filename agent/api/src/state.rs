@@ -1,6 +1,6 @@
 //! What an agent observes on its box, published whenever it changes.
 
-use crate::Payload;
+use crate::{Health, Payload};
 use kc_forwarder_api::{HealthState, PortStatus, SfName, TunnelName, UnderlayStatus};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -55,6 +55,20 @@ pub struct ContainerState {
     pub started_at: Option<String>,
     /// What went wrong, for people.
     pub error: Option<String>,
+    /// What its health check says, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// The registry's digest of the image it runs, `sha256:` and 64 digits; the engine's own where it
+    /// came from no registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Whether what runs was made from another entry than the document's: its successor is on the way,
+    /// or did not get healthy.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub former: bool,
+    /// Why the document's entry was given up for the former one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolled_back: Option<String>,
 }
 
 /// Where a container is in its life.

@@ -1,8 +1,10 @@
 //! What the engine is told to make, from what the document says. Pure.
 
-use crate::reconcile::{Part, container_hash, pause_hash};
+use super::steps::GRACE_S;
+use crate::reconcile::{Part, container_hash, overrides_image, pause_hash};
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, RestartPolicy,
+    RestartPolicyNameEnum,
 };
 use kc_agent_api::{ContainerSpec, Network, Restart, Role};
 use std::collections::HashMap;
@@ -93,6 +95,12 @@ pub fn container_body(
                 .collect(),
         ),
         labels: Some(labels(node, spec, role, container_hash(spec))),
+        healthcheck: overrides_image(spec).then(|| HealthConfig {
+            test: Some(vec!["NONE".into()]),
+            ..HealthConfig::default()
+        }),
+        // Whoever stops it later, the engine at shutdown too, goes by this.
+        stop_timeout: Some(spec.stop_timeout_s.unwrap_or(GRACE_S).into()),
         host_config: Some(HostConfig {
             network_mode: Some(network),
             binds: (!binds.is_empty()).then_some(binds),

@@ -29,6 +29,19 @@ pub enum DockerError {
     /// The image is not on the box and may not be pulled.
     #[error("image {0} is not on the box, and its pull policy is never")]
     NoImage(String),
+    /// The image is made for other boxes.
+    #[error(
+        "image {image} is made for {made_for}, and this box is {engine}; \
+             name an image for {engine}, or place it on another box with nodeSelector"
+    )]
+    Architecture {
+        /// The image.
+        image: String,
+        /// Its architecture.
+        made_for: String,
+        /// The engine's.
+        engine: String,
+    },
     /// The image was on the box a moment ago.
     #[error("image {0} has gone from the box")]
     ImageGone(String),

@@ -3,15 +3,19 @@
 
 mod body;
 mod error;
+mod exec;
 mod files;
+mod image;
 mod observe;
 mod steps;
 mod watch;
 
 pub use body::{Labels, container_body, container_name, pause_body};
 pub use error::DockerError;
+pub use exec::exec;
 pub use files::{forget_files, write_files};
+pub use image::{digest, ensure_image, has_image};
 pub use observe::{inspect, list};
-pub use steps::{create, ensure_image, remove, start, stop};
+pub use steps::{create, remove, start, stop};
 pub(crate) use watch::connect;
 pub use watch::{Happening, Word, watch};

@@ -6,8 +6,11 @@ use super::{DockerError, watch::part_of};
 use crate::reconcile::{Phase, Seen};
 use crate::wiring::netns_of;
 use bollard::Docker;
-use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum as Status};
+use bollard::models::{
+    ContainerInspectResponse, ContainerStateStatusEnum as Status, HealthStatusEnum,
+};
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
+use kc_agent_api::Health;
 use std::collections::HashMap;
 
 /// All containers of `node`.
@@ -79,6 +82,13 @@ fn read(answer: ContainerInspectResponse, node: &str) -> Option<Seen> {
         pid,
         netns: pid.and_then(netns_of),
         joined: network.and_then(|mode| mode.strip_prefix("container:").map(str::to_owned)),
+        health: state.health.and_then(|health| match health.status? {
+            HealthStatusEnum::STARTING => Some(Health::Starting),
+            HealthStatusEnum::HEALTHY => Some(Health::Healthy),
+            HealthStatusEnum::UNHEALTHY => Some(Health::Unhealthy),
+            HealthStatusEnum::EMPTY | HealthStatusEnum::NONE => None,
+        }),
+        image_id: answer.image,
     })
 }
 

@@ -5,57 +5,15 @@ use super::error::status;
 use bollard::Docker;
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, RemoveContainerOptionsBuilder,
-    StartContainerOptions, StopContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
+    StopContainerOptionsBuilder,
 };
-use futures_util::StreamExt;
-use kc_agent_api::PullPolicy;
+use std::time::Duration;
 
-/// Seconds a container has to end by itself.
-const GRACE_S: i32 = 3;
-
-/// Has `image` on the box. Says whether it was pulled.
-pub async fn ensure_image(
-    docker: &Docker,
-    image: &str,
-    policy: PullPolicy,
-) -> Result<bool, DockerError> {
-    if policy != PullPolicy::Always {
-        match docker.inspect_image(image).await {
-            Ok(_) => return Ok(false),
-            Err(error) if status(&error) == Some(404) => {}
-            Err(error) => return Err(DockerError::refused("inspect image", image)(error)),
-        }
-        if policy == PullPolicy::Never {
-            return Err(DockerError::NoImage(image.to_owned()));
-        }
-    }
-    let (name, tag) = split_reference(image);
-    let options = CreateImageOptionsBuilder::default()
-        .from_image(name)
-        .tag(tag)
-        .build();
-    let mut progress = std::pin::pin!(docker.create_image(Some(options), None, None));
-    while let Some(step) = progress.next().await {
-        let step = step.map_err(DockerError::refused("pull image", image))?;
-        if let Some(status) = step.status {
-            tracing::debug!(%image, id = step.id.unwrap_or_default(), %status, "pulling");
-        }
-    }
-    Ok(true)
-}
-
-/// Name and tag of a reference. Without a tag the engine would pull every tag there is.
-fn split_reference(image: &str) -> (&str, &str) {
-    let after_slash = image.rfind('/').map_or(0, |at| at + 1);
-    if image.contains('@') {
-        return (image, "");
-    }
-    match image[after_slash..].rfind(':') {
-        Some(at) => (&image[..after_slash + at], &image[after_slash + at + 1..]),
-        None => (image, "latest"),
-    }
-}
+/// Seconds a container has to end by itself, where nobody says otherwise.
+pub(super) const GRACE_S: u16 = 3;
+/// How much longer than that the engine has to answer.
+const ANSWER_S: u64 = 60;
 
 /// Makes a container and starts it; returns its id.
 pub async fn create(
@@ -86,10 +44,22 @@ pub async fn start(docker: &Docker, id: &str, name: &str) -> Result<(), DockerEr
     started.map_err(DockerError::refused("start container", name))
 }
 
-/// Stops a container; one that has ended or gone is as good.
-pub async fn stop(docker: &Docker, id: &str, name: &str) -> Result<(), DockerError> {
-    let options = StopContainerOptionsBuilder::default().t(GRACE_S).build();
-    match docker.stop_container(id, Some(options)).await {
+/// Stops a container; one that has ended or gone is as good. It has `grace_s` seconds to end by
+/// itself; as long as it was made with where that is not known any more.
+pub async fn stop(
+    docker: &Docker,
+    id: &str,
+    name: &str,
+    grace_s: Option<u16>,
+) -> Result<(), DockerError> {
+    let options = StopContainerOptionsBuilder::default();
+    let options = match grace_s {
+        Some(grace_s) => options.t(grace_s.into()),
+        None => options,
+    };
+    let longest = grace_s.map_or(u64::from(u16::MAX), u64::from) + ANSWER_S;
+    let docker = docker.clone().with_timeout(Duration::from_secs(longest));
+    match docker.stop_container(id, Some(options.build())).await {
         Err(error) if !matches!(status(&error), Some(304 | 404)) => {
             Err(DockerError::refused("stop container", name)(error))
         }
@@ -104,9 +74,10 @@ pub async fn remove(
     id: &str,
     name: &str,
     gently: bool,
+    grace_s: Option<u16>,
 ) -> Result<(), DockerError> {
     if gently {
-        stop(docker, id, name).await?;
+        stop(docker, id, name, grace_s).await?;
     }
     let options = RemoveContainerOptionsBuilder::default()
         .force(true)
@@ -118,23 +89,5 @@ pub async fn remove(
             Err(DockerError::refused("remove container", name)(error))
         }
         _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reference_is_split_at_its_tag_and_never_at_a_port() {
-        for (image, name, tag) in [
-            ("alpine", "alpine", "latest"),
-            ("kcluster/function:latest", "kcluster/function", "latest"),
-            ("192.168.50.254:5000/fw", "192.168.50.254:5000/fw", "latest"),
-            ("192.168.50.254:5000/fw:2", "192.168.50.254:5000/fw", "2"),
-            ("a/b@sha256:00", "a/b@sha256:00", ""),
-        ] {
-            assert_eq!(split_reference(image), (name, tag));
-        }
     }
 }

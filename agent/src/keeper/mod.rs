@@ -8,6 +8,7 @@ mod health;
 mod run;
 mod steps;
 mod takeup;
+mod trial;
 mod view;
 mod words;
 

@@ -70,7 +70,10 @@ pub struct Keeper {
     pub(super) keep_previous: bool,
     /// Whether any document was ever taken up.
     pub(super) has_spec: bool,
+    /// The document in force.
     pub(super) spec: Arc<NodeSpec>,
+    /// The same with entries that were given up replaced by what ran before.
+    pub(super) effective: Arc<NodeSpec>,
     pub(super) docker: Option<Docker>,
     pub(super) engine: Option<String>,
     pub(super) data_root: Option<PathBuf>,
@@ -108,6 +111,7 @@ impl Keeper {
             keep_previous: true,
             has_spec: false,
             spec: Arc::default(),
+            effective: Arc::default(),
             docker: None,
             engine: None,
             data_root: None,
@@ -175,7 +179,7 @@ impl Keeper {
 
     pub(super) fn world(&self) -> World<'_> {
         World {
-            spec: &self.spec,
+            spec: &self.effective,
             seen: &self.seen,
             memory: &self.memory,
             pause_image: &self.settings.pause_image,
@@ -189,6 +193,7 @@ impl Keeper {
             // Without any document nothing is known about what may go.
             return;
         }
+        let trial_ms = self.examine().await;
         let Plan {
             actions,
             apply_tables,
@@ -203,6 +208,7 @@ impl Keeper {
         for action in actions {
             self.launch(action);
         }
+        let wake_at_ms = wake_at_ms.into_iter().chain(trial_ms).min();
         self.wake_at = wake_at_ms.map(|at| self.born + Duration::from_millis(at));
     }
 
@@ -219,12 +225,12 @@ impl Keeper {
         }
         self.outputs.view.send_if_modified(|view| {
             let changed = *view.containers != self.seen.containers
-                || !Arc::ptr_eq(&view.spec, &self.spec)
+                || !Arc::ptr_eq(&view.spec, &self.effective)
                 || view.engine != self.engine
                 || view.docker.is_some() != self.docker.is_some();
             if changed {
                 *view = View {
-                    spec: Arc::clone(&self.spec),
+                    spec: Arc::clone(&self.effective),
                     containers: Arc::new(self.seen.containers.clone()),
                     docker: self.docker.clone(),
                     engine: self.engine.clone(),
@@ -287,6 +293,7 @@ impl Keeper {
             }
             Err(error) => self.engine_trouble(&error),
         }
+        self.learn_digests().await;
         self.look_at_links().await;
     }
 
@@ -311,6 +318,7 @@ impl Keeper {
             }
             Err(error) => self.engine_trouble(&error),
         }
+        self.learn_digests().await;
     }
 
     fn engine_trouble(&mut self, error: &DockerError) {

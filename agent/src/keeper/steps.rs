@@ -2,10 +2,11 @@
 
 use super::{Keeper, explain};
 use crate::docker::{self, DockerError, container_body, container_name, pause_body};
+use crate::probe::probe;
 use crate::reconcile::{Action, Lane, Part};
 use crate::wiring::{self, WiringError};
 use bollard::Docker;
-use kc_agent_api::{ContainerSpec, EventKind};
+use kc_agent_api::{ContainerSpec, EventKind, PullPolicy};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use tokio::task::{Id, JoinError};
@@ -19,6 +20,8 @@ pub(super) enum Touched {
     Links,
     /// An image came.
     Pulled,
+    /// A health check was tried, and this came of it.
+    Tried(Result<(), String>),
     /// Nothing.
     Nothing,
 }
@@ -41,7 +44,13 @@ type Ended = Result<(Id, Result<Touched, StepError>), JoinError>;
 impl Keeper {
     /// Starts a step.
     pub(super) fn launch(&mut self, action: Action) {
-        tracing::info!("{action}");
+        match &action {
+            Action::Probe { .. } => tracing::debug!("{action}"),
+            _ => tracing::info!("{action}"),
+        }
+        if let Action::Restart { name, .. } = &action {
+            self.restarts_unhealthy(&name.clone());
+        }
         if let Action::Start {
             name, again: true, ..
         } = &action
@@ -56,6 +65,11 @@ impl Keeper {
             files: self.settings.state_dir.join("files"),
             pause_image: self.settings.pause_image.clone(),
             want: self.wanted(action.lane().object()).cloned(),
+            pinned: self
+                .memory
+                .rollouts
+                .pinned(action.lane().object())
+                .map(str::to_owned),
         };
         self.memory.in_flight.insert(action.lane());
         let handle = self.steps.spawn(step.run(action.clone()));
@@ -63,7 +77,8 @@ impl Keeper {
     }
 
     fn wanted(&self, name: &str) -> Option<&ContainerSpec> {
-        self.spec.containers.iter().find(|want| want.name == name)
+        let mut containers = self.effective.containers.iter();
+        containers.find(|want| want.name == name)
     }
 
     /// Ends pulls whose outcome nobody wants any more.
@@ -102,6 +117,11 @@ impl Keeper {
         let lane = action.lane();
         self.memory.in_flight.remove(&lane);
         match outcome {
+            Some(Ok(Touched::Tried(outcome))) => {
+                if let Action::Probe { name, id, pid, .. } = &action {
+                    self.tried(name, (id, *pid), outcome);
+                }
+            }
             Some(Ok(touched)) => self.succeeded(&action, touched).await,
             Some(Err(StepError::Unwanted)) => {}
             Some(Err(error)) => self.step_failed(&action, &error).await,
@@ -151,7 +171,7 @@ impl Keeper {
                 self.look_at_links().await;
                 self.ask_ports_soon();
             }
-            Touched::Pulled | Touched::Nothing => {}
+            Touched::Pulled | Touched::Tried(_) | Touched::Nothing => {}
         }
     }
 
@@ -192,14 +212,33 @@ struct Step {
     files: PathBuf,
     pause_image: String,
     want: Option<ContainerSpec>,
+    /// The image that is meant, where what ran before comes back.
+    pinned: Option<String>,
 }
 
 impl Step {
     async fn run(self, action: Action) -> Result<Touched, StepError> {
         let docker = || self.docker.as_ref().ok_or(StepError::NoEngine);
+        let grace_s = self.want.as_ref().and_then(|want| want.stop_timeout_s);
         match action {
-            Action::Image { image, policy, .. } => {
-                let pulled = docker::ensure_image(docker()?, &image, policy).await?;
+            Action::Image {
+                image,
+                policy,
+                pinned,
+                ..
+            } => {
+                let docker = docker()?;
+                let mut policy = policy;
+                if let Some(pinned) = pinned {
+                    if docker::has_image(docker, &pinned).await? {
+                        return Ok(Touched::Nothing);
+                    }
+                    // Its name will have to do; a newer image of that name is not meant.
+                    if policy == PullPolicy::Always {
+                        policy = PullPolicy::IfNotPresent;
+                    }
+                }
+                let pulled = docker::ensure_image(docker, &image, policy).await?;
                 Ok(if pulled {
                     Touched::Pulled
                 } else {
@@ -209,7 +248,7 @@ impl Step {
             Action::Create { name, part, join } => {
                 let docker = docker()?.clone();
                 let full = container_name(&name, part);
-                let body = match (&self.want, part) {
+                let mut body = match (&self.want, part) {
                     (None, _) => return Err(StepError::Unwanted),
                     (Some(want), Part::Pause) => pause_body(&self.node, want, &self.pause_image),
                     (Some(want), Part::Main) => {
@@ -217,6 +256,11 @@ impl Step {
                         container_body(&self.node, want, join.as_deref(), files)
                     }
                 };
+                if let (Some(pinned), Part::Main) = (self.pinned, part)
+                    && docker::has_image(&docker, &pinned).await?
+                {
+                    body.image = Some(pinned);
+                }
                 Ok(Touched::Container(
                     docker::create(&docker, &full, body).await?,
                 ))
@@ -226,12 +270,29 @@ impl Step {
                 Ok(Touched::Container(id))
             }
             Action::Stop { name, id } => {
-                docker::stop(docker()?, &id, &container_name(&name, Part::Main)).await?;
+                docker::stop(docker()?, &id, &container_name(&name, Part::Main), grace_s).await?;
                 Ok(Touched::Container(id))
+            }
+            Action::Restart { name, id } => {
+                let (docker, full) = (docker()?, container_name(&name, Part::Main));
+                docker::stop(docker, &id, &full, grace_s).await?;
+                docker::start(docker, &id, &full).await?;
+                Ok(Touched::Container(id))
+            }
+            Action::Probe {
+                id,
+                pid,
+                addresses,
+                check,
+                ..
+            } => {
+                let tried = probe(docker()?, (&id, pid), addresses, &check).await;
+                Ok(Touched::Tried(tried.map_err(|error| explain(&error))))
             }
             Action::Remove { name, part, id, .. } => {
                 let gently = part == Part::Main;
-                docker::remove(docker()?, &id, &container_name(&name, part), gently).await?;
+                let full = container_name(&name, part);
+                docker::remove(docker()?, &id, &full, gently, grace_s).await?;
                 Ok(Touched::Container(id))
             }
             Action::Wire { pid, legs, .. } => {

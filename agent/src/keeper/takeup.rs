@@ -17,6 +17,7 @@ impl Keeper {
             Ok(Found::Current(spec)) => {
                 let generation = spec.generation;
                 tracing::info!(generation, "document found in the ledger");
+                self.find_rollouts(&spec);
                 self.in_force(Arc::new(spec));
             }
             Ok(Found::Fallback { spec, error }) => {
@@ -68,6 +69,14 @@ impl Keeper {
         if let Err(error) = validate(&spec) {
             return self.refuse(format!("generation {generation}: {error}"));
         }
+        let (seen, vitals) = (&self.seen, &self.memory.vitals);
+        let mut rollouts = self.memory.rollouts.clone();
+        rollouts.change(&self.spec, &spec, seen, vitals);
+        // First what is to come back, then the document: a power cut between the two loses neither.
+        if rollouts != self.memory.rollouts {
+            self.keep_rollouts(rollouts.clone()).await;
+            self.memory.rollouts = rollouts;
+        }
         let spec = Arc::new(spec);
         self.write_down(Arc::clone(&spec)).await;
         self.in_force(spec);
@@ -98,7 +107,17 @@ impl Keeper {
         }
     }
 
-    fn ledger_trouble(&mut self, error: &LedgerError) {
+    fn find_rollouts(&mut self, spec: &NodeSpec) {
+        match self.ledger.load_rollouts() {
+            Ok(mut rollouts) => {
+                rollouts.found(spec);
+                self.memory.rollouts = rollouts;
+            }
+            Err(error) => self.ledger_trouble(&error),
+        }
+    }
+
+    pub(super) fn ledger_trouble(&mut self, error: &LedgerError) {
         let told = explain(error);
         tracing::error!("{told}");
         self.troubles().insert("ledger", told);
@@ -120,8 +139,9 @@ impl Keeper {
             .filter(same)
             .map(|want| want.name.clone())
             .collect();
+        let effective = self.memory.rollouts.effective(&spec);
         let mut marks = BTreeSet::new();
-        for want in &spec.containers {
+        for want in &effective.containers {
             marks.insert((want.name.clone(), Part::Main, container_hash(want)));
             marks.insert((want.name.clone(), Part::Pause, pause_hash(&want.network)));
         }
@@ -139,6 +159,7 @@ impl Keeper {
         self.facts.troubles.remove("tables");
         self.has_spec = true;
         self.spec = spec;
+        self.effective = Arc::new(effective);
         self.cancel_stale_pulls(&marks);
     }
 }

@@ -5,7 +5,7 @@ use crate::docker::{Happening, Word as EngineWord, container_name};
 use crate::forwarder::Word as ForwarderWord;
 use crate::reconcile::{Action, Lane, Part, TablesProgress};
 use crate::wiring::LinkMonitor;
-use kc_agent_api::EventKind;
+use kc_agent_api::{EventKind, Health};
 use std::collections::BTreeSet;
 use tokio::sync::mpsc;
 
@@ -40,7 +40,7 @@ impl Keeper {
                     // What failed while it was away failed for that reason.
                     self.memory
                         .backoffs
-                        .retain(|lane| matches!(lane, Lane::Restart(_)));
+                        .retain(|lane| matches!(lane, Lane::Restart(_) | Lane::Unhealthy(_)));
                     everything = true;
                 }
                 EngineWord::Down { error } => {
@@ -73,7 +73,7 @@ impl Keeper {
         self.heard.engine = true;
     }
 
-    fn tell(&self, name: &str, part: Part, what: &Happening) {
+    fn tell(&mut self, name: &str, part: Part, what: &Happening) {
         let full = container_name(name, part);
         match (what, part) {
             (Happening::Started, Part::Main) => {
@@ -82,7 +82,7 @@ impl Keeper {
             (Happening::Died { exit_code }, _) => {
                 let code = exit_code.map_or("an unknown code".to_owned(), |code| code.to_string());
                 let ours = self.running.values().any(|(action, _)| {
-                    matches!(action, Action::Stop { name: n, .. } | Action::Remove { name: n, .. } if n == name)
+                    matches!(action, Action::Stop { name: n, .. } | Action::Restart { name: n, .. } | Action::Remove { name: n, .. } if n == name)
                 });
                 let why = if ours { ", as it was told" } else { "" };
                 self.event(
@@ -101,6 +101,9 @@ impl Keeper {
                     name,
                     format!("{full} is {status}"),
                 );
+                if status == Health::Healthy.as_str() {
+                    self.is_healthy(name, Health::Healthy);
+                }
             }
             (Happening::Removed, Part::Main) => {
                 self.event(EventKind::ContainerRemoved, name, format!("{full} removed"));

@@ -75,6 +75,10 @@ fn container(name: &str) -> ContainerState {
         restarts: 2,
         started_at: None,
         error: None,
+        health: None,
+        digest: None,
+        former: false,
+        rolled_back: None,
     }
 }
 

@@ -1,8 +1,9 @@
 //! Steps the shell can take, and the lanes that keep steps on one object apart.
 
 use super::Part;
-use kc_agent_api::{Leg, PullPolicy};
+use kc_agent_api::{HealthCheck, Leg, PullPolicy};
 use std::fmt;
+use std::net::IpAddr;
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub enum Action {
         policy: PullPolicy,
         /// Fingerprint of what will be made from it.
         hash: String,
+        /// The engine's id of the image that is meant, should it still be there: what ran before.
+        pinned: Option<String>,
     },
     /// Make and start a container.
     Create {
@@ -46,6 +49,26 @@ pub enum Action {
         name: String,
         /// The engine's id.
         id: String,
+    },
+    /// Stop a container that is unhealthy, and start it again.
+    Restart {
+        /// Document name.
+        name: String,
+        /// The engine's id.
+        id: String,
+    },
+    /// Try a health check.
+    Probe {
+        /// Document name.
+        name: String,
+        /// The engine's id.
+        id: String,
+        /// Its first process, whose network it is tried from.
+        pid: u32,
+        /// Its own addresses, beside those of the loopback interface.
+        addresses: Vec<IpAddr>,
+        /// What to try, and for how long.
+        check: HealthCheck,
     },
     /// Stop and remove a container.
     Remove {
@@ -86,6 +109,10 @@ pub enum Lane {
     Container(String),
     /// Starting again what has ended, of one document entry: only ever waited for.
     Restart(String),
+    /// Restarting what is unhealthy, of one document entry: only ever waited for.
+    Unhealthy(String),
+    /// The health check of one document entry.
+    Probe(String),
     /// The image for one of them.
     Image(String, Part),
     /// A leg of the box itself.
@@ -98,6 +125,8 @@ impl Lane {
         match self {
             Self::Container(name)
             | Self::Restart(name)
+            | Self::Unhealthy(name)
+            | Self::Probe(name)
             | Self::Image(name, _)
             | Self::HostLeg(name) => name,
         }
@@ -112,8 +141,10 @@ impl Action {
             Self::Create { name, .. }
             | Self::Start { name, .. }
             | Self::Stop { name, .. }
+            | Self::Restart { name, .. }
             | Self::Remove { name, .. }
             | Self::Wire { name, .. } => Lane::Container(name.clone()),
+            Self::Probe { name, .. } => Lane::Probe(name.clone()),
             Self::WireHost { leg } => Lane::HostLeg(leg.port.to_string()),
             Self::UnwireHost { port } => Lane::HostLeg(port.clone()),
         }
@@ -136,6 +167,8 @@ impl fmt::Display for Action {
             Self::Create { name, part, .. } => write!(f, "create {part} of {name}"),
             Self::Start { name, part, .. } => write!(f, "start {part} of {name}"),
             Self::Stop { name, .. } => write!(f, "stop {name} to rewire it"),
+            Self::Restart { name, .. } => write!(f, "restart unhealthy {name}"),
+            Self::Probe { name, .. } => write!(f, "try the health of {name}"),
             Self::Remove {
                 name, part, why, ..
             } => write!(f, "remove {part} of {name}: {why}"),

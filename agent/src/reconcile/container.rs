@@ -4,7 +4,7 @@ use super::plan::World;
 use super::{
     Action, Lane, LegState, Observed, Part, Phase, Seen, container_hash, leg_state, pause_hash,
 };
-use kc_agent_api::{ContainerSpec, Leg, Network, PullPolicy, Restart};
+use kc_agent_api::{ContainerSpec, Health, Leg, Network, PullPolicy, Restart};
 
 /// What one entry wants next.
 #[derive(Debug, Default)]
@@ -89,12 +89,17 @@ impl Entry<'_> {
         }
         let (name, part, hash) = mark;
         let image = image.to_owned();
+        let pinned = match part {
+            Part::Main => self.world.memory.rollouts.pinned(&name).map(str::to_owned),
+            Part::Pause => None,
+        };
         self.emit(Action::Image {
             name,
             part,
             image,
             policy,
             hash,
+            pinned,
         });
         false
     }
@@ -238,7 +243,11 @@ impl Entry<'_> {
         };
         if main.hash != self.hash && !world.memory.outdated {
             if self.image(Part::Main) {
-                self.remove(main, "the document wants another");
+                let why = match world.memory.rollouts.why(name) {
+                    Some(_) => "the former one comes back",
+                    None => "the document wants another",
+                };
+                self.remove(main, why);
             }
             return;
         }
@@ -249,7 +258,16 @@ impl Entry<'_> {
             again,
         };
         match main.phase {
-            Phase::Running | Phase::Restarting | Phase::Removing => {}
+            Phase::Running => {
+                let health = world.memory.vitals.health(self.want, main);
+                let sick = health == Some(Health::Unhealthy) && self.want.restart != Restart::Never;
+                if sick && !self.waits(&Lane::Unhealthy(name.to_owned())) {
+                    let id = main.id.clone();
+                    let name = name.to_owned();
+                    self.emit(Action::Restart { name, id });
+                }
+            }
+            Phase::Restarting | Phase::Removing => {}
             Phase::Created => {
                 self.emit(start(false));
             }
@@ -269,6 +287,23 @@ impl Entry<'_> {
             }
         }
     }
+}
+
+/// A try of the health check of `want`, should it run.
+pub(super) fn probe(want: &ContainerSpec, seen: &Observed) -> Option<Action> {
+    let main = seen.find(&want.name, Part::Main)?;
+    let legs: &[Leg] = match &want.network {
+        Network::Host => &[],
+        Network::Legs(legs) => legs,
+    };
+    let addresses = legs.iter().flat_map(|leg| &leg.addresses);
+    Some(Action::Probe {
+        name: want.name.clone(),
+        id: main.id.clone(),
+        pid: main.pid?,
+        addresses: addresses.map(ipnet::IpNet::addr).collect(),
+        check: want.health.clone()?,
+    })
 }
 
 fn legs_to_do(legs: &[Leg], pause: &Seen, seen: &Observed) -> Vec<(LegState, Leg)> {

@@ -1,13 +1,26 @@
 //! Fingerprints of what a container is made from. They outlive agent versions: absent, empty
 //! and false are left out, so that a field added later, and not used, changes nothing.
 
-use kc_agent_api::{ContainerSpec, Network};
+use kc_agent_api::{ContainerSpec, HealthCheck, Network, Probe, UpdatePolicy};
 use serde::Serialize;
 use serde_json::Value;
 
-/// Fingerprint of everything a container is made from.
+/// Fingerprint of everything a container is made from. How it is checked, updated and stopped is
+/// the agent's own work and changes without it; but whether the engine leaves the image's own check
+/// alone is decided when it is made.
 pub fn container_hash(spec: &ContainerSpec) -> String {
-    fingerprint(spec)
+    fingerprint(&ContainerSpec {
+        health: overrides_image(spec).then(|| HealthCheck::new(Probe::None)),
+        update: UpdatePolicy::default(),
+        stop_timeout_s: None,
+        ..spec.clone()
+    })
+}
+
+/// Whether the image's own health check is not wanted.
+pub fn overrides_image(spec: &ContainerSpec) -> bool {
+    let check = spec.health.as_ref();
+    check.is_some_and(|check| check.probe != Probe::Image)
 }
 
 /// Fingerprint of what a pause container is made from: its legs, not its image, so that a new

@@ -4,7 +4,7 @@
 //!
 //! Invariants: a container that matches its document is never touched; a container without
 //! our label is never even seen; a replaced container goes only when its successor's image is
-//! on the box; a container that has left the document goes only when the tables that know
+//! on the box, and comes back when that does not get healthy; a container that has left the document goes only when the tables that know
 //! nothing of it are in force, or cannot be.
 
 mod action;
@@ -14,20 +14,26 @@ mod hash;
 mod legs;
 mod observed;
 mod plan;
+mod rollout;
 mod validate;
+mod vitals;
 
 #[cfg(test)]
 pub(crate) mod model;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod rollout_tests;
+#[cfg(test)]
 mod tests;
 
 pub use action::{Action, Lane};
 pub use backoff::{Backoff, Backoffs};
 pub(crate) use hash::fnv1a;
-pub use hash::{container_hash, pause_hash};
+pub use hash::{container_hash, overrides_image, pause_hash};
 pub use legs::{LegState, leg_state};
 pub use observed::{Observed, Part, Phase, Seen, SeenLink};
 pub use plan::{HOST_LEG_ALIAS, Memory, Plan, TablesProgress, World, reconcile};
+pub use rollout::{Judgement, Rollout, Rollouts};
 pub use validate::{SpecError, validate};
+pub use vitals::{Vital, Vitals};

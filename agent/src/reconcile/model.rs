@@ -15,6 +15,8 @@ pub(crate) struct Model {
     pub(crate) memory: Memory,
     pub(crate) spec: NodeSpec,
     pub(crate) now_ms: u64,
+    /// Images that never get healthy.
+    pub(crate) sick: std::collections::BTreeSet<String>,
     /// Actions carried out, newest last.
     pub(crate) log: Vec<Action>,
     serial: u64,
@@ -45,6 +47,9 @@ pub(crate) fn container(name: &str, network: Network) -> ContainerSpec {
         restart: Restart::Always,
         capabilities: vec![],
         network,
+        health: None,
+        update: Default::default(),
+        stop_timeout_s: None,
     }
 }
 
@@ -95,6 +100,16 @@ impl Model {
         panic!("no end: {:#?}", self.log);
     }
 
+    /// Carries out what was planned.
+    pub(crate) fn act(&mut self, plan: &Plan) {
+        if plan.apply_tables {
+            self.memory.tables = TablesProgress::Applied;
+        }
+        for action in plan.actions.clone() {
+            self.carry_out(action);
+        }
+    }
+
     fn next(&mut self) -> u64 {
         self.serial += 1;
         self.serial
@@ -119,6 +134,24 @@ impl Model {
                 self.run(&id);
             }
             Action::Stop { id, .. } => self.end(&id, Phase::Exited),
+            Action::Restart { id, name } => {
+                let lane = Lane::Unhealthy(name);
+                self.memory.backoffs.failed(lane, self.now_ms, 1.0);
+                self.end(&id, Phase::Exited);
+                self.run(&id);
+            }
+            Action::Probe { name, id, pid, .. } => {
+                let sick = self
+                    .sick
+                    .contains(&self.seen.find(&name, Part::Main).unwrap().image);
+                let outcome = if sick {
+                    Err("refused".to_owned())
+                } else {
+                    Ok(())
+                };
+                let vitals = &mut self.memory.vitals;
+                vitals.tried(&name, (&id, pid), outcome, self.now_ms);
+            }
             Action::Remove { id, .. } => {
                 self.end(&id, Phase::Exited);
                 self.seen.containers.retain(|seen| seen.id != id);
@@ -212,6 +245,8 @@ impl Model {
             pid: None,
             netns: None,
             joined: join,
+            health: None,
+            image_id: Some(format!("image of {}", want.image)),
         });
         self.run(&id);
     }

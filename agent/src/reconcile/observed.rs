@@ -1,6 +1,7 @@
 //! What is seen on the box, in the terms decisions are made in.
 
 use ipnet::IpNet;
+use kc_agent_api::Health;
 use kc_forwarder_api::MacAddr;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -72,6 +73,10 @@ pub struct Seen {
     pub netns: Option<u64>,
     /// Id of the container whose network it shares.
     pub joined: Option<String>,
+    /// What the engine says of the image's own health check, while it has one and runs.
+    pub health: Option<Health>,
+    /// The engine's id of the image it was made from.
+    pub image_id: Option<String>,
 }
 
 /// Where a container is in its life.

@@ -2,7 +2,7 @@
 //! whether the tables may be applied.
 
 use super::container::{self, earliest};
-use super::{Action, Backoffs, Lane, LegState, Observed, Part, Phase, leg_state};
+use super::{Action, Backoffs, Lane, LegState, Observed, Part, Phase, Rollouts, Vitals, leg_state};
 use kc_agent_api::NodeSpec;
 use std::collections::BTreeSet;
 
@@ -25,6 +25,10 @@ pub struct Memory {
     pub accepted_ms: u64,
     /// How far the forwarder is.
     pub tables: TablesProgress,
+    /// How well containers are.
+    pub vitals: Vitals,
+    /// Changed containers on trial.
+    pub rollouts: Rollouts,
     /// The document is known to be an old one: what is missing is made, what runs is left,
     /// whether this document knows it or not.
     pub outdated: bool,
@@ -81,6 +85,7 @@ pub fn reconcile(world: &World<'_>) -> Plan {
             plan.actions.extend(next.actions);
             plan.wake_at_ms = earliest(plan.wake_at_ms, next.wake_at_ms);
         }
+        probes(world, &mut plan);
     }
     if world.memory.tables == TablesProgress::Due {
         let patience_ends = world.memory.accepted_ms.saturating_add(TABLES_PATIENCE_MS);
@@ -97,6 +102,21 @@ pub fn reconcile(world: &World<'_>) -> Plan {
         retire(world, &mut plan);
     }
     plan
+}
+
+/// Health checks that are due, and when the next one is.
+fn probes(world: &World<'_>, plan: &mut Plan) {
+    for want in &world.spec.containers {
+        let lane = Lane::Probe(want.name.clone());
+        match world.memory.vitals.due(want) {
+            Some(_) if world.memory.in_flight.contains(&lane) => {}
+            Some(due) if due > world.now_ms => {
+                plan.wake_at_ms = earliest(plan.wake_at_ms, Some(due));
+            }
+            Some(_) => plan.actions.extend(container::probe(want, world.seen)),
+            None => {}
+        }
+    }
 }
 
 /// Legs of the box itself; says whether one is still missing.

@@ -16,4 +16,5 @@ pub use error::WiringError;
 pub use leg::{unwire_host, wire, wire_host};
 pub use look::{host, inside, netns_of};
 pub use monitor::{LinkMonitor, monitor};
+pub(crate) use net::{enter, namespace};
 pub use underlay::{Underlay, underlay};

@@ -156,13 +156,13 @@ where
 }
 
 /// The network namespace of a process.
-pub(super) fn namespace(pid: u32) -> Result<File, WiringError> {
+pub(crate) fn namespace(pid: u32) -> Result<File, WiringError> {
     let path = format!("/proc/{pid}/ns/net");
     File::open(path).map_err(|source| WiringError::Namespace { pid, source })
 }
 
-/// Moves the calling thread. Only ever called inside [`aside`].
-pub(super) fn enter(namespace: &File, pid: u32) -> Result<(), WiringError> {
+/// Moves the calling thread. Only ever called on a thread that ends afterwards.
+pub(crate) fn enter(namespace: &File, pid: u32) -> Result<(), WiringError> {
     nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET).map_err(|errno| {
         WiringError::Namespace {
             pid,

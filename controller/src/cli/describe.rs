@@ -300,6 +300,9 @@ impl Story {
             &format!("{}/{}", function.ready, function.replicas),
         );
         self.field("Chains", &function.chains.join(", "));
+        if let Some(update) = &function.update {
+            self.field("Update", update);
+        }
         let own: Vec<String> = instances
             .iter()
             .filter(|i| i.role == "function" && i.owner == function.name)
@@ -320,6 +323,9 @@ impl Story {
         self.field("Image", &service.image);
         self.field("Network", &service.network);
         self.field("Ready", &format!("{}/{}", service.ready, service.replicas));
+        if let Some(update) = &service.update {
+            self.field("Update", update);
+        }
         let ports: Vec<String> = service.ports.iter().map(u16::to_string).collect();
         self.field("Ports", &ports.join(", "));
         let endpoints: Vec<String> = service
@@ -343,6 +349,8 @@ impl Story {
             self.field("Reason", reason);
         }
         self.field("Image", &instance.image);
+        self.field("Digest", instance.digest.as_deref().unwrap_or(""));
+        self.field("Health", instance.health.as_deref().unwrap_or(""));
         self.field("Container", instance.container.as_deref().unwrap_or(""));
         self.field("Address", instance.address.as_deref().unwrap_or(""));
         self.field("Restarts", &instance.restarts.to_string());

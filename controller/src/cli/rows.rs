@@ -163,6 +163,7 @@ impl Listed for FunctionView {
         Column::new("READY"),
         Column::new("ATTACHMENT"),
         Column::new("CHAINS"),
+        Column::new("UPDATE"),
         Column::new("IMAGE").wide(),
     ];
 
@@ -177,6 +178,7 @@ impl Listed for FunctionView {
             format!("{}/{}", self.ready, self.replicas),
             self.attachment.clone(),
             self.chains.join(","),
+            text(&self.update),
             self.image.clone(),
         ]
     }
@@ -229,6 +231,7 @@ impl Listed for ServiceView {
         Column::new("NETWORK"),
         Column::new("PORTS"),
         Column::new("ENDPOINTS"),
+        Column::new("UPDATE"),
         Column::new("IMAGE").wide(),
     ];
 
@@ -253,6 +256,7 @@ impl Listed for ServiceView {
             self.network.clone(),
             ports.join(","),
             endpoints.join(","),
+            text(&self.update),
             self.image.clone(),
         ]
     }

@@ -1,6 +1,6 @@
 //! What can be judged about one resource by itself.
 
-use super::{Document, ManifestError};
+use super::{Document, ManifestError, health};
 use crate::alarm::{AlarmSpec, Comparison};
 use crate::plan::MAX_REPLICAS;
 use crate::resource::{
@@ -19,17 +19,17 @@ const MAX_FUNCTIONS: usize = 32;
 const MAX_FILES: usize = 256 << 10;
 
 /// Collects mistakes of one document.
-struct Desk<'a> {
+pub(super) struct Desk<'a> {
     document: &'a Document<'a>,
     errors: &'a mut Vec<ManifestError>,
 }
 
 impl Desk<'_> {
-    fn wrong(&mut self, path: &[&str], message: impl Into<String>) {
+    pub(super) fn wrong(&mut self, path: &[&str], message: impl Into<String>) {
         self.errors.push(self.document.error(path, message));
     }
 
-    fn refuse_if(&mut self, wrong: bool, path: &[&str], message: impl Into<String>) {
+    pub(super) fn refuse_if(&mut self, wrong: bool, path: &[&str], message: impl Into<String>) {
         if wrong {
             self.wrong(path, message);
         }
@@ -62,6 +62,10 @@ pub(super) fn check(document: &Document<'_>, errors: &mut Vec<ManifestError>) {
 fn function(desk: &mut Desk<'_>, spec: &FunctionSpec) {
     alarms(desk, &spec.alarms, false);
     container(desk, &spec.image, &spec.env, &spec.files, &spec.mounts);
+    if let Some(check) = &spec.health {
+        health::health(desk, check);
+    }
+    health::update(desk, &spec.update, spec.stop_timeout);
     let replicas = spec.replicas;
     desk.refuse_if(
         replicas == 0 || replicas > MAX_REPLICAS,
@@ -137,6 +141,10 @@ fn alarms(desk: &mut Desk<'_>, alarms: &[AlarmSpec], boxes: bool) {
 fn service(desk: &mut Desk<'_>, spec: &ServiceSpec) {
     alarms(desk, &spec.alarms, false);
     container(desk, &spec.image, &spec.env, &spec.files, &spec.mounts);
+    if let Some(check) = &spec.health {
+        health::health(desk, check);
+    }
+    health::update(desk, &spec.update, spec.stop_timeout);
     let replicas = spec.replicas;
     desk.refuse_if(
         replicas > MAX_REPLICAS,

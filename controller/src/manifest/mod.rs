@@ -7,6 +7,7 @@
 mod check;
 mod cross;
 mod error;
+mod health;
 mod place;
 mod read;
 mod split;

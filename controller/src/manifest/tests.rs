@@ -316,3 +316,75 @@ fn every_example_is_sound() {
     let sources = playground.map(|(name, text)| Source { name, text });
     assert_eq!(load(&sources, context).unwrap().warnings, []);
 }
+
+#[test]
+fn a_health_check_is_read_as_it_is_written() {
+    let check = "health: {http: {port: 80, path: /ready}, interval: 500ms, startPeriod: 1m}";
+    let text = GOOD.replacen(
+        "pull: IfNotPresent",
+        &format!("{check}\n  stopTimeout: 20s"),
+        1,
+    );
+    let text = text.replacen("stopTimeout", "update: {deadline: 2m}\n  stopTimeout", 1);
+    let loaded = load_text(&text).unwrap();
+    let Resource::Service(service) = &loaded.resources[2] else {
+        panic!("{:?}", loaded.resources[2]);
+    };
+    let check = service.spec.health.as_ref().unwrap().check().unwrap();
+    let probe = kc_agent_api::Probe::Http {
+        port: 80,
+        path: "/ready".into(),
+    };
+    let usual = kc_agent_api::HealthCheck::new(probe);
+    let wanted = kc_agent_api::HealthCheck {
+        interval_ms: 500,
+        start_period_ms: 60_000,
+        ..usual
+    };
+    assert_eq!(check, wanted);
+    assert_eq!(service.spec.update.policy().deadline_ms, 120_000);
+    let json = serde_json::to_string(&loaded.resources).unwrap();
+    let back: Vec<Resource> = serde_json::from_str(&json).unwrap();
+    assert_eq!(back, loaded.resources);
+}
+
+#[test]
+fn a_wrong_health_check_is_told_what_would_be_right() {
+    for (wrong, word) in [
+        (
+            "health: {}",
+            "one of http, tcp, exec, image: true and disable: true; this is none",
+        ),
+        ("health: {tcp: {port: 1}, image: true}", "this is several"),
+        ("health: {htp: {port: 80}}", "did you mean http?"),
+        ("health: {http: {port: 80, pth: /x}}", "did you mean path?"),
+        ("health: {http: {path: /x}}", "field \"port\" is missing"),
+        ("health: {http: {port: 80, path: x y}}", "begins with /"),
+        ("health: {tcp: {port: 0}}", "port 0"),
+        ("health: {exec: []}", "the program, then its arguments"),
+        ("health: {exec: curl x}", "expected"),
+        ("health: {tcp: {port: 1}, interval: 5}", "30s"),
+        (
+            "health: {tcp: {port: 1}, interval: 5 seconds}",
+            "write 500ms, 30s, 5m or 1h",
+        ),
+        (
+            "health: {tcp: {port: 1}, interval: 10ms}",
+            "take 100ms or more",
+        ),
+        (
+            "health: {tcp: {port: 1}, failureThreshold: 0}",
+            "take 1 to 1000",
+        ),
+        ("health: {image: true, timeout: 3s}", "leave timeout out"),
+        ("update: {maxUnavailable: 0}", "one at a time"),
+        ("update: {deadline: 10ms}", "take 1s or more"),
+        ("update: {deadlin: 10s}", "did you mean deadline?"),
+        ("stopTimeout: 1500ms", "whole seconds"),
+        ("stopTimeout: 11m", "10m at most"),
+    ] {
+        let text = broken("pull: IfNotPresent", wrong);
+        assert!(text.contains(word), "{wrong}: {text}");
+        assert!(text.contains("m.yaml:28"), "{wrong}: {text}");
+    }
+}

@@ -67,6 +67,9 @@ fn leaving(draft: &Draft<'_>, name: &str) -> Option<String> {
     if instance.retiring {
         return Some(format!("{name} is retiring"));
     }
+    if draft.state.gives_way(name, &instance.owner) {
+        return Some(format!("{name} is about to be changed"));
+    }
     Some(format!(
         "{name} has to move: {}",
         unsettled(draft, instance)?

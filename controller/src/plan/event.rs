@@ -46,6 +46,12 @@ pub enum PlanEventKind {
     Died,
     /// An instance or replica is no longer wanted.
     Retired,
+    /// An instance or replica is changed.
+    Updating,
+    /// A change has come to all instances.
+    UpdateFinished,
+    /// A change was given up; who had not had its turn stays as it was.
+    UpdateStopped,
     /// A path was chosen for a chain.
     PathChosen,
     /// A chain's traffic runs over a new path.
@@ -78,6 +84,9 @@ impl PlanEventKind {
             Self::Running => "running",
             Self::Died => "died",
             Self::Retired => "retired",
+            Self::Updating => "updating",
+            Self::UpdateFinished => "update-finished",
+            Self::UpdateStopped => "update-stopped",
             Self::PathChosen => "path-chosen",
             Self::PathActive => "path-active",
             Self::PathRemoved => "path-removed",
@@ -94,7 +103,12 @@ impl PlanEventKind {
     pub const fn is_warning(self) -> bool {
         matches!(
             self,
-            Self::NodeGone | Self::Unplaced | Self::Died | Self::ChainBroken | Self::AlarmFiring
+            Self::NodeGone
+                | Self::Unplaced
+                | Self::Died
+                | Self::UpdateStopped
+                | Self::ChainBroken
+                | Self::AlarmFiring
         )
     }
 }

@@ -4,7 +4,7 @@
 use super::draft::Draft;
 use super::{Instance, InstanceHealth, Phase, PlanEventKind, State, Step};
 use crate::resource::{Kind, ResourceId};
-use kc_agent_api::{ContainerPhase, NodeName};
+use kc_agent_api::{ContainerPhase, ContainerState, Health, NodeName};
 use std::collections::BTreeSet;
 
 /// Most replicas of one resource.
@@ -27,7 +27,7 @@ pub(super) fn observe(draft: &mut Draft<'_>) {
                 continue;
             }
             let container = draft.observed.container(&node, &name);
-            container.is_some_and(|container| container.phase == ContainerPhase::Running)
+            container.is_some_and(is_ready)
         } else {
             false
         };
@@ -48,8 +48,11 @@ pub(super) fn observe(draft: &mut Draft<'_>) {
                 draft.tell(PlanEventKind::Running, &owner, Some(&node), message);
             }
             // The node's own event has told it already.
-            InstanceHealth::Down if draft.is_ready(&node) => {
-                let message = format!("{name} on {node} died{}", last_words(draft, &node, &name));
+            InstanceHealth::Down
+                if draft.is_ready(&node) && !draft.state.in_turn(&name, &owner) =>
+            {
+                let words = last_words(draft, &node, &name);
+                let message = format!("{name} on {node} {words}");
                 draft.tell(PlanEventKind::Died, &owner, Some(&node), message);
             }
             InstanceHealth::Down | InstanceHealth::Starting => {}
@@ -57,12 +60,20 @@ pub(super) fn observe(draft: &mut Draft<'_>) {
     }
 }
 
+/// Whether a container does its work: it runs, and its health check, where it has one, agrees.
+fn is_ready(container: &ContainerState) -> bool {
+    let health = container.health;
+    container.phase == ContainerPhase::Running
+        && health.is_none_or(|health| matches!(health, Health::Healthy | Health::Unknown))
+}
+
 fn last_words(draft: &Draft<'_>, node: &NodeName, name: &str) -> String {
     let container = draft.observed.container(node, name);
-    match container.map(|c| (c.exit_code, c.error.as_deref())) {
-        Some((_, Some(error))) => format!(" ({error})"),
-        Some((Some(code), None)) => format!(" (exit code {code})"),
-        _ => String::new(),
+    match container.map(|c| (c.phase, c.exit_code, c.error.as_deref())) {
+        Some((ContainerPhase::Running, _, None)) => "is unhealthy".to_owned(),
+        Some((_, _, Some(error))) => format!("died ({error})"),
+        Some((_, Some(code), None)) => format!("died (exit code {code})"),
+        _ => "died".to_owned(),
     }
 }
 

@@ -14,6 +14,7 @@ mod instances;
 mod nodes;
 mod places;
 mod record;
+mod rollout;
 mod state;
 mod step;
 mod survey;
@@ -26,6 +27,7 @@ pub use instances::MAX_REPLICAS;
 pub use record::{
     ChainRecord, ChainStatus, Instance, InstanceHealth, NodeRecord, PathInstance, PathRecord, Phase,
 };
+pub use rollout::RolloutRecord;
 pub use state::{Applied, Change, DeleteError, Settings, State};
 pub use step::Step;
 pub(crate) use survey::can_tunnel;
@@ -59,6 +61,7 @@ pub fn plan(state: &State, observed: &Observations, now_ms: u64) -> Plan {
     // In this order nothing that is decided later changes what was decided before, so that
     // planning the same again does nothing.
     chains::progress(&mut draft);
+    rollout::advance(&mut draft);
     instances::sweep(&mut draft);
     places::settle(&mut draft);
     chains::begin(&mut draft);

@@ -199,7 +199,7 @@ fn must_move(
 }
 
 /// Whether another instance of the same type could take over.
-fn has_stand_in(draft: &Draft<'_>, name: &str, instance: &Instance) -> bool {
+pub(super) fn has_stand_in(draft: &Draft<'_>, name: &str, instance: &Instance) -> bool {
     let function = draft.state.function_type(&instance.owner);
     draft.state.instances.iter().any(|(other, candidate)| {
         other != name
@@ -211,6 +211,7 @@ fn has_stand_in(draft: &Draft<'_>, name: &str, instance: &Instance) -> bool {
                 .as_ref()
                 .is_some_and(|node| draft.is_ready(node))
             && unsettled(draft, candidate).is_none()
+            && !draft.state.in_turn(other, &candidate.owner)
     })
 }
 

@@ -1,6 +1,6 @@
 //! The planner's whole memory: what users asked for, and what was decided. Stored in one piece.
 
-use super::{AlarmRecord, ChainRecord, Instance, NodeRecord};
+use super::{AlarmRecord, ChainRecord, Instance, NodeRecord, RolloutRecord};
 use crate::resource::{
     ApiVersion, Kind, Metadata, Name, NodeResourceSpec, Object, Resource, ResourceId,
 };
@@ -63,6 +63,9 @@ pub struct State {
     /// Alarms by name, and how they stand.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub alarms: BTreeMap<String, AlarmRecord>,
+    /// Resources whose containers are being changed.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub rollouts: BTreeMap<ResourceId, RolloutRecord>,
     /// Round robin: the instance of each type that was taken last.
     pub rotation: BTreeMap<Name, String>,
     /// Last instance id given away.
@@ -126,7 +129,9 @@ impl State {
                     Some(known) if *known == resource => Change::Unchanged,
                     Some(_) => Change::Configured,
                 };
-                self.resources.insert(id.clone(), resource);
+                if let Some(old) = self.resources.insert(id.clone(), resource) {
+                    self.hold(&id, &old);
+                }
                 Applied { id, change }
             })
             .collect()

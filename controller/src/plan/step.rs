@@ -42,6 +42,13 @@ pub enum Step {
         /// Why.
         why: String,
     },
+    /// A container is changed.
+    Update {
+        /// The container.
+        instance: String,
+        /// Its node.
+        node: Option<NodeName>,
+    },
     /// A container goes.
     Remove {
         /// The container.
@@ -138,6 +145,14 @@ impl fmt::Display for Step {
                 write!(f, "take {instance} off {from}: {why}")
             }
             Self::Unplaced { instance, why } => write!(f, "cannot place {instance}: {why}"),
+            Self::Update {
+                instance,
+                node: Some(node),
+            } => write!(f, "update {instance} on {node}"),
+            Self::Update {
+                instance,
+                node: None,
+            } => write!(f, "update {instance}"),
             Self::Remove {
                 instance,
                 node: Some(node),

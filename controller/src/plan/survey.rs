@@ -34,14 +34,14 @@ pub(super) fn topology(draft: &Draft<'_>) -> Topology {
             sff: node.to_string(),
             load: load.map(|(percent, _)| percent),
             stale: load.is_some_and(|(_, stale)| stale),
-            barred: barred(draft, instance, node),
+            barred: barred(draft, name, instance, node),
         })
     });
     let (sffs, links) = links(draft);
     Topology::new(sffs, links, functions)
 }
 
-fn barred(draft: &Draft<'_>, instance: &Instance, node: &NodeName) -> Option<String> {
+fn barred(draft: &Draft<'_>, name: &str, instance: &Instance, node: &NodeName) -> Option<String> {
     let record = draft.state.nodes.get(node)?;
     if !record.ready {
         let reason = record.reason.as_deref().unwrap_or("is not ready");
@@ -51,6 +51,9 @@ fn barred(draft: &Draft<'_>, instance: &Instance, node: &NodeName) -> Option<Str
         InstanceHealth::Starting => return Some("is starting".to_owned()),
         InstanceHealth::Down => return Some("is down".to_owned()),
         InstanceHealth::Running => {}
+    }
+    if draft.state.in_turn(name, &instance.owner) {
+        return Some("is being changed".to_owned());
     }
     if draft
         .state

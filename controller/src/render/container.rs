@@ -3,7 +3,9 @@
 use super::overlay;
 use super::wiring::{LegKind, mac_address, port_name};
 use crate::plan::{Instance, State};
-use crate::resource::{FunctionSpec, Resource, ServiceNetwork, Wiring, WorkloadSpec};
+use crate::resource::{
+    FunctionSpec, HealthSpec, Period, Resource, ServiceNetwork, Wiring, WorkloadSpec,
+};
 use kc_agent_api::{ContainerSpec, File, Leg, Limits, Mount, Network, NodeName, Role};
 use kc_forwarder_api::{Attachment, Function, Liveness, PortName, SfName, Vid};
 use std::collections::BTreeMap;
@@ -29,7 +31,10 @@ pub(super) fn containers(state: &State, node: &NodeName) -> (Vec<ContainerSpec>,
                     function: object.metadata.name.to_string(),
                 };
                 let network = Network::Legs(legs);
-                containers.push(container(name, role, object.spec.workload(), network));
+                let Some(work) = state.workload(name, &instance.owner) else {
+                    continue;
+                };
+                containers.push(container(name, role, work, network));
                 functions.extend(entries(state, name, &attachment));
             }
             Some(Resource::Service(object)) => {
@@ -42,7 +47,10 @@ pub(super) fn containers(state: &State, node: &NodeName) -> (Vec<ContainerSpec>,
                         Network::Legs(overlay::leg(state, node, instance).into_iter().collect())
                     }
                 };
-                containers.push(container(name, role, object.spec.workload(), network));
+                let Some(work) = state.workload(name, &instance.owner) else {
+                    continue;
+                };
+                containers.push(container(name, role, work, network));
             }
             _ => {}
         }
@@ -118,6 +126,7 @@ fn attach(spec: &FunctionSpec, instance: &Instance) -> Option<(Attachment, Vec<L
 }
 
 fn container(name: &str, role: Role, work: WorkloadSpec<'_>, network: Network) -> ContainerSpec {
+    let seconds = |period: Period| u16::try_from(period.millis() / 1_000).unwrap_or(u16::MAX);
     let files = work.files.iter().map(|file| File {
         path: file.path.clone(),
         content: file.content.clone(),
@@ -144,5 +153,8 @@ fn container(name: &str, role: Role, work: WorkloadSpec<'_>, network: Network) -
         restart: work.restart,
         capabilities: work.capabilities.to_vec(),
         network,
+        health: work.health.and_then(HealthSpec::check),
+        update: work.update.policy(),
+        stop_timeout_s: work.stop_timeout.map(seconds),
     }
 }

@@ -1,6 +1,6 @@
 //! `ServiceFunction`: a type of network function, how its instances run and are wired.
 
-use super::{Name, PlacementSpec, Requests};
+use super::{HealthSpec, Name, Period, PlacementSpec, Requests, UpdateSpec};
 use crate::alarm::AlarmSpec;
 use ipnet::IpNet;
 use kc_agent_api::{PullPolicy, Restart};
@@ -61,6 +61,15 @@ pub struct FunctionSpec {
     /// What the engine does when the process ends.
     #[serde(default, with = "restart")]
     pub restart: Restart,
+    /// How it is known that it works; the image's own check when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthSpec>,
+    /// How a change comes to instances.
+    #[serde(default, skip_serializing_if = "UpdateSpec::is_default")]
+    pub update: UpdateSpec,
+    /// How long it may take to end by itself; 3 s when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_timeout: Option<Period>,
 }
 
 pub(super) fn one() -> u32 {
@@ -131,7 +140,7 @@ pub struct MountSpec {
 }
 
 /// The container part that functions and services have in common.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorkloadSpec<'a> {
     /// Image reference.
     pub image: &'a str,
@@ -151,6 +160,12 @@ pub struct WorkloadSpec<'a> {
     pub pull: PullPolicy,
     /// What the engine does when the process ends.
     pub restart: Restart,
+    /// How it is known that it works.
+    pub health: Option<&'a HealthSpec>,
+    /// What becomes of a change that does not get healthy.
+    pub update: UpdateSpec,
+    /// How long it may take to end by itself.
+    pub stop_timeout: Option<Period>,
 }
 
 impl FunctionSpec {
@@ -166,6 +181,9 @@ impl FunctionSpec {
             resources: self.resources,
             pull: self.pull,
             restart: self.restart,
+            health: self.health.as_ref(),
+            update: self.update,
+            stop_timeout: self.stop_timeout,
         }
     }
 }

@@ -4,15 +4,19 @@
 
 mod chain;
 mod function;
+mod health;
 mod name;
 mod node;
+mod period;
 mod quantity;
 mod service;
 
 pub use chain::{Algorithm, ChainSpec, End, MissingLoad, ReturnPath, SchedulerSpec, TrafficMatch};
 pub use function::{FileSpec, FunctionSpec, LegSharing, MountSpec, Wiring, WorkloadSpec};
+pub use health::{HealthSpec, HttpProbe, TcpProbe, UpdateSpec};
 pub use name::{Kind, KindError, Name, NameError, ResourceId, ResourceIdError};
 pub use node::{LinkSpec, NodeResourceSpec};
+pub use period::{Period, PeriodError};
 pub use quantity::{Cpu, Memory, QuantityError, Requests};
 pub use service::{PlacementSpec, ServiceNetwork, ServicePort, ServiceSpec};
 

@@ -1,6 +1,6 @@
 //! `Service`: replicas of one container, reachable over the overlay or the box's own network.
 
-use super::{FileSpec, MountSpec, Name, Requests, WorkloadSpec};
+use super::{FileSpec, HealthSpec, MountSpec, Name, Period, Requests, UpdateSpec, WorkloadSpec};
 use crate::alarm::AlarmSpec;
 use kc_agent_api::{NodeName, PullPolicy, Restart};
 use kc_forwarder_api::Protocol;
@@ -55,6 +55,15 @@ pub struct ServiceSpec {
     /// What the engine does when the process ends.
     #[serde(default, with = "super::function::restart")]
     pub restart: Restart,
+    /// How it is known that it works; the image's own check when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthSpec>,
+    /// How a change comes to replicas.
+    #[serde(default, skip_serializing_if = "UpdateSpec::is_default")]
+    pub update: UpdateSpec,
+    /// How long it may take to end by itself; 3 s when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_timeout: Option<Period>,
 }
 
 impl ServiceSpec {
@@ -70,6 +79,9 @@ impl ServiceSpec {
             resources: self.resources,
             pull: self.pull,
             restart: self.restart,
+            health: self.health.as_ref(),
+            update: self.update,
+            stop_timeout: self.stop_timeout,
         }
     }
 }

@@ -6,8 +6,8 @@ use super::{
 use crate::execute::Snapshot;
 use crate::observation::NodeObservation;
 use crate::plan::{Instance, InstanceHealth};
-use crate::resource::{Kind, LegSharing, Resource, ServiceNetwork, Wiring};
-use kc_agent_api::{ContainerPhase, ContainerState, NodeName, NodeState, Presence};
+use crate::resource::{Kind, LegSharing, Resource, ResourceId, ServiceNetwork, Wiring};
+use kc_agent_api::{ContainerPhase, ContainerState, Health, NodeName, NodeState, Presence};
 use kc_forwarder_api::{HealthState, PortState};
 use std::collections::BTreeSet;
 
@@ -168,6 +168,10 @@ fn instance(moment: &Snapshot, name: &str, record: &Instance) -> InstanceView {
         phase,
         reason,
         image,
+        health: container
+            .and_then(|c| c.health)
+            .map(|health| health.as_str().to_owned()),
+        digest: container.and_then(|c| c.digest.clone()),
         container: container.map(|c| c.id.clone()).filter(|id| !id.is_empty()),
         address: record.address.map(|a| a.to_string()).or(address),
         restarts: container.map_or(0, |container| container.restarts),
@@ -219,7 +223,17 @@ fn phase(
         (ContainerPhase::Exited, Some(code)) => Some(format!("ended with {code}")),
         _ => None,
     };
-    (word(name), container.error.clone().or_else(exit))
+    let back = || {
+        let why = container.rolled_back.as_ref()?;
+        Some(format!("went back to what ran before: {why}"))
+    };
+    let name = match (container.phase, container.health) {
+        (ContainerPhase::Running, Some(Health::Starting)) => "Starting",
+        (ContainerPhase::Running, Some(Health::Unhealthy)) => "Unhealthy",
+        _ => name,
+    };
+    let error = container.error.clone();
+    (word(name), error.or_else(back).or_else(exit))
 }
 
 /// How many of `owner`'s instances run.
@@ -260,6 +274,9 @@ pub fn functions(moment: &Snapshot) -> Vec<FunctionView> {
                 .filter(|chain| chain.spec.functions.contains(kind))
                 .map(|chain| chain.metadata.name.to_string())
                 .collect(),
+            update: moment
+                .state
+                .rollout(&ResourceId::new(Kind::ServiceFunction, name.clone())),
         }
     })
     .collect()
@@ -297,6 +314,10 @@ pub fn services(moment: &Snapshot) -> Vec<ServiceView> {
             replicas: object.spec.replicas,
             ready: ready(moment, Kind::Service, name),
             endpoints: endpoints.collect(),
+            update: moment.state.rollout(&ResourceId::new(
+                Kind::Service,
+                object.metadata.name.clone(),
+            )),
         }
     })
     .collect()

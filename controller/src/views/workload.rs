@@ -21,6 +21,9 @@ pub struct FunctionView {
     pub ready: u32,
     /// Chains that name its type.
     pub chains: Vec<String>,
+    /// How far a change of its containers is, while there is one.
+    #[serde(default)]
+    pub update: Option<String>,
 }
 
 /// One service.
@@ -41,6 +44,9 @@ pub struct ServiceView {
     pub ready: u32,
     /// Where its replicas are.
     pub endpoints: Vec<EndpointView>,
+    /// How far a change of its containers is, while there is one.
+    #[serde(default)]
+    pub update: Option<String>,
 }
 
 /// One replica of a service.
@@ -77,6 +83,12 @@ pub struct InstanceView {
     pub image: String,
     /// Docker's id.
     pub container: Option<String>,
+    /// What its health check says, where it has one.
+    #[serde(default)]
+    pub health: Option<String>,
+    /// Digest of the image it runs.
+    #[serde(default)]
+    pub digest: Option<String>,
     /// Address, where it has one.
     pub address: Option<String>,
     /// How often the engine restarted it.

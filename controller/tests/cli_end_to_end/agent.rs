@@ -346,6 +346,10 @@ impl Part {
             restarts: 0,
             started_at: None,
             error: None,
+            health: None,
+            digest: None,
+            former: false,
+            rolled_back: None,
         };
         NodeState {
             spec_generation: self.spec.generation,

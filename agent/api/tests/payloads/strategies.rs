@@ -295,8 +295,18 @@ pub(crate) fn state() -> impl Strategy<Value = NodeState> {
             option::of(text()),
         ),
     );
-    let container = container.prop_map(
-        |((name, id, image, phase), (exit_code, restarts, started_at, error))| ContainerState {
+    let health = select(vec![Health::Starting, Health::Healthy, Health::Unhealthy]);
+    let fate = (
+        option::of(health),
+        option::of(text()),
+        any::<bool>(),
+        option::of(text()),
+    );
+    let container = (container, fate).prop_map(
+        |(
+            ((name, id, image, phase), (exit_code, restarts, started_at, error)),
+            (health, digest, former, rolled_back),
+        )| ContainerState {
             name,
             id,
             image,
@@ -305,6 +315,10 @@ pub(crate) fn state() -> impl Strategy<Value = NodeState> {
             restarts,
             started_at,
             error,
+            health,
+            digest,
+            former,
+            rolled_back,
         },
     );
     let lists = (
@@ -385,12 +399,18 @@ fn container() -> impl Strategy<Value = ContainerSpec> {
             vec(file, 0..2),
         ),
         (limits, restart, vec(text(), 0..2), network),
+        (
+            option::of(health_check()),
+            any::<(u32, bool)>(),
+            option::of(any::<u16>()),
+        ),
     )
         .prop_map(
             |(
                 (name, role, image, pull, entrypoint, args),
                 (env, mounts, files),
                 (limits, restart, capabilities, network),
+                (health, (deadline_ms, rollback), stop_timeout_s),
             )| ContainerSpec {
                 name,
                 role,
@@ -408,8 +428,32 @@ fn container() -> impl Strategy<Value = ContainerSpec> {
                 restart,
                 capabilities,
                 network,
+                health,
+                update: UpdatePolicy {
+                    deadline_ms,
+                    rollback,
+                },
+                stop_timeout_s,
             },
         )
+}
+
+fn health_check() -> impl Strategy<Value = HealthCheck> {
+    let probe = prop_oneof![
+        Just(Probe::Image),
+        Just(Probe::None),
+        (any::<u16>(), text()).prop_map(|(port, path)| Probe::Http { port, path }),
+        any::<u16>().prop_map(|port| Probe::Tcp { port }),
+        vec(text(), 0..3).prop_map(|command| Probe::Exec { command }),
+    ];
+    (probe, any::<[u32; 5]>()).prop_map(|(probe, n)| HealthCheck {
+        probe,
+        interval_ms: n[0],
+        timeout_ms: n[1],
+        start_period_ms: n[2],
+        failure_threshold: n[3],
+        success_threshold: n[4],
+    })
 }
 
 pub(crate) fn spec() -> impl Strategy<Value = NodeSpec> {

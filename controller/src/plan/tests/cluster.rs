@@ -21,6 +21,12 @@ pub(super) struct FakeBox {
     /// Containers that do not come up.
     pub(super) sick: BTreeSet<String>,
     pub(super) running: BTreeSet<String>,
+    /// Containers whose health check does not answer yet.
+    pub(super) unready: BTreeSet<String>,
+    /// Images that never get healthy: what ran before comes back.
+    pub(super) bad_images: BTreeSet<String>,
+    /// Images that run, by container.
+    pub(super) images: BTreeMap<String, String>,
     pub(super) loads: BTreeMap<String, f32>,
 }
 
@@ -140,6 +146,13 @@ impl Cluster {
             target.spec_generation = document.generation;
             let wanted = document.containers.iter().map(|c| c.name.clone());
             target.running = wanted.filter(|name| !target.sick.contains(name)).collect();
+            for container in &document.containers {
+                let bad = target.bad_images.contains(&container.image);
+                if !bad || !target.images.contains_key(&container.name) {
+                    let (name, image) = (container.name.clone(), container.image.clone());
+                    target.images.insert(name, image);
+                }
+            }
         }
         let document = target.retained.clone().unwrap_or_default();
         let state = NodeState {
@@ -151,7 +164,7 @@ impl Cluster {
                 .map(|container| ContainerState {
                     name: container.name.clone(),
                     id: String::new(),
-                    image: container.image.clone(),
+                    image: target.images[&container.name].clone(),
                     phase: if target.running.contains(&container.name) {
                         ContainerPhase::Running
                     } else {
@@ -161,6 +174,15 @@ impl Cluster {
                     restarts: 0,
                     started_at: None,
                     error: None,
+                    health: Some(if target.unready.contains(&container.name) {
+                        Health::Starting
+                    } else {
+                        Health::Healthy
+                    }),
+                    digest: None,
+                    former: target.images[&container.name] != container.image,
+                    rolled_back: (target.images[&container.name] != container.image)
+                        .then(|| "it is unhealthy".to_owned()),
                 })
                 .collect(),
             ports: Vec::new(),

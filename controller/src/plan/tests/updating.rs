@@ -1,0 +1,267 @@
+//! Changed containers: one at a time, each healthy before the next, out of the paths first, and no
+//! further than the first box that gives a change up.
+
+use super::cluster::node;
+use super::*;
+
+fn images(cluster: &Cluster, owner: &str) -> Vec<String> {
+    let wanted = |name: &String| name.starts_with(owner);
+    let containers = cluster
+        .boxes
+        .values()
+        .filter_map(|one| one.retained.as_ref());
+    let mut images: Vec<_> = containers
+        .flat_map(|document| &document.containers)
+        .filter(|container| wanted(&container.name))
+        .map(|container| format!("{} {}", container.name, container.image))
+        .collect();
+    images.sort();
+    images
+}
+
+fn changed(text: &str, image: &str) -> String {
+    text.replacen("image: h,", &format!("image: {image},"), 1)
+        .replacen("image: f,", &format!("image: {image},"), 1)
+}
+
+fn unready(cluster: &mut Cluster, on: &str, container: &str, is: bool) {
+    let target = cluster.boxes.get_mut(&node(on)).unwrap();
+    if is {
+        target.unready.insert(container.to_owned());
+    } else {
+        target.unready.remove(container);
+    }
+}
+
+fn rollout(cluster: &Cluster, id: &str) -> Option<String> {
+    cluster.state.rollout(&id.parse().unwrap())
+}
+
+#[test]
+fn what_runs_and_is_not_healthy_joins_no_path() {
+    let mut cluster = Cluster::new(3);
+    unready(&mut cluster, "box1", "firewall-1", true);
+    cluster.apply(WEB);
+    cluster.settle();
+    cluster.pass(6_000);
+    assert!(!cluster.path("web").contains(&"firewall-1".to_owned()));
+    let mut cluster = carried();
+    unready(&mut cluster, "box1", "firewall-1", true);
+    cluster.work(&node("box1"));
+    cluster.settle();
+    assert!(!cluster.path("web").contains(&"firewall-1".to_owned()));
+    assert_eq!(cluster.status("web"), "Ready");
+    assert!(
+        cluster.told().contains("firewall-1 on box1 is unhealthy"),
+        "{}",
+        cluster.told()
+    );
+}
+
+#[test]
+fn replicas_are_changed_one_after_another_and_each_waits_for_health() {
+    let mut cluster = Cluster::new(3);
+    cluster.apply(HELLO);
+    cluster.settle();
+    for number in 1..=3 {
+        unready(
+            &mut cluster,
+            &format!("box{number}"),
+            &format!("hello-{number}"),
+            false,
+        );
+    }
+    unready(&mut cluster, "box1", "hello-1", true);
+    cluster.settle();
+    cluster.apply(&changed(HELLO, "h2"));
+    cluster.settle();
+    // The one that is not well anyway comes first, and holds the others up.
+    assert_eq!(
+        images(&cluster, "hello"),
+        ["hello-1 h2", "hello-2 h", "hello-3 h"]
+    );
+    cluster.pass(60_000);
+    assert_eq!(
+        images(&cluster, "hello"),
+        ["hello-1 h2", "hello-2 h", "hello-3 h"]
+    );
+    let told = rollout(&cluster, "Service/hello").unwrap();
+    assert_eq!(told, "changing hello-1, 2 to go");
+    unready(&mut cluster, "box1", "hello-1", false);
+    unready(&mut cluster, "box2", "hello-2", true);
+    cluster.pass(1_000);
+    assert_eq!(
+        images(&cluster, "hello"),
+        ["hello-1 h2", "hello-2 h2", "hello-3 h"]
+    );
+    unready(&mut cluster, "box2", "hello-2", false);
+    cluster.pass(1_000);
+    assert_eq!(
+        images(&cluster, "hello"),
+        ["hello-1 h2", "hello-2 h2", "hello-3 h2"]
+    );
+    assert_eq!(rollout(&cluster, "Service/hello"), None);
+    assert!(
+        cluster.told().contains("update-finished"),
+        "{}",
+        cluster.told()
+    );
+}
+
+#[test]
+fn the_first_box_that_gives_a_change_up_stops_it_until_the_next_change() {
+    let mut cluster = Cluster::new(3);
+    cluster.apply(HELLO);
+    cluster.settle();
+    for target in cluster.boxes.values_mut() {
+        target.bad_images.insert("bad".into());
+    }
+    cluster.apply(&changed(HELLO, "bad"));
+    cluster.settle();
+    cluster.pass(120_000);
+    assert_eq!(
+        images(&cluster, "hello"),
+        ["hello-1 bad", "hello-2 h", "hello-3 h"]
+    );
+    assert_eq!(
+        rollout(&cluster, "Service/hello").unwrap(),
+        "stopped, 2 as before: hello-1 on box1 went back to what ran before: it is unhealthy"
+    );
+    assert_eq!(cluster.told().matches("update-stopped").count(), 1);
+    // Going back touches nobody, going on takes everybody along.
+    let mut back = cluster.clone();
+    back.apply(HELLO);
+    back.settle();
+    assert_eq!(
+        images(&back, "hello"),
+        ["hello-1 h", "hello-2 h", "hello-3 h"]
+    );
+    assert_eq!(rollout(&back, "Service/hello"), None);
+    cluster.apply(&changed(HELLO, "h2"));
+    cluster.settle();
+    assert_eq!(
+        images(&cluster, "hello"),
+        ["hello-1 h2", "hello-2 h2", "hello-3 h2"]
+    );
+}
+
+#[test]
+fn a_function_leaves_its_paths_before_it_is_changed_and_the_chain_never_breaks() {
+    let mut cluster = carried();
+    cluster.apply(&changed(WEB, "f2"));
+    for _ in 0..40 {
+        let document = |n: usize| {
+            let target = &cluster.boxes[&node(&format!("box{n}"))];
+            target.retained.clone().unwrap()
+        };
+        let new: Vec<_> = (1..=3)
+            .filter(|n| {
+                let name = format!("firewall-{n}");
+                let containers = document(*n).containers;
+                containers.iter().any(|c| c.name == name && c.image == "f2")
+            })
+            .collect();
+        // Whoever is being changed carries nothing at that moment.
+        let record = cluster.state.instances.iter();
+        for (name, instance) in record {
+            let turn = cluster.state.in_turn(name, &instance.owner);
+            if turn && !cluster.state.gives_way(name, &instance.owner) {
+                assert!(!cluster.path("web").contains(name), "{}", cluster.told());
+            }
+        }
+        let plan = cluster.think();
+        cluster.publish(&plan);
+        for n in 1..=3 {
+            cluster.work(&node(&format!("box{n}")));
+        }
+        cluster.check();
+        assert!(
+            !cluster.status("web").starts_with("Broken"),
+            "{new:?}\n{}",
+            cluster.told()
+        );
+        cluster.now_ms += 1_000;
+    }
+    cluster.settle();
+    assert_eq!(
+        images(&cluster, "firewall"),
+        ["firewall-1 f2", "firewall-2 f2", "firewall-3 f2"]
+    );
+    assert_eq!(cluster.status("web"), "Ready");
+    let told = cluster.told();
+    assert!(told.contains("firewall-1 is about to be changed"), "{told}");
+    assert!(!told.contains("chain-broken"), "{told}");
+}
+
+#[test]
+fn one_alone_is_changed_where_it_is() {
+    let mut cluster = Cluster::new(1);
+    let alone = WEB
+        .replace(
+            "replicas: 3, placement: {nodes: [box1, box2, box3]}",
+            "replicas: 1",
+        )
+        .replace("node: box3", "node: box1");
+    cluster.apply(&alone);
+    cluster.settle();
+    assert_eq!(cluster.path("web"), ["firewall-1", "dpi-1", "nat-1"]);
+    cluster.apply(&changed(&alone, "f2"));
+    cluster.settle();
+    assert_eq!(images(&cluster, "firewall"), ["firewall-1 f2"]);
+    assert_eq!(cluster.status("web"), "Ready");
+}
+
+#[test]
+fn two_resources_of_one_type_take_turns() {
+    let both = "\
+apiVersion: kcluster/v1
+kind: ServiceFunction
+metadata: {name: fw-a}
+spec: {image: A, type: firewall}
+---
+apiVersion: kcluster/v1
+kind: ServiceFunction
+metadata: {name: fw-b}
+spec: {image: B, type: firewall}
+";
+    let mut cluster = Cluster::new(2);
+    cluster.apply(both);
+    cluster.settle();
+    for name in ["fw-a-1", "fw-b-1"] {
+        for number in 1..=2 {
+            unready(&mut cluster, &format!("box{number}"), name, true);
+        }
+    }
+    cluster.apply(
+        &both
+            .replace("image: A", "image: C")
+            .replace("image: B", "image: D"),
+    );
+    cluster.settle();
+    assert_eq!(images(&cluster, "fw"), ["fw-a-1 C", "fw-b-1 B"]);
+    for number in 1..=2 {
+        unready(&mut cluster, &format!("box{number}"), "fw-a-1", false);
+    }
+    cluster.pass(1_000);
+    assert_eq!(images(&cluster, "fw"), ["fw-a-1 C", "fw-b-1 D"]);
+}
+
+#[test]
+fn a_box_that_is_away_holds_nobody_up() {
+    let mut cluster = Cluster::new(3);
+    let pinned = HELLO.replace(
+        "replicas: 3,",
+        "replicas: 3, placement: {nodes: [box1, box2, box3]},",
+    );
+    cluster.apply(&pinned);
+    cluster.settle();
+    cluster.cut("box1");
+    cluster.pass(20_000);
+    cluster.apply(&changed(&pinned, "h2"));
+    cluster.settle();
+    assert_eq!(rollout(&cluster, "Service/hello"), None);
+    assert_eq!(
+        images(&cluster, "hello"),
+        ["hello-1 h2", "hello-2 h2", "hello-3 h2"]
+    );
+}
