@@ -2,12 +2,11 @@
 //! was killed, as it was started.
 
 use anyhow::{Context, Result, ensure};
-use kc_tests::{namespace, process, wait};
+use kc_tests::{daemon, process, wait};
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
 /// Where everything short-lived of the playground is.
@@ -15,7 +14,6 @@ pub(crate) const RUN: &str = "/run/kcluster-playground";
 
 /// One daemon.
 struct Daemon {
-    namespace: String,
     how: process::Start,
     pid: i32,
     /// Once we have started it ourselves.
@@ -29,18 +27,14 @@ pub(crate) struct Daemons(BTreeMap<String, Daemon>);
 impl Daemons {
     /// Takes over what `kc playground up` has started.
     pub(crate) fn adopt(boxes: u8) -> Result<Self> {
-        let mut roles = vec![("hub/broker".to_owned(), "hub".to_owned())];
-        roles.push(("hub/controller".to_owned(), "hub".to_owned()));
+        let mut roles = vec!["hub/broker".to_owned(), "hub/controller".to_owned()];
         for k in 1..=boxes {
-            for name in ["agent", "dockerd"] {
-                roles.push((format!("box{k}/{name}"), format!("box{k}")));
-            }
+            roles.extend(["agent", "dockerd"].map(|name| format!("box{k}/{name}")));
         }
         let mut all = BTreeMap::new();
-        for (role, place) in roles {
+        for role in roles {
             let pid = process::of(&role)?;
             let daemon = Daemon {
-                namespace: format!("kcpg-{place}"),
                 how: process::how(pid)?,
                 pid,
                 child: None,
@@ -82,26 +76,11 @@ impl Daemons {
 
     /// Starts what was killed.
     pub(crate) fn start(&mut self, role: &str) -> Result<()> {
-        let name = role.replace('/', "-");
         let daemon = self.get(role)?;
         if !daemon.down {
             return Ok(());
         }
-        let (program, arguments) = daemon.how.command.split_first().context("no command")?;
-        let log = format!("{RUN}/logs/{name}.log");
-        let log = OpenOptions::new().append(true).open(log)?;
-        let errors = log.try_clone()?;
-        let child = namespace::inside(&daemon.namespace, || {
-            Command::new("setsid")
-                .arg(program)
-                .args(arguments)
-                .env_clear()
-                .envs(daemon.how.environment.iter().cloned())
-                .stdin(Stdio::null())
-                .stdout(log)
-                .stderr(errors)
-                .spawn()
-        })??;
+        let child = daemon::start(role, &daemon.how)?;
         daemon.pid = i32::try_from(child.id())?;
         daemon.child = Some(child);
         daemon.down = false;

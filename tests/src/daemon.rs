@@ -5,7 +5,7 @@ use crate::{namespace, process, wait};
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use std::fs::OpenOptions;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// SIGKILL, and starts it again.
@@ -15,7 +15,7 @@ use std::time::Duration;
 pub fn restart(role: &str) -> Result<()> {
     let how = process::how(process::of(role)?)?;
     kill(role)?;
-    start(role, &how)
+    start(role, &how).map(drop)
 }
 
 /// SIGKILL; returns when the process has ended.
@@ -34,22 +34,23 @@ pub fn kill(role: &str) -> Result<()> {
 ///
 /// # Errors
 /// The program cannot be run.
-pub fn start(role: &str, how: &process::Start) -> Result<()> {
+pub fn start(role: &str, how: &process::Start) -> Result<Child> {
     let place = role.split('/').next().unwrap_or(role);
     let (program, arguments) = how.command.split_first().context("no command line")?;
     let name = role.replace('/', "-");
     let log = format!("/run/kcluster-playground/logs/{name}.log");
     let log = OpenOptions::new().append(true).open(log)?;
     let other = log.try_clone()?;
-    namespace::inside(&format!("kcpg-{place}"), || {
+    let child = namespace::inside(&format!("kcpg-{place}"), || {
         Command::new("setsid")
             .arg(program)
             .args(arguments)
+            .env_clear()
             .envs(how.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(other)
             .spawn()
     })??;
-    Ok(())
+    Ok(child)
 }
