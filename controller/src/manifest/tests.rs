@@ -385,6 +385,6 @@ fn a_wrong_health_check_is_told_what_would_be_right() {
     ] {
         let text = broken("pull: IfNotPresent", wrong);
         assert!(text.contains(word), "{wrong}: {text}");
-        assert!(text.contains("m.yaml:28"), "{wrong}: {text}");
+        assert!(text.contains("m.yaml:27"), "{wrong}: {text}");
     }
 }
