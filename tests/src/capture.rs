@@ -59,7 +59,8 @@ impl Capture {
         Ok(Self { child, file })
     }
 
-    /// Makes traffic until tshark has seen enough, and decodes what it saw.
+    /// Makes traffic until tshark has seen enough, and decodes what it saw but for OAM: boxes ask
+    /// each other once a second whether they live, on no path and with a TTL of 1.
     ///
     /// # Errors
     /// tshark saw too little or failed, the traffic failed.
@@ -76,7 +77,7 @@ impl Capture {
         let output = Command::new("tshark")
             .arg("-r")
             .arg(&self.file)
-            .args(["-Y", "nsh", "-T", "fields", "-E", "occurrence=f"])
+            .args(["-Y", "nsh.Obit == 0", "-T", "fields", "-E", "occurrence=f"])
             .args(["-e", "ip.src", "-e", "ip.dst"])
             .args(["-e", "nsh.spi", "-e", "nsh.si", "-e", "nsh.ttl"])
             .output()?;

@@ -43,7 +43,10 @@ impl Programs {
             controller: beside("kc-controller"),
             agent: beside("kc-agent"),
             forwarder: beside("kc-forwarder"),
-            function: function.map_or_else(|| beside("kc-function"), Path::to_owned),
+            // Whoever runs it does so from a directory of their own.
+            function: function
+                .map_or_else(|| Ok(beside("kc-function")), std::path::absolute)
+                .context("cannot tell where the working directory is")?,
             kc: kc.clone(),
         };
         let all = [
