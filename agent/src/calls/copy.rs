@@ -4,13 +4,14 @@
 use super::container::Container;
 use super::flow::{Flow, PART, Stop};
 use super::input::{self, Allowance, Word};
+use super::output::at_hand;
 use super::{Answerer, CallError};
 use bollard::container::PathStatResponse;
 use bollard::errors::Error;
 use bollard::query_parameters::{
     ContainerArchiveInfoOptions, DownloadFromContainerOptions, UploadToContainerOptions,
 };
-use futures_util::{FutureExt as _, StreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use kc_agent_api::{Entry, ReplyBody};
 use tokio::sync::mpsc;
 
@@ -151,7 +152,7 @@ pub(super) async fn download(
             // What is there already shares a part; nothing waits for company.
             let next = match held.is_empty() {
                 true => Some(tar.next().await),
-                false => tar.next().now_or_never(),
+                false => at_hand(&mut tar).await,
             };
             match next {
                 Some(Some(octets)) => {

@@ -10,10 +10,25 @@ use kc_agent_api::Output;
 /// Octets not handed on yet, and where they came from.
 type Piece = (Output, Vec<u8>);
 
-/// An output being read.
+/// What a stream has at hand, without waiting for more: `None` when that is nothing.
+///
+/// A task of its own reads the engine's connection, on this same thread: that nothing is there
+/// counts only once that task had its turn.
+pub(super) async fn at_hand<S: Stream + Unpin>(source: &mut S) -> Option<Option<S::Item>> {
+    let next = source.next().now_or_never();
+    if next.is_some() {
+        return next;
+    }
+    tokio::task::yield_now().await;
+    source.next().now_or_never()
+}
+
+/// An output being read; whoever gives up waiting for the next piece loses nothing.
 pub(super) struct Pieces<S> {
     source: S,
     held: Option<Piece>,
+    /// Came after what is held, by the other output.
+    behind: Option<Piece>,
     failed: Option<Error>,
     over: bool,
 }
@@ -31,6 +46,7 @@ impl<S: Stream<Item = Result<LogOutput, Error>> + Unpin> Pieces<S> {
         Self {
             source,
             held: None,
+            behind: None,
             failed: None,
             over: false,
         }
@@ -44,18 +60,17 @@ impl<S: Stream<Item = Result<LogOutput, Error>> + Unpin> Pieces<S> {
                 None => self.over = true,
             }
         }
-        let Some((stream, mut octets)) = self.held.take() else {
+        let Some((stream, octets)) = &mut self.held else {
             return self.failed.take().map_or(Ok(None), Err);
         };
-        while octets.len() < PART && !self.over {
-            match self.source.next().now_or_never() {
+        while octets.len() < PART && self.behind.is_none() && !self.over {
+            match at_hand(&mut self.source).await {
                 Some(Some(Ok(output))) => {
-                    let (same, more) = piece(output);
-                    if same == stream || more.is_empty() {
+                    let (from, more) = piece(output);
+                    if from == *stream || more.is_empty() {
                         octets.extend_from_slice(&more);
                     } else {
-                        self.held = Some((same, more));
-                        return Ok(Some((stream, octets)));
+                        self.behind = Some((from, more));
                     }
                 }
                 // What came before an error is good, and told first.
@@ -67,10 +82,13 @@ impl<S: Stream<Item = Result<LogOutput, Error>> + Unpin> Pieces<S> {
                 None => break,
             }
         }
-        if octets.len() > PART {
-            self.held = Some((stream, octets.split_off(PART)));
-        }
-        Ok(Some((stream, octets)))
+        let rest = octets.split_off(octets.len().min(PART));
+        let next = (*stream, std::mem::take(octets));
+        self.held = match rest.is_empty() {
+            true => self.behind.take(),
+            false => Some((next.0, rest)),
+        };
+        Ok(Some(next))
     }
 
     fn hold(&mut self, output: LogOutput) {

@@ -48,6 +48,18 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|error| ApiError::bad_request(error.to_string()))
 }
 
+/// Begins a call, and carries it over the connection once its box has said yes.
+async fn carry(
+    app: &App,
+    node: &NodeName,
+    body: CallBody,
+    upgrade: Upgrade,
+) -> Result<Response, ApiError> {
+    let calls = app.handle().calls();
+    let (entry, conversation) = calls.begin(node, body, PATIENCE).await?;
+    Ok(upgrade.carry(entry, conversation))
+}
+
 /// Output of a container, asked of its box: as text, both outputs in one, or in frames when the
 /// client accepts application/vnd.kcluster.frames.
 #[utoipa::path(get, path = "/api/v1/nodes/{name}/logs/{container}", tag = "nodes",
@@ -107,9 +119,7 @@ pub(super) async fn exec(
         tty,
         credit: CREDIT,
     };
-    let calls = app.handle().calls();
-    let (entry, conversation) = calls.begin(&node, body, PATIENCE).await?;
-    Ok(upgrade.carry(entry, conversation))
+    carry(&app, &node, body, upgrade).await
 }
 
 /// Files into or out of a container. The connection is upgraded, and carries frames both ways.
@@ -142,7 +152,5 @@ pub(super) async fn copy(
             credit,
         },
     };
-    let calls = app.handle().calls();
-    let (entry, conversation) = calls.begin(&node, body, PATIENCE).await?;
-    Ok(upgrade.carry(entry, conversation))
+    carry(&app, &node, body, upgrade).await
 }

@@ -1,7 +1,7 @@
 //! `kc exec`: octets both ways, exit codes, and what happens when somebody dies meanwhile.
 
 use super::logs::{cluster, home, spawn};
-use super::site::until;
+use super::site::{Process, until};
 use std::io::{Read as _, Write as _};
 
 /// Octets that look random and are the same every time.
@@ -67,6 +67,15 @@ fn what_cannot_be_run_is_told() {
     assert!(errors.contains("token"), "exec needs the token: {errors}");
 }
 
+/// What `kc` says before it ends with exit code 1.
+fn told(mut kc: Process) -> String {
+    assert_eq!(kc.0.wait().unwrap().code(), Some(1));
+    let mut errors = String::new();
+    let mut stderr = kc.0.stderr.take().unwrap();
+    stderr.read_to_string(&mut errors).unwrap();
+    errors
+}
+
 #[test]
 fn a_box_that_goes_ends_the_session_with_a_clear_word() {
     let (site, boxes) = cluster();
@@ -78,15 +87,7 @@ fn a_box_that_goes_ends_the_session_with_a_clear_word() {
     let mut stdout = kc.0.stdout.take().unwrap();
     stdout.read_exact(&mut heard).unwrap();
     drop(boxes);
-    let status = kc.0.wait().unwrap();
-    assert_eq!(status.code(), Some(1));
-    let mut errors = String::new();
-    kc.0.stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut errors)
-        .unwrap();
-    assert_eq!(errors, format!("error: {node} went offline\n"));
+    assert_eq!(told(kc), format!("error: {node} went offline\n"));
 }
 
 #[test]
@@ -101,16 +102,7 @@ fn a_controller_or_broker_that_dies_ends_the_session_too_and_a_kc_that_dies_ends
         Some((kc, stdin))
     };
     let begin = |site: &_| attempt(site).unwrap();
-    let told = |(mut kc, _stdin): (super::site::Process, _)| {
-        assert_eq!(kc.0.wait().unwrap().code(), Some(1));
-        let mut errors = String::new();
-        kc.0.stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut errors)
-            .unwrap();
-        errors
-    };
+    let told = |(kc, _stdin): (Process, _)| told(kc);
     let (mut kc, stdin) = begin(&site);
     kc.0.kill().unwrap();
     kc.0.wait().unwrap();
