@@ -84,6 +84,9 @@ pub(super) fn update(desk: &mut Desk<'_>, spec: &UpdateSpec, stop: Option<Period
     let zero = spec.max_unavailable == Some(0);
     let message = "nothing could ever be changed; leave maxUnavailable out for one at a time";
     desk.refuse_if(zero, &["spec", "update", "maxUnavailable"], message);
+    let many = spec.max_surge.is_some_and(|surge| surge > 1);
+    let message = "one more at a time is all there ever is; take 1, or 0 for changes in place";
+    desk.refuse_if(many, &["spec", "update", "maxSurge"], message);
     if let Some(short) = spec.deadline.filter(|period| period.millis() < 1_000) {
         let message = format!("deadline {short} is too short; take 1s or more");
         desk.wrong(&["spec", "update", "deadline"], message);

@@ -378,6 +378,7 @@ fn a_wrong_health_check_is_told_what_would_be_right() {
         ),
         ("health: {image: true, timeout: 3s}", "leave timeout out"),
         ("update: {maxUnavailable: 0}", "one at a time"),
+        ("update: {maxSurge: 2}", "0 for changes in place"),
         ("update: {deadline: 10ms}", "take 1s or more"),
         ("update: {deadlin: 10s}", "did you mean deadline?"),
         ("stopTimeout: 1500ms", "whole seconds"),

@@ -126,7 +126,10 @@ fn wanted(draft: &Draft<'_>) -> Vec<(String, ResourceId, u32)> {
     functions
         .chain(services)
         .flat_map(|(owner, replicas)| {
-            (1..=replicas.min(MAX_REPLICAS))
+            let replicas = replicas.min(MAX_REPLICAS);
+            let spare = state.spare(&owner).filter(|spare| *spare > replicas);
+            (1..=replicas)
+                .chain(spare)
                 .map(move |ordinal| (format!("{}-{ordinal}", owner.name), owner.clone(), ordinal))
         })
         .collect()

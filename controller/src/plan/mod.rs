@@ -15,6 +15,7 @@ mod nodes;
 mod places;
 mod record;
 mod rollout;
+mod spare;
 mod state;
 mod step;
 mod survey;

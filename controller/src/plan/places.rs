@@ -198,11 +198,12 @@ fn must_move(
     (!busy || !has_stand_in(draft, name, instance)).then_some(why)
 }
 
-/// Whether another instance of the same type could take over.
+/// Whether another instance of the same type, or of the same service, could take over.
 pub(super) fn has_stand_in(draft: &Draft<'_>, name: &str, instance: &Instance) -> bool {
     let function = draft.state.function_type(&instance.owner);
     draft.state.instances.iter().any(|(other, candidate)| {
         other != name
+            && (candidate.owner == instance.owner || function.is_some())
             && draft.state.function_type(&candidate.owner) == function
             && candidate.health == InstanceHealth::Running
             && !candidate.retiring

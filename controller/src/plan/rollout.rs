@@ -6,6 +6,7 @@
 use super::draft::Draft;
 use super::instances::on_a_path;
 use super::places::has_stand_in;
+use super::spare::{self, Spare};
 use super::{Instance, InstanceHealth, PlanEventKind, State, Step};
 use crate::resource::{Name, Resource, ResourceId, UpdateSpec, WorkloadSpec};
 use kc_agent_api::{ContainerPhase, NodeName};
@@ -28,7 +29,10 @@ pub struct RolloutRecord {
     turns: BTreeMap<String, u64>,
     /// Why no more turns are given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    stopped: Option<String>,
+    pub(super) stopped: Option<String>,
+    /// Stands in for those who have nobody else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) spare: Option<Spare>,
 }
 
 impl State {
@@ -94,7 +98,10 @@ impl State {
         Some(match (&record.stopped, record.turns.is_empty()) {
             (Some(why), _) if held == 0 => format!("stopped: {why}"),
             (Some(why), _) => format!("stopped, {held} as before: {why}"),
-            (None, true) => format!("waits, {held} to go"),
+            (None, true) => match self.spare(id) {
+                Some(ordinal) => format!("waits for {}-{ordinal}, {held} to go", id.name),
+                None => format!("waits, {held} to go"),
+            },
             (None, false) => {
                 let turns: Vec<_> = record.turns.keys().map(String::as_str).collect();
                 let to_go = record
@@ -107,7 +114,7 @@ impl State {
     }
 }
 
-fn workload(resource: &Resource) -> Option<WorkloadSpec<'_>> {
+pub(super) fn workload(resource: &Resource) -> Option<WorkloadSpec<'_>> {
     match resource {
         Resource::ServiceFunction(object) => Some(object.spec.workload()),
         Resource::Service(object) => Some(object.spec.workload()),
@@ -124,7 +131,7 @@ fn made_of(resource: &Resource) -> Option<WorkloadSpec<'_>> {
     })
 }
 
-fn update(resource: &Resource) -> UpdateSpec {
+pub(super) fn update(resource: &Resource) -> UpdateSpec {
     match resource {
         Resource::ServiceFunction(object) => object.spec.update,
         Resource::Service(object) => object.spec.update,
@@ -137,6 +144,7 @@ pub(super) fn advance(draft: &mut Draft<'_>) {
     let ids: Vec<_> = draft.state.rollouts.keys().cloned().collect();
     for id in ids {
         end_turns(draft, &id);
+        spare::judge(draft, &id);
         release_absent(draft, &id);
         give_turns(draft, &id);
         release(draft, &id);
@@ -258,9 +266,13 @@ fn give_turns(draft: &mut Draft<'_>, id: &ResourceId) {
     });
     let free = at_once.saturating_sub(record.turns.len() + elsewhere);
     let next: Vec<_> = waiting.into_iter().take(free).cloned().collect();
-    record
-        .turns
-        .extend(next.into_iter().map(|name| (name, now_ms)));
+    for name in next {
+        if spare::may_go(draft, id, &name)
+            && let Some(record) = draft.state.rollouts.get_mut(id)
+        {
+            record.turns.insert(name, now_ms);
+        }
+    }
 }
 
 /// Turns in other resources that provide the same function type.

@@ -111,6 +111,10 @@ pub struct UpdateSpec {
     /// How many are changed at a time; one when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_unavailable: Option<u32>,
+    /// How many more there may be meanwhile, none or one; one when absent. It is made where nobody
+    /// could stand in for what is changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_surge: Option<u32>,
 }
 
 impl UpdateSpec {
@@ -126,6 +130,11 @@ impl UpdateSpec {
             deadline_ms: self.deadline.map_or(usual.deadline_ms, Period::millis),
             rollback: self.rollback.unwrap_or(usual.rollback),
         }
+    }
+
+    /// Whether there may be one more meanwhile.
+    pub fn may_surge(self) -> bool {
+        self.max_surge != Some(0)
     }
 
     /// How many are changed at a time.

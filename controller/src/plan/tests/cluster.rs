@@ -146,6 +146,8 @@ impl Cluster {
             target.spec_generation = document.generation;
             let wanted = document.containers.iter().map(|c| c.name.clone());
             target.running = wanted.filter(|name| !target.sick.contains(name)).collect();
+            let named = |name: &String| document.containers.iter().any(|c| c.name == *name);
+            target.images.retain(|name, _| named(name));
             for container in &document.containers {
                 let bad = target.bad_images.contains(&container.image);
                 if !bad || !target.images.contains_key(&container.name) {
@@ -163,7 +165,7 @@ impl Cluster {
                 .iter()
                 .map(|container| ContainerState {
                     name: container.name.clone(),
-                    id: String::new(),
+                    id: format!("id of {}", container.name),
                     image: target.images[&container.name].clone(),
                     phase: if target.running.contains(&container.name) {
                         ContainerPhase::Running
@@ -176,6 +178,8 @@ impl Cluster {
                     error: None,
                     health: Some(if target.unready.contains(&container.name) {
                         Health::Starting
+                    } else if target.bad_images.contains(&target.images[&container.name]) {
+                        Health::Unhealthy
                     } else {
                         Health::Healthy
                     }),
@@ -224,7 +228,8 @@ impl Cluster {
             let plan = self.think();
             self.publish(&plan);
             let names: Vec<_> = self.boxes.keys().cloned().collect();
-            let mut news = false;
+            // Whoever asks for another plan at once gets it.
+            let mut news = plan.wake_at_ms.is_some_and(|at| at <= self.now_ms);
             for name in &names {
                 news |= self.work(name);
             }

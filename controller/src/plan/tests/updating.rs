@@ -193,22 +193,183 @@ fn a_function_leaves_its_paths_before_it_is_changed_and_the_chain_never_breaks()
     assert!(!told.contains("chain-broken"), "{told}");
 }
 
+/// The chain with one firewall.
+fn alone() -> String {
+    WEB.replacen(
+        "replicas: 3, placement: {nodes: [box1, box2, box3]}",
+        "replicas: 1, resources: {memory: 300Mi}",
+        1,
+    )
+}
+
+/// Takes one turn of everybody; the chain must carry at every moment.
+fn turn(cluster: &mut Cluster) {
+    let plan = cluster.think();
+    cluster.publish(&plan);
+    let names: Vec<_> = cluster.boxes.keys().cloned().collect();
+    for name in names {
+        cluster.work(&name);
+    }
+    cluster.check();
+    let status = cluster.status("web");
+    let carries = status == "Ready" || status.starts_with("Changing");
+    assert!(carries, "{status}\n{}", cluster.told());
+    cluster.now_ms += 1_000;
+}
+
 #[test]
-fn one_alone_is_changed_where_it_is() {
-    let mut cluster = Cluster::new(1);
-    let alone = WEB
-        .replace(
-            "replicas: 3, placement: {nodes: [box1, box2, box3]}",
-            "replicas: 1",
-        )
-        .replace("node: box3", "node: box1");
-    cluster.apply(&alone);
+fn who_is_alone_gets_a_spare_before_it_is_changed() {
+    let mut cluster = Cluster::new(3);
+    cluster.apply(&alone());
     cluster.settle();
-    assert_eq!(cluster.path("web"), ["firewall-1", "dpi-1", "nat-1"]);
-    cluster.apply(&changed(&alone, "f2"));
-    cluster.settle();
+    unready(&mut cluster, "box2", "firewall-2", true);
+    unready(&mut cluster, "box3", "firewall-2", true);
+    cluster.apply(&changed(&alone(), "f2"));
+    for _ in 0..20 {
+        turn(&mut cluster);
+        // The new one is not healthy yet: what works stays as it is.
+        assert_eq!(images(&cluster, "firewall-1"), ["firewall-1 f"]);
+        assert!(cluster.path("web").contains(&"firewall-1".to_owned()));
+    }
+    assert_eq!(images(&cluster, "firewall-2"), ["firewall-2 f2"]);
+    let told = rollout(&cluster, "ServiceFunction/firewall").unwrap();
+    assert_eq!(told, "waits for firewall-2, 1 to go");
+    unready(&mut cluster, "box2", "firewall-2", false);
+    unready(&mut cluster, "box3", "firewall-2", false);
+    let mut paths = std::collections::BTreeSet::new();
+    for _ in 0..60 {
+        turn(&mut cluster);
+        paths.insert(cluster.path("web")[0].clone());
+        let first = images(&cluster, "firewall-1");
+        if first == ["firewall-1 f2"] && rollout(&cluster, "ServiceFunction/firewall").is_some() {
+            assert_eq!(cluster.path("web")[0], "firewall-2");
+        }
+    }
+    assert_eq!(paths.len(), 2, "{paths:?}");
+    assert_eq!(cluster.path("web")[0], "firewall-1");
     assert_eq!(images(&cluster, "firewall"), ["firewall-1 f2"]);
-    assert_eq!(cluster.status("web"), "Ready");
+    assert_eq!(rollout(&cluster, "ServiceFunction/firewall"), None);
+}
+
+#[test]
+fn a_spare_that_gets_not_healthy_stops_the_change_and_leaves() {
+    for (why, told) in [
+        ("unhealthy", "is unhealthy"),
+        ("silent", "is not healthy after 60 s"),
+        ("dead", "ends with 137 after 60 s"),
+    ] {
+        let mut cluster = Cluster::new(3);
+        cluster.apply(&alone());
+        cluster.settle();
+        for target in cluster.boxes.values_mut() {
+            match why {
+                "unhealthy" => target.bad_images.insert("bad".into()),
+                "silent" => target.unready.insert("firewall-2".into()),
+                _ => target.sick.insert("firewall-2".into()),
+            };
+        }
+        cluster.apply(&changed(&alone(), "bad"));
+        for _ in 0..100 {
+            turn(&mut cluster);
+            assert_eq!(images(&cluster, "firewall-1"), ["firewall-1 f"]);
+        }
+        assert_eq!(images(&cluster, "firewall"), ["firewall-1 f"]);
+        let stopped = rollout(&cluster, "ServiceFunction/firewall").unwrap();
+        let wanted = format!("stopped, 1 as before: firewall-2, made beside the others, {told}");
+        assert_eq!(stopped, wanted);
+        assert_eq!(cluster.told().matches("update-stopped").count(), 1);
+        // The next change has a spare of its own.
+        for target in cluster.boxes.values_mut() {
+            target.unready.clear();
+            target.sick.clear();
+        }
+        cluster.apply(&changed(&alone(), "f2"));
+        for _ in 0..60 {
+            turn(&mut cluster);
+        }
+        assert_eq!(images(&cluster, "firewall"), ["firewall-1 f2"]);
+    }
+}
+
+#[test]
+fn a_change_of_a_change_gets_a_spare_of_its_own() {
+    let mut cluster = Cluster::new(3);
+    cluster.apply(&alone());
+    cluster.settle();
+    cluster.apply(&changed(&alone(), "f2"));
+    // Stopped at every moment of the first change.
+    for moment in 0..30 {
+        let mut cluster = cluster.clone();
+        for _ in 0..moment {
+            turn(&mut cluster);
+        }
+        cluster.apply(&changed(&alone(), "f3"));
+        for _ in 0..100 {
+            turn(&mut cluster);
+        }
+        assert_eq!(images(&cluster, "firewall"), ["firewall-1 f3"], "{moment}");
+    }
+}
+
+#[test]
+fn where_there_is_no_room_for_a_spare_or_none_may_be_changes_are_made_in_place() {
+    let narrow = alone().replace("300Mi", "800Mi");
+    let sole = alone().replacen("replicas: 1", "replicas: 1, update: {maxSurge: 0}", 1);
+    let written = alone().replacen(
+        "replicas: 1",
+        "replicas: 1, mounts: [{source: /var/lib/x, target: /x}]",
+        1,
+    );
+    for (boxes, text) in [(1, narrow), (3, sole), (3, written)] {
+        let text = if boxes == 1 {
+            text.replace("node: box3", "node: box1").replace(
+                "replicas: 3, placement: {nodes: [box1, box2, box3]}",
+                "replicas: 1",
+            )
+        } else {
+            text
+        };
+        let mut cluster = Cluster::new(boxes);
+        cluster.apply(&text);
+        cluster.settle();
+        assert_eq!(cluster.status("web"), "Ready", "{}", cluster.told());
+        cluster.apply(&changed(&text, "f2"));
+        cluster.settle();
+        assert_eq!(images(&cluster, "firewall"), ["firewall-1 f2"]);
+        assert_eq!(rollout(&cluster, "ServiceFunction/firewall"), None);
+        let told = cluster.told();
+        assert_eq!(
+            told.contains("no room for firewall-2"),
+            boxes == 1,
+            "{told}"
+        );
+        assert!(!told.contains("firewall-2 goes to"), "{told}");
+    }
+}
+
+#[test]
+fn a_service_with_one_replica_has_another_while_it_is_changed() {
+    let one = HELLO.replace("replicas: 3", "replicas: 1");
+    let mut cluster = Cluster::new(2);
+    cluster.apply(&one);
+    cluster.settle();
+    cluster.apply(&changed(&one, "h2"));
+    let mut before = images(&cluster, "hello-1");
+    for _ in 0..30 {
+        let plan = cluster.think();
+        cluster.publish(&plan);
+        let now = images(&cluster, "hello-1");
+        if now != before {
+            let spare = &cluster.state.instances["hello-2"];
+            assert_eq!(spare.health, crate::plan::InstanceHealth::Running);
+        }
+        before = now;
+        for name in ["box1", "box2"] {
+            cluster.work(&node(name));
+        }
+        cluster.now_ms += 1_000;
+    }
+    assert_eq!(images(&cluster, "hello"), ["hello-1 h2"]);
 }
 
 #[test]

@@ -1,0 +1,204 @@
+//! An instance more than wanted, for as long as a change goes on: made as the resource now says, it
+//! has to be healthy before those are touched for whom nobody else could stand in. What does not
+//! get healthy is seen here first, and nothing that worked has been given up for it.
+
+use super::draft::Draft;
+use super::instances::on_a_path;
+use super::places::has_stand_in;
+use super::rollout::{update, workload};
+use super::{Instance, InstanceHealth, PlanEventKind, State};
+use crate::resource::{Resource, ResourceId, ServiceNetwork};
+use kc_agent_api::{ContainerPhase, ContainerState, Health};
+use serde::{Deserialize, Serialize};
+
+/// The spare of one change.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Spare {
+    /// Its number, higher than those of all that are wanted.
+    ordinal: u32,
+    /// When its image was there, and it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    made_ms: Option<u64>,
+    /// Why there is none, and changes are made in place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unplaced: Option<String>,
+}
+
+/// How far a spare is.
+enum Progress {
+    Ready,
+    Open,
+    /// No box has room for it.
+    Unplaced(String),
+    /// It is there, and not healthy.
+    Failed(String),
+}
+
+impl State {
+    /// The number of the spare of a resource, while there shall be one.
+    pub(super) fn spare(&self, id: &ResourceId) -> Option<u32> {
+        let spare = self.rollouts.get(id)?.spare.as_ref()?;
+        spare.unplaced.is_none().then_some(spare.ordinal)
+    }
+}
+
+/// Whether two of it may run at once: they share no port of a box and nothing that is written to.
+fn may_be_doubled(resource: &Resource) -> bool {
+    let host = match resource {
+        Resource::Service(object) => object.spec.network == ServiceNetwork::Host,
+        _ => false,
+    };
+    let written =
+        workload(resource).is_some_and(|work| work.mounts.iter().any(|mount| !mount.read_only));
+    !host && !written && update(resource).may_surge()
+}
+
+/// Whether the change of `name` would take away what nobody else does.
+fn is_alone(draft: &Draft<'_>, name: &str, instance: &Instance) -> bool {
+    let serves = match draft.state.function_type(&instance.owner) {
+        Some(_) => on_a_path(draft, name),
+        None => true,
+    };
+    instance.health == InstanceHealth::Running && serves && !has_stand_in(draft, name, instance)
+}
+
+/// Whether `name` may be changed now; asks for a spare where that is what it waits for.
+pub(super) fn may_go(draft: &mut Draft<'_>, id: &ResourceId, name: &str) -> bool {
+    let (Some(instance), Some(resource)) = (draft.state.instances.get(name), draft.state.owner(id))
+    else {
+        return true;
+    };
+    if !is_alone(draft, name, instance) || !may_be_doubled(resource) {
+        return true;
+    }
+    let Some(record) = draft.state.rollouts.get(id) else {
+        return true;
+    };
+    if let Some(spare) = &record.spare {
+        return spare.unplaced.is_some();
+    }
+    let ordinal = free_ordinal(&draft.state, id, resource);
+    if let Some(record) = draft.state.rollouts.get_mut(id) {
+        record.spare = Some(Spare {
+            ordinal,
+            ..Spare::default()
+        });
+    }
+    let message = format!("{}-{ordinal} shall stand in for {name}", id.name);
+    draft.tell(PlanEventKind::Updating, id, None, message);
+    draft.wake(draft.now_ms);
+    false
+}
+
+/// The lowest number above those wanted that nobody has, not even one that is about to go.
+fn free_ordinal(state: &State, id: &ResourceId, resource: &Resource) -> u32 {
+    let replicas = match resource {
+        Resource::ServiceFunction(object) => object.spec.replicas,
+        Resource::Service(object) => object.spec.replicas,
+        Resource::Chain(_) | Resource::Node(_) => 0,
+    };
+    let taken = |ordinal: &u32| {
+        !state
+            .instances
+            .contains_key(&format!("{}-{ordinal}", id.name))
+    };
+    (replicas.saturating_add(1)..)
+        .find(taken)
+        .unwrap_or(u32::MAX)
+}
+
+/// Sees how far the spare of `id` is. One that does not get healthy stops the change.
+pub(super) fn judge(draft: &mut Draft<'_>, id: &ResourceId) {
+    let Some(ordinal) = draft.state.spare(id) else {
+        return;
+    };
+    let name = format!("{}-{ordinal}", id.name);
+    match progress(draft, id, &name) {
+        Progress::Ready | Progress::Open => {}
+        Progress::Unplaced(why) => {
+            let message = format!("no room for {name}, changing in place: {why}");
+            draft.tell(PlanEventKind::Updating, id, None, message);
+            let record = draft.state.rollouts.get_mut(id);
+            if let Some(spare) = record.and_then(|record| record.spare.as_mut()) {
+                spare.unplaced = Some(why);
+            }
+        }
+        Progress::Failed(why) => {
+            let node = draft
+                .state
+                .instances
+                .get(&name)
+                .and_then(|i| i.node.clone());
+            let message = format!("{name}, made beside the others, {why}");
+            draft.tell(
+                PlanEventKind::UpdateStopped,
+                id,
+                node.as_ref(),
+                message.as_str(),
+            );
+            if let Some(record) = draft.state.rollouts.get_mut(id) {
+                record.spare = None;
+                record.stopped = Some(message);
+            }
+        }
+    }
+}
+
+fn progress(draft: &mut Draft<'_>, id: &ResourceId, name: &str) -> Progress {
+    let Some(instance) = draft.state.instances.get(name) else {
+        return Progress::Open;
+    };
+    if let Some(why) = &instance.waiting {
+        return Progress::Unplaced(why.clone());
+    }
+    let Some(node) = &instance.node else {
+        return Progress::Open;
+    };
+    if instance.health == InstanceHealth::Running {
+        return Progress::Ready;
+    }
+    let Some(container) = draft.observed.container(node, name) else {
+        return Progress::Open;
+    };
+    if container.health == Some(Health::Unhealthy) {
+        return Progress::Failed("is unhealthy".to_owned());
+    }
+    // An image may take its time.
+    if matches!(
+        container.phase,
+        ContainerPhase::Pending | ContainerPhase::Pulling
+    ) {
+        return Progress::Open;
+    }
+    let why = why_not(container);
+    let policy = draft
+        .state
+        .owner(id)
+        .map(|resource| update(resource).policy());
+    let deadline_ms = policy.map_or(0, |policy| u64::from(policy.deadline_ms));
+    let now_ms = draft.now_ms;
+    let record = draft.state.rollouts.get_mut(id);
+    let Some(spare) = record.and_then(|record| record.spare.as_mut()) else {
+        return Progress::Open;
+    };
+    let until_ms = spare
+        .made_ms
+        .get_or_insert(now_ms)
+        .saturating_add(deadline_ms);
+    if now_ms >= until_ms {
+        let seconds = deadline_ms.div_ceil(1_000);
+        return Progress::Failed(format!("{why} after {seconds} s"));
+    }
+    draft.wake(until_ms);
+    Progress::Open
+}
+
+fn why_not(container: &ContainerState) -> String {
+    match (container.phase, &container.error, container.exit_code) {
+        (ContainerPhase::Running, ..) => "is not healthy".to_owned(),
+        (_, Some(error), _) => format!("does not start ({error})"),
+        (_, None, Some(code)) => format!("ends with {code}"),
+        (_, None, None) => "does not start".to_owned(),
+    }
+}
