@@ -5,6 +5,7 @@
 //! refused by [`decode`].
 
 mod call;
+mod device;
 mod event;
 mod finding;
 mod health;
@@ -15,10 +16,12 @@ mod spec;
 mod state;
 mod status;
 mod topic;
+mod volume;
 
 pub use call::{
     Call, CallBody, Entry, NO_SUCH_CALL, Output, Reply, ReplyBody, SIGN_OF_LIFE_S, Window, octets,
 };
+pub use device::Device;
 pub use event::{Event, EventAck, EventKind};
 pub use finding::{Finding, Listing, Severity};
 pub use health::{Health, HealthCheck, Probe, UpdatePolicy};
@@ -31,3 +34,4 @@ pub use spec::{
 pub use state::{ContainerPhase, ContainerState, NodeState};
 pub use status::{Capacity, ControllerStatus, NodeStatus, Presence};
 pub use topic::{Topic, TopicError};
+pub use volume::{Tmpfs, Volume};

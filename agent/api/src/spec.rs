@@ -2,7 +2,7 @@
 //! forwarder table. It arrives retained, is kept in the agent's ledger, and is all an agent
 //! needs to boot without a controller.
 
-use crate::{HealthCheck, Payload, UpdatePolicy};
+use crate::{Device, HealthCheck, Payload, Tmpfs, UpdatePolicy, Volume};
 use ipnet::IpNet;
 use kc_forwarder_api::{MacAddr, PortName, Tables};
 use serde::{Deserialize, Serialize};
@@ -87,6 +87,36 @@ pub struct ContainerSpec {
     /// Seconds it has to end by itself; 3 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_timeout_s: Option<u16>,
+    /// Where its process starts; what the image says when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<String>,
+    /// Who its process is, `user` or `user:group`, names or numbers; what the image says when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Groups its process is in besides, names of the image or numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub group_add: Vec<String>,
+    /// What it takes its host for; its own name when absent, the box's name on the box's network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// Whether nothing can be written but what is mounted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only_root: bool,
+    /// File systems in memory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tmpfs: Vec<Tmpfs>,
+    /// Storage of the box that outlives the container.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Volume>,
+    /// Devices of the box.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Device>,
+    /// The user's own labels of the engine's container.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Kernel parameters of its namespaces.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
 }
 
 /// What a container is to the cluster.

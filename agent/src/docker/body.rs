@@ -3,10 +3,10 @@
 use super::steps::GRACE_S;
 use crate::reconcile::{Part, container_hash, overrides_image, pause_hash};
 use bollard::models::{
-    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, RestartPolicy,
-    RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigLogConfig,
+    RestartPolicy, RestartPolicyNameEnum,
 };
-use kc_agent_api::{ContainerSpec, Network, Restart, Role};
+use kc_agent_api::{ContainerSpec, Device, Network, Restart, Role, Tmpfs};
 use std::collections::HashMap;
 use std::path::PathBuf;
 
@@ -25,6 +25,8 @@ impl Labels {
     pub const ROLE: &str = "kcluster.role";
     /// The `ServiceFunction` or `Service` it belongs to.
     pub const OWNER: &str = "kcluster.owner";
+    /// A volume's name in the document.
+    pub const VOLUME: &str = "kcluster.volume";
 }
 
 /// The engine's name for a container.
@@ -35,13 +37,19 @@ pub fn container_name(name: &str, part: Part) -> String {
     }
 }
 
+/// The engine's name for a volume.
+pub(super) fn volume_name(name: &str) -> String {
+    format!("kc-{name}")
+}
+
 /// The container that holds the network namespace.
 pub fn pause_body(node: &str, spec: &ContainerSpec, image: &str) -> ContainerCreateBody {
-    let hash = pause_hash(&spec.network);
+    let hash = pause_hash(spec);
+    let hostname = spec.hostname.as_ref().unwrap_or(&spec.name);
     ContainerCreateBody {
         image: Some(image.to_owned()),
         entrypoint: Some(vec!["/kc-function".into(), "pause".into()]),
-        hostname: Some(spec.name.chars().take(63).collect()),
+        hostname: Some(hostname.chars().take(63).collect()),
         labels: Some(labels(node, spec, "pause", hash)),
         host_config: Some(HostConfig {
             network_mode: Some("none".into()),
@@ -71,10 +79,14 @@ pub fn container_body(
         let mode = if mount.read_only { "ro" } else { "rw" };
         format!("{}:{}:{mode}", mount.source, mount.target)
     });
+    let volumes = spec.volumes.iter().map(|volume| {
+        let mode = if volume.read_only { "ro" } else { "rw" };
+        format!("{}:{}:{mode}", volume_name(&volume.name), volume.target)
+    });
     let files = files
         .into_iter()
         .map(|(host, inside)| format!("{}:{inside}:ro", host.display()));
-    let binds: Vec<String> = mounts.chain(files).collect();
+    let binds: Vec<String> = mounts.chain(volumes).chain(files).collect();
     let memory = spec
         .limits
         .memory_bytes
@@ -94,7 +106,14 @@ pub fn container_body(
                 .map(|(key, value)| format!("{key}={value}"))
                 .collect(),
         ),
-        labels: Some(labels(node, spec, role, container_hash(spec))),
+        labels: Some(labels_over_users(node, spec, role)),
+        working_dir: spec.working_dir.clone(),
+        user: spec.user.clone(),
+        // With legs it has the name of the pause container, whose network it joins.
+        hostname: match spec.network {
+            Network::Host => spec.hostname.clone(),
+            Network::Legs(_) => None,
+        },
         healthcheck: overrides_image(spec).then(|| HealthConfig {
             test: Some(vec!["NONE".into()]),
             ..HealthConfig::default()
@@ -112,6 +131,11 @@ pub fn container_body(
             // No swap on top: a box that swaps to its SD card is a box that stands still.
             memory_swap: memory,
             cap_add: list(&spec.capabilities),
+            group_add: list(&spec.group_add),
+            readonly_rootfs: spec.read_only_root.then_some(true),
+            tmpfs: (!spec.tmpfs.is_empty()).then(|| spec.tmpfs.iter().map(tmpfs).collect()),
+            devices: (!spec.devices.is_empty()).then(|| spec.devices.iter().map(device).collect()),
+            sysctls: (!spec.sysctls.is_empty()).then(|| spec.sysctls.clone().into_iter().collect()),
             restart_policy: Some(policy(match spec.restart {
                 Restart::Always => RestartPolicyNameEnum::ALWAYS,
                 Restart::OnFailure => RestartPolicyNameEnum::ON_FAILURE,
@@ -128,11 +152,31 @@ fn list(words: &[String]) -> Option<Vec<String>> {
     (!words.is_empty()).then(|| words.to_vec())
 }
 
+fn tmpfs(tmpfs: &Tmpfs) -> (String, String) {
+    let size = tmpfs.size_bytes.map(|bytes| format!("size={bytes}"));
+    (tmpfs.target.clone(), size.unwrap_or_default())
+}
+
+fn device(device: &Device) -> DeviceMapping {
+    DeviceMapping {
+        path_on_host: Some(device.source.clone()),
+        path_in_container: Some(device.target.clone()),
+        cgroup_permissions: Some(device.permissions.clone()),
+    }
+}
+
 fn policy(name: RestartPolicyNameEnum) -> RestartPolicy {
     RestartPolicy {
         name: Some(name),
         maximum_retry_count: None,
     }
+}
+
+/// What the user says, and ours, which are how we know it again.
+fn labels_over_users(node: &str, spec: &ContainerSpec, role: &str) -> HashMap<String, String> {
+    let mut all: HashMap<String, String> = spec.labels.clone().into_iter().collect();
+    all.extend(labels(node, spec, role, container_hash(spec)));
+    all
 }
 
 fn labels(node: &str, spec: &ContainerSpec, role: &str, hash: String) -> HashMap<String, String> {
@@ -203,6 +247,66 @@ mod tests {
             (&*labels[Labels::ROLE], &*labels[Labels::OWNER]),
             ("function", "firewall")
         );
+    }
+
+    #[test]
+    fn ours_are_the_labels_that_count_and_all_else_is_as_the_user_says() {
+        let spec = ContainerSpec {
+            working_dir: Some("/srv".into()),
+            user: Some("1000:dialout".into()),
+            group_add: vec!["997".into()],
+            hostname: Some("meter".into()),
+            read_only_root: true,
+            tmpfs: serde_json::from_value(serde_json::json!([
+                {"target": "/run", "size-bytes": 4096}, {"target": "/tmp"}
+            ]))
+            .unwrap(),
+            volumes: serde_json::from_value(serde_json::json!([
+                {"name": "data", "target": "/data"},
+                {"name": "maps", "target": "/maps", "read-only": true}
+            ]))
+            .unwrap(),
+            devices: serde_json::from_value(serde_json::json!([
+                {"source": "/dev/ttyUSB0", "target": "/dev/meter", "permissions": "rw"}
+            ]))
+            .unwrap(),
+            labels: [("kcluster.name", "forged"), ("traefik.enable", "true")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+            sysctls: [("net.ipv4.ip_forward".to_owned(), "1".to_owned())].into(),
+            ..spec()
+        };
+        let body = container_body("pi", &spec, Some("abc"), Vec::new());
+        let (host, labels) = (body.host_config.unwrap(), body.labels.unwrap());
+        assert_eq!(labels[Labels::NAME], "fw");
+        assert_eq!(labels["traefik.enable"], "true");
+        assert_eq!(body.working_dir.as_deref(), Some("/srv"));
+        assert_eq!(body.user.as_deref(), Some("1000:dialout"));
+        assert_eq!(host.group_add.unwrap(), ["997"]);
+        assert_eq!(host.readonly_rootfs, Some(true));
+        let tmpfs = host.tmpfs.unwrap();
+        assert_eq!((&*tmpfs["/run"], &*tmpfs["/tmp"]), ("size=4096", ""));
+        assert_eq!(
+            host.binds.unwrap(),
+            ["/a:/b:ro", "kc-data:/data:rw", "kc-maps:/maps:ro"]
+        );
+        let device = &host.devices.unwrap()[0];
+        assert_eq!(device.path_on_host.as_deref(), Some("/dev/ttyUSB0"));
+        assert_eq!(device.path_in_container.as_deref(), Some("/dev/meter"));
+        assert_eq!(device.cgroup_permissions.as_deref(), Some("rw"));
+        assert_eq!(host.sysctls.unwrap()["net.ipv4.ip_forward"], "1");
+        // The engine refuses a name beside somebody else's network, so the pause has it.
+        assert_eq!(body.hostname, None);
+        let pause = pause_body("pi", &spec, "p:1");
+        assert_eq!(pause.hostname.as_deref(), Some("meter"));
+        let plain = ContainerSpec {
+            hostname: None,
+            ..spec.clone()
+        };
+        assert_ne!(pause_hash(&plain), pause_hash(&spec));
+        let network = Network::Host;
+        let body = container_body("pi", &ContainerSpec { network, ..spec }, None, Vec::new());
+        assert_eq!(body.hostname.as_deref(), Some("meter"));
     }
 
     #[test]

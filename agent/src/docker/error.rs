@@ -45,6 +45,9 @@ pub enum DockerError {
     /// The image was on the box a moment ago.
     #[error("image {0} has gone from the box")]
     ImageGone(String),
+    /// A device is not on the box, or not yet.
+    #[error("device {} is not on this box; it is looked for again", .0.display())]
+    NoDevice(PathBuf),
     /// A file for the container cannot be written.
     #[error("cannot write {}", path.display())]
     File {

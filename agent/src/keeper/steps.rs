@@ -252,6 +252,8 @@ impl Step {
                     (None, _) => return Err(StepError::Unwanted),
                     (Some(want), Part::Pause) => pause_body(&self.node, want, &self.pause_image),
                     (Some(want), Part::Main) => {
+                        docker::find_devices(want)?;
+                        docker::ensure_volumes(&docker, &self.node, want).await?;
                         let files = docker::write_files(&self.files, want)?;
                         container_body(&self.node, want, join.as_deref(), files)
                     }
@@ -266,6 +268,9 @@ impl Step {
                 ))
             }
             Action::Start { name, part, id, .. } => {
+                if let (Some(want), Part::Main) = (&self.want, part) {
+                    docker::find_devices(want)?;
+                }
                 docker::start(docker()?, &id, &container_name(&name, part)).await?;
                 Ok(Touched::Container(id))
             }

@@ -143,7 +143,7 @@ impl Keeper {
         let mut marks = BTreeSet::new();
         for want in &effective.containers {
             marks.insert((want.name.clone(), Part::Main, container_hash(want)));
-            marks.insert((want.name.clone(), Part::Pause, pause_hash(&want.network)));
+            marks.insert((want.name.clone(), Part::Pause, pause_hash(want)));
         }
         self.memory.images.retain(|mark| marks.contains(mark));
         self.memory

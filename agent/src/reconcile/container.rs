@@ -78,7 +78,7 @@ impl Entry<'_> {
                 let Network::Legs(_) = self.want.network else {
                     return true;
                 };
-                let hash = pause_hash(&self.want.network);
+                let hash = pause_hash(self.want);
                 (self.world.pause_image, PullPolicy::IfNotPresent, hash)
             }
             Part::Main => (self.want.image.as_str(), self.want.pull, self.hash.clone()),
@@ -159,7 +159,7 @@ impl Entry<'_> {
             }
             return;
         };
-        if pause.hash != pause_hash(&self.want.network) {
+        if pause.hash != pause_hash(self.want) {
             if world.memory.outdated {
                 return;
             }

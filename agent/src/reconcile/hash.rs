@@ -1,7 +1,7 @@
 //! Fingerprints of what a container is made from. They outlive agent versions: absent, empty
 //! and false are left out, so that a field added later, and not used, changes nothing.
 
-use kc_agent_api::{ContainerSpec, HealthCheck, Network, Probe, UpdatePolicy};
+use kc_agent_api::{ContainerSpec, HealthCheck, Probe, UpdatePolicy};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -23,10 +23,13 @@ pub fn overrides_image(spec: &ContainerSpec) -> bool {
     check.is_some_and(|check| check.probe != Probe::Image)
 }
 
-/// Fingerprint of what a pause container is made from: its legs, not its image, so that a new
-/// pause image restarts nothing.
-pub fn pause_hash(network: &Network) -> String {
-    fingerprint(network)
+/// Fingerprint of what a pause container is made from: its legs and its name of the host, not its
+/// image, so that a new pause image restarts nothing.
+pub fn pause_hash(spec: &ContainerSpec) -> String {
+    match &spec.hostname {
+        None => fingerprint(&spec.network),
+        Some(hostname) => fingerprint(&(&spec.network, hostname)),
+    }
 }
 
 fn fingerprint<T: Serialize>(value: &T) -> String {

@@ -50,6 +50,16 @@ pub(crate) fn container(name: &str, network: Network) -> ContainerSpec {
         health: None,
         update: Default::default(),
         stop_timeout_s: None,
+        working_dir: None,
+        user: None,
+        group_add: vec![],
+        hostname: None,
+        read_only_root: false,
+        tmpfs: vec![],
+        volumes: vec![],
+        devices: vec![],
+        labels: BTreeMap::new(),
+        sysctls: BTreeMap::new(),
     }
 }
 
@@ -222,7 +232,7 @@ impl Model {
             .clone();
         assert!(self.seen.find(name, part).is_none(), "the name is taken");
         let hash = match part {
-            Part::Pause => pause_hash(&want.network),
+            Part::Pause => pause_hash(&want),
             Part::Main => container_hash(&want),
         };
         let mark = (name.to_owned(), part, hash.clone());

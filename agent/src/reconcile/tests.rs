@@ -219,7 +219,7 @@ fn tables_wait_for_wires_but_not_for_images_or_failures() {
     model.memory.in_flight.clear();
     let legs = wired("fw");
     let marks = [
-        ("fw".into(), Part::Pause, pause_hash(&legs.network)),
+        ("fw".into(), Part::Pause, pause_hash(&legs)),
         ("fw".into(), Part::Main, container_hash(&legs)),
     ];
     model.memory.images.extend(marks);

@@ -1,7 +1,7 @@
 //! Whether a document can be carried out at all. What contradicts itself is refused whole,
 //! before anything on the box changes.
 
-use kc_agent_api::{ContainerSpec, Network, NodeSpec};
+use kc_agent_api::{ContainerSpec, Network, NodeSpec, Volume};
 use std::collections::BTreeSet;
 
 /// Why a document is refused.
@@ -27,6 +27,16 @@ pub enum SpecError {
         name: String,
         /// The path.
         path: String,
+    },
+    /// A volume the engine would refuse.
+    #[error(
+        "volume {volume:?} of container {name} must be 1 to 64 characters of a-z A-Z 0-9 . _ -, the first a letter or digit"
+    )]
+    Volume {
+        /// The container.
+        name: String,
+        /// The volume.
+        volume: String,
     },
     /// A MAC address that is a group, or nobody's.
     #[error("leg {port} has MAC address {mac}, which no interface can have")]
@@ -66,6 +76,7 @@ pub fn validate(spec: &NodeSpec) -> Result<(), SpecError> {
             });
         }
         check_paths(container)?;
+        check_volumes(container)?;
         let Network::Legs(legs) = &container.network else {
             continue;
         };
@@ -115,13 +126,35 @@ fn check_name(name: &str) -> Result<(), SpecError> {
     }
 }
 
+fn check_volumes(container: &ContainerSpec) -> Result<(), SpecError> {
+    let mut volumes = container.volumes.iter().map(|volume| &volume.name);
+    match volumes.find(|volume| !Volume::is_legal_name(volume)) {
+        Some(volume) => Err(SpecError::Volume {
+            name: container.name.clone(),
+            volume: volume.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
 fn check_paths(container: &ContainerSpec) -> Result<(), SpecError> {
     let mounts = container
         .mounts
         .iter()
         .flat_map(|mount| [&mount.source, &mount.target]);
+    let devices = container
+        .devices
+        .iter()
+        .flat_map(|device| [&device.source, &device.target]);
     let files = container.files.iter().map(|file| &file.path);
-    for path in mounts.chain(files) {
+    let volumes = container.volumes.iter().map(|volume| &volume.target);
+    let tmpfs = container.tmpfs.iter().map(|tmpfs| &tmpfs.target);
+    let all = mounts.chain(devices).chain(files);
+    for path in all
+        .chain(volumes)
+        .chain(tmpfs)
+        .chain(&container.working_dir)
+    {
         // A colon would end the path in the engine's bind syntax.
         let legal = path.starts_with('/')
             && !path.contains(':')

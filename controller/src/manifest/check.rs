@@ -1,22 +1,20 @@
 //! What can be judged about one resource by itself.
 
-use super::{Document, ManifestError, health};
+use super::{Document, ManifestError, container};
 use crate::alarm::{AlarmSpec, Comparison};
 use crate::plan::MAX_REPLICAS;
 use crate::resource::{
-    Algorithm, ChainSpec, FileSpec, FunctionSpec, Kind, LegSharing, MountSpec, NodeResourceSpec,
-    Resource, ServiceSpec, TrafficMatch, Wiring,
+    Algorithm, ChainSpec, FunctionSpec, Kind, LegSharing, NodeResourceSpec, Resource,
+    ServiceNetwork, ServiceSpec, TrafficMatch, Wiring,
 };
 use ipnet::IpNet;
 use kc_forwarder_api::{PortRange, Protocol};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Longest name of what has instances: `-1000` still has to fit behind it.
 const MAX_OWNER_NAME: usize = 50;
 /// Most functions in one chain; SI would allow 254.
 const MAX_FUNCTIONS: usize = 32;
-/// Most text in all files of one resource: the document travels over MQTT.
-const MAX_FILES: usize = 256 << 10;
 
 /// Collects mistakes of one document.
 pub(super) struct Desk<'a> {
@@ -61,11 +59,7 @@ pub(super) fn check(document: &Document<'_>, errors: &mut Vec<ManifestError>) {
 
 fn function(desk: &mut Desk<'_>, spec: &FunctionSpec) {
     alarms(desk, &spec.alarms, false);
-    container(desk, &spec.image, &spec.env, &spec.files, &spec.mounts);
-    if let Some(check) = &spec.health {
-        health::health(desk, check);
-    }
-    health::update(desk, &spec.update, spec.stop_timeout);
+    container::check(desk, spec.workload());
     let replicas = spec.replicas;
     desk.refuse_if(
         replicas == 0 || replicas > MAX_REPLICAS,
@@ -140,17 +134,18 @@ fn alarms(desk: &mut Desk<'_>, alarms: &[AlarmSpec], boxes: bool) {
 
 fn service(desk: &mut Desk<'_>, spec: &ServiceSpec) {
     alarms(desk, &spec.alarms, false);
-    container(desk, &spec.image, &spec.env, &spec.files, &spec.mounts);
-    if let Some(check) = &spec.health {
-        health::health(desk, check);
-    }
-    health::update(desk, &spec.update, spec.stop_timeout);
+    container::check(desk, spec.workload());
     let replicas = spec.replicas;
     desk.refuse_if(
         replicas > MAX_REPLICAS,
         &["spec", "replicas"],
         format!("{replicas} replicas; a service has at most {MAX_REPLICAS}"),
     );
+    let shared = spec.network == ServiceNetwork::Host;
+    for key in spec.sysctls.keys().filter(|key| key.starts_with("net.")) {
+        let message = format!("{key} would be the whole box's; only network: overlay has its own");
+        desk.refuse_if(shared, &["spec", "sysctls", key], message);
+    }
     let mut seen = BTreeSet::new();
     for (index, port) in spec.ports.iter().enumerate() {
         let index = index.to_string();
@@ -160,66 +155,6 @@ fn service(desk: &mut Desk<'_>, spec: &ServiceSpec) {
         let twice = !seen.insert((port.port, protocol));
         desk.refuse_if(twice, &path, format!("port {} is here twice", port.port));
     }
-}
-
-fn container(
-    desk: &mut Desk<'_>,
-    image: &str,
-    env: &BTreeMap<String, String>,
-    files: &[FileSpec],
-    mounts: &[MountSpec],
-) {
-    let odd = image.is_empty() || image.contains(char::is_whitespace);
-    desk.refuse_if(
-        odd,
-        &["spec", "image"],
-        format!("{image:?} is no image reference"),
-    );
-    for name in env.keys() {
-        let odd = name.is_empty() || name.contains(['=', '\0']);
-        desk.refuse_if(
-            odd,
-            &["spec", "env", name],
-            format!("{name:?} is no variable name"),
-        );
-    }
-    let total: usize = files.iter().map(|file| file.content.len()).sum();
-    let message = format!("files of {total} bytes in all; at most {MAX_FILES} are taken");
-    desk.refuse_if(total > MAX_FILES, &["spec", "files"], message);
-    let mut seen = BTreeSet::new();
-    for (index, file) in files.iter().enumerate() {
-        let path = ["spec", "files", &index.to_string(), "path"].map(str::to_owned);
-        target(desk, &path, &file.path, &mut seen);
-    }
-    for (index, mount) in mounts.iter().enumerate() {
-        let index = index.to_string();
-        let path = ["spec", "mounts", &index, "target"].map(str::to_owned);
-        target(desk, &path, &mount.target, &mut seen);
-        let relative = !is_absolute(&mount.source);
-        let message = format!("{:?} is no absolute path", mount.source);
-        desk.refuse_if(relative, &["spec", "mounts", &index, "source"], message);
-    }
-}
-
-fn is_absolute(path: &str) -> bool {
-    path.starts_with('/') && !path.split('/').any(|part| part == "..") && !path.contains('\0')
-}
-
-fn target<'a>(
-    desk: &mut Desk<'_>,
-    path: &[String; 4],
-    target: &'a str,
-    seen: &mut BTreeSet<&'a str>,
-) {
-    let path = path.each_ref().map(String::as_str);
-    let good = is_absolute(target) && !target.trim_matches('/').is_empty();
-    desk.refuse_if(
-        !good,
-        &path,
-        format!("{target:?} is no absolute path in the container"),
-    );
-    let twice = !seen.insert(target);
-    desk.refuse_if(twice, &path, format!("{target:?} is here twice"));
 }
 
 fn node(desk: &mut Desk<'_>, name: &str, spec: &NodeResourceSpec) {

@@ -5,6 +5,9 @@
 //! that any later check can point at its place, and once into the resource's own type.
 
 mod check;
+mod container;
+#[cfg(test)]
+mod container_tests;
 mod cross;
 mod error;
 mod health;

@@ -36,7 +36,7 @@ kind: Node
 metadata: {name: box1, labels: {zone: NO}}
 ";
 
-fn load_text(text: &str) -> Result<Loaded, Vec<ManifestError>> {
+pub(super) fn load_text(text: &str) -> Result<Loaded, Vec<ManifestError>> {
     let nodes = ["box1", "box2"].map(|name| NodeName::new(name).unwrap());
     let context = Context {
         resources: &BTreeMap::new(),
@@ -51,7 +51,7 @@ fn load_text(text: &str) -> Result<Loaded, Vec<ManifestError>> {
     )
 }
 
-fn told(text: &str) -> String {
+pub(super) fn told(text: &str) -> String {
     let errors = load_text(text).unwrap_err();
     let each: Vec<_> = errors.iter().map(ToString::to_string).collect();
     each.join("\n")
@@ -301,6 +301,7 @@ fn every_example_is_sound() {
         "chain.yaml",
         "shared-nat.yaml",
         "service.yaml",
+        "container.yaml",
         "nodes.yaml"
     ] {
         let loaded = load(&[Source { name, text }], context).unwrap();

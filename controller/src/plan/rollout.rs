@@ -125,8 +125,8 @@ pub(super) fn workload(resource: &Resource) -> Option<WorkloadSpec<'_>> {
 /// What a change of is a change of containers.
 fn made_of(resource: &Resource) -> Option<WorkloadSpec<'_>> {
     workload(resource).map(|work| WorkloadSpec {
-        update: UpdateSpec::default(),
-        stop_timeout: None,
+        update: &UpdateSpec::USUAL,
+        stop_timeout: &None,
         ..work
     })
 }

@@ -4,7 +4,8 @@ use super::overlay;
 use super::wiring::{LegKind, mac_address, port_name};
 use crate::plan::{Instance, State};
 use crate::resource::{
-    FunctionSpec, HealthSpec, Period, Resource, ServiceNetwork, Wiring, WorkloadSpec,
+    DeviceSpec, FunctionSpec, HealthSpec, Period, Resource, ServiceNetwork, TmpfsSpec, VolumeSpec,
+    Wiring, WorkloadSpec,
 };
 use kc_agent_api::{ContainerSpec, File, Leg, Limits, Mount, Network, NodeName, Role};
 use kc_forwarder_api::{Attachment, Function, Liveness, PortName, SfName, Vid};
@@ -139,10 +140,10 @@ fn container(name: &str, role: Role, work: WorkloadSpec<'_>, network: Network) -
     ContainerSpec {
         name: name.to_owned(),
         role,
-        image: work.image.to_owned(),
-        pull: work.pull,
-        entrypoint: Vec::new(),
-        args: work.args.to_vec(),
+        image: work.image.clone(),
+        pull: *work.pull,
+        entrypoint: work.command.clone(),
+        args: work.args.clone(),
         env: work.env.clone(),
         mounts: mounts.collect(),
         files: files.collect(),
@@ -150,11 +151,21 @@ fn container(name: &str, role: Role, work: WorkloadSpec<'_>, network: Network) -
             cpu_millis: work.resources.cpu.map(|cpu| cpu.millis()),
             memory_bytes: work.resources.memory.map(|memory| memory.bytes()),
         },
-        restart: work.restart,
-        capabilities: work.capabilities.to_vec(),
+        restart: *work.restart,
+        capabilities: work.capabilities.clone(),
         network,
-        health: work.health.and_then(HealthSpec::check),
+        health: work.health.as_ref().and_then(HealthSpec::check),
         update: work.update.policy(),
         stop_timeout_s: work.stop_timeout.map(seconds),
+        working_dir: work.working_dir.clone(),
+        user: work.user.clone(),
+        group_add: work.group_add.clone(),
+        hostname: work.hostname.clone(),
+        read_only_root: *work.read_only_root_filesystem,
+        tmpfs: work.tmpfs.iter().map(TmpfsSpec::wire).collect(),
+        volumes: work.volumes.iter().map(VolumeSpec::wire).collect(),
+        devices: work.devices.iter().map(DeviceSpec::wire).collect(),
+        labels: work.labels.clone(),
+        sysctls: work.sysctls.clone(),
     }
 }

@@ -118,9 +118,16 @@ pub struct UpdateSpec {
 }
 
 impl UpdateSpec {
+    /// What holds where nothing is said.
+    pub const USUAL: Self = Self {
+        deadline: None,
+        rollback: None,
+        max_unavailable: None,
+    };
+
     /// Whether nothing was said.
     pub fn is_default(&self) -> bool {
-        *self == Self::default()
+        *self == Self::USUAL
     }
 
     /// As the agent is told.

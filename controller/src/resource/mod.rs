@@ -10,15 +10,17 @@ mod node;
 mod period;
 mod quantity;
 mod service;
+mod workload;
 
 pub use chain::{Algorithm, ChainSpec, End, MissingLoad, ReturnPath, SchedulerSpec, TrafficMatch};
-pub use function::{FileSpec, FunctionSpec, LegSharing, MountSpec, Wiring, WorkloadSpec};
+pub use function::{FunctionSpec, LegSharing, Wiring};
 pub use health::{HealthSpec, HttpProbe, TcpProbe, UpdateSpec};
 pub use name::{Kind, KindError, Name, NameError, ResourceId, ResourceIdError};
 pub use node::{LinkSpec, NodeResourceSpec};
 pub use period::{Period, PeriodError};
 pub use quantity::{Cpu, Memory, QuantityError, Requests};
 pub use service::{PlacementSpec, ServiceNetwork, ServicePort, ServiceSpec};
+pub use workload::{DeviceSpec, FileSpec, MountSpec, TmpfsSpec, VolumeSpec, WorkloadSpec};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

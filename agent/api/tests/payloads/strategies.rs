@@ -404,6 +404,8 @@ fn container() -> impl Strategy<Value = ContainerSpec> {
             any::<(u32, bool)>(),
             option::of(any::<u16>()),
         ),
+        process(),
+        storage(),
     )
         .prop_map(
             |(
@@ -411,6 +413,8 @@ fn container() -> impl Strategy<Value = ContainerSpec> {
                 (env, mounts, files),
                 (limits, restart, capabilities, network),
                 (health, (deadline_ms, rollback), stop_timeout_s),
+                ([working_dir, user, hostname], group_add, read_only_root, [labels, sysctls]),
+                (tmpfs, volumes, devices),
             )| ContainerSpec {
                 name,
                 role,
@@ -434,8 +438,48 @@ fn container() -> impl Strategy<Value = ContainerSpec> {
                     rollback,
                 },
                 stop_timeout_s,
+                working_dir,
+                user,
+                group_add,
+                hostname,
+                read_only_root,
+                tmpfs,
+                volumes,
+                devices,
+                labels,
+                sysctls,
             },
         )
+}
+
+/// Directory, user and host name; groups; whether the root is read-only; labels and sysctls.
+fn process() -> impl Strategy<
+    Value = (
+        [Option<String>; 3],
+        Vec<String>,
+        bool,
+        [std::collections::BTreeMap<String, String>; 2],
+    ),
+> {
+    let words = [(); 3].map(|()| option::of(text()));
+    let maps = [(); 2].map(|()| btree_map(text(), text(), 0..2));
+    (words, vec(text(), 0..2), any::<bool>(), maps)
+}
+
+fn storage() -> impl Strategy<Value = (Vec<Tmpfs>, Vec<Volume>, Vec<Device>)> {
+    let tmpfs = (text(), option::of(any::<u64>()))
+        .prop_map(|(target, size_bytes)| Tmpfs { target, size_bytes });
+    let volume = (text(), text(), any::<bool>()).prop_map(|(name, target, read_only)| Volume {
+        name,
+        target,
+        read_only,
+    });
+    let device = (text(), text(), text()).prop_map(|(source, target, permissions)| Device {
+        source,
+        target,
+        permissions,
+    });
+    (vec(tmpfs, 0..2), vec(volume, 0..2), vec(device, 0..2))
 }
 
 fn health_check() -> impl Strategy<Value = HealthCheck> {

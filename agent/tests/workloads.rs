@@ -1,0 +1,198 @@
+//! What a document may say about a container, made real by a Docker engine.
+#![cfg(test)]
+
+mod support;
+
+use kc_agent_api::{ContainerPhase, ContainerSpec, EventKind, NodeSpec, NodeState};
+use serde_json::json;
+use std::process::Command;
+use support::{Agent, Engine, leg, of, on_a_box, play, run, spec_of};
+
+#[test]
+#[ignore = "plays the forwarder in a process of its own"]
+fn plays_forwarder() {
+    play();
+}
+
+fn document(generation: u64, containers: &[ContainerSpec]) -> NodeSpec {
+    NodeSpec {
+        generation,
+        containers: containers.to_vec(),
+        ..NodeSpec::default()
+    }
+}
+
+/// A container that waits, with `more` in its entry.
+fn with(name: &str, more: serde_json::Value) -> ContainerSpec {
+    let legs = vec![leg("eth0", &format!("{name}0"), &["10.9.0.2/24"])];
+    let mut spec = serde_json::to_value(spec_of(name, legs)).unwrap();
+    let more = more.as_object().unwrap().clone();
+    spec.as_object_mut().unwrap().extend(more);
+    serde_json::from_value(spec).unwrap()
+}
+
+fn inside(engine: &Engine, name: &str, script: &str) -> String {
+    engine.docker(&["exec", &format!("kc-{name}"), "sh", "-c", script])
+}
+
+/// A device of the box under a name of its own: what `/dev/null` is.
+struct Node(String);
+
+impl Node {
+    fn named(name: &str) -> Self {
+        Self(format!("/dev/kc-{name}-{}", std::process::id()))
+    }
+
+    fn plug(&self) {
+        run("mknod", &["-m", "666", &self.0, "c", "1", "3"]);
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = Command::new("rm").args(["-f", &self.0]).status();
+    }
+}
+
+#[test]
+fn a_process_is_who_and_where_the_document_says() {
+    on_a_box("process", async |engine| {
+        let mut agent = Agent::start(&engine);
+        let spec = with(
+            "app",
+            json!({
+                "entrypoint": ["/bin/sh"], "args": ["/kc-function"], "working-dir": "/proc",
+                "user": "1000:1001", "group-add": ["2002"], "hostname": "meter",
+                "read-only-root": true, "tmpfs": [{"target": "/scratch", "size-bytes": 65536}],
+                "labels": {"team": "edge", "kcluster.name": "forged"},
+                "sysctls": {"net.ipv4.ip_forward": "1"},
+            }),
+        );
+        agent.want(&document(1, &[spec]));
+        agent.until_running(1).await;
+        let status = inside(&engine, "app", "pwd; cat /proc/self/status");
+        let words: Vec<_> = status.lines().map(|l| l.replace('\t', " ")).collect();
+        for line in [
+            "/proc",
+            "Uid: 1000 1000 1000 1000",
+            "Gid: 1001 1001 1001 1001",
+        ] {
+            assert!(words.iter().any(|l| l == line), "{line}: {status}");
+        }
+        let groups = words
+            .iter()
+            .find(|line| line.starts_with("Groups:"))
+            .unwrap();
+        assert!(groups.contains(" 2002"), "{groups}");
+        let host = inside(
+            &engine,
+            "app",
+            "cat /proc/sys/kernel/hostname /proc/sys/net/ipv4/ip_forward",
+        );
+        assert_eq!(host, "meter\n1");
+        let tried = inside(
+            &engine,
+            "app",
+            "(echo a > /a) 2>&1; echo b > /scratch/b && echo kept",
+        );
+        assert!(
+            tried.contains("Read-only") && tried.ends_with("kept"),
+            "{tried}"
+        );
+        let label = |key: &str| {
+            let format = format!("{{{{index .Config.Labels {key:?}}}}}");
+            engine.docker(&["inspect", "-f", &format, "kc-app"])
+        };
+        assert_eq!([label("team"), label("kcluster.name")], ["edge", "app"]);
+        agent.stop().await;
+    });
+}
+
+#[test]
+fn a_device_that_is_missing_is_said_and_taken_when_it_comes() {
+    on_a_box("device", async |engine| {
+        let mut agent = Agent::start(&engine);
+        let node = Node::named("device");
+        let meter = json!({"devices": [
+            {"source": node.0.clone(), "target": "/dev/meter", "permissions": "rw"}
+        ]});
+        let spec = document(1, &[with("meter", meter), with("other", json!({}))]);
+        agent.want(&spec);
+        let state = agent
+            .until("one runs, one misses its device", |state| {
+                state.containers.len() == 2
+                    && of(state, "other").phase == ContainerPhase::Running
+                    && of(state, "meter").phase == ContainerPhase::Failed
+                    && state.forwarder_generation == 1
+            })
+            .await;
+        let error = of(&state, "meter").error.clone().unwrap();
+        let wanted = format!("device {} is not on this box", node.0);
+        assert!(error.contains(&wanted), "{error}");
+
+        node.plug();
+        let well = |state: &NodeState| {
+            of(state, "meter").phase == ContainerPhase::Running && state.errors.is_empty()
+        };
+        agent.until("it has its device", well).await;
+        let told = inside(
+            &engine,
+            "meter",
+            "echo gone > /dev/meter; cat /dev/meter; echo read",
+        );
+        assert_eq!(told, "read");
+        let privileged =
+            engine.docker(&["inspect", "-f", "{{.HostConfig.Privileged}}", "kc-meter"]);
+        assert_eq!(privileged, "false");
+        agent.stop().await;
+    });
+}
+
+#[test]
+fn a_volume_outlives_every_container_that_had_it() {
+    on_a_box("volume", async |engine| {
+        let mut agent = Agent::start(&engine);
+        let volumes = |env: &str| {
+            json!({
+                "env": {"TURN": env},
+                "volumes": [{"name": "data", "target": "/data"}, {"name": "maps", "target": "/maps", "read-only": true}],
+            })
+        };
+        agent.want(&document(1, &[with("db", volumes("first"))]));
+        let first = agent.until_running(1).await;
+        let tried = inside(
+            &engine,
+            "db",
+            "echo kept > /data/row; (echo x > /maps/x) 2>&1; true",
+        );
+        assert!(tried.contains("Read-only"), "{tried}");
+
+        agent.want(&document(2, &[with("db", volumes("second"))]));
+        let another = |state: &NodeState| {
+            let mut containers = state.containers.iter();
+            containers.any(|db| db.phase == ContainerPhase::Running && db.id != of(&first, "db").id)
+        };
+        agent.until("replaced", another).await;
+        assert_eq!(inside(&engine, "db", "cat /data/row"), "kept");
+
+        agent.want(&document(3, &[]));
+        agent.event(EventKind::ContainerRemoved).await;
+        agent
+            .until("nothing left", |state| state.containers.is_empty())
+            .await;
+        let list = [
+            "volume",
+            "ls",
+            "--filter",
+            "label=kcluster.volume",
+            "--format",
+        ];
+        let format = "{{.Name}} {{.Label \"kcluster.volume\"}} {{.Label \"kcluster.node\"}}";
+        let listed = engine.docker(&[&list[..], &[format]].concat());
+        assert_eq!(listed, "kc-data data box1\nkc-maps maps box1");
+        agent.want(&document(4, &[with("db", volumes("third"))]));
+        agent.until("made again", another).await;
+        assert_eq!(inside(&engine, "db", "cat /data/row"), "kept");
+        agent.stop().await;
+    });
+}
