@@ -113,6 +113,7 @@ fn container_state(want: &ContainerSpec, world: &World<'_>, facts: &Facts) -> Co
             .cloned(),
         former: main.is_some() && (!right || rolled_back.is_some()),
         rolled_back,
+        on_trial: world.memory.rollouts.on_trial(name),
     }
 }
 

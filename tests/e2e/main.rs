@@ -9,6 +9,7 @@ mod foreign;
 mod look;
 mod removal;
 mod survival;
+mod updates;
 mod wire;
 
 use anyhow::{Context, Result, ensure};
@@ -72,6 +73,7 @@ fn tell(story: &mut Story) -> Result<()> {
     broken::steps(story, scratch.path())?;
     survival::steps(story, scratch.path())?;
     foreign::steps(story, scratch.path())?;
+    updates::steps(story, scratch.path())?;
     failures::steps(story)?;
 
     story.step("down leaves nothing", || {

@@ -112,6 +112,9 @@ impl Default for UpdatePolicy {
 }
 
 impl UpdatePolicy {
+    /// How long a container that nobody checks has to run before it counts as good.
+    pub const PROOF_MS: u64 = 5_000;
+
     /// Whether it is what nobody needs to say.
     pub fn is_default(&self) -> bool {
         *self == Self::default()

@@ -69,6 +69,9 @@ pub struct ContainerState {
     /// Why the document's entry was given up for the former one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolled_back: Option<String>,
+    /// Whether it was changed and has yet to prove itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub on_trial: bool,
 }
 
 /// Where a container is in its life.

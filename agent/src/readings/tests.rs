@@ -79,6 +79,7 @@ fn container(name: &str) -> ContainerState {
         digest: None,
         former: false,
         rolled_back: None,
+        on_trial: false,
     }
 }
 

@@ -3,12 +3,9 @@
 
 use super::container::earliest;
 use super::{Observed, Part, Phase, Seen, Vitals, container_hash};
-use kc_agent_api::{ContainerSpec, Health, NodeSpec};
+use kc_agent_api::{ContainerSpec, Health, NodeSpec, UpdatePolicy};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// How long a container that nobody checks has to run before it counts as good.
-const PROOF_MS: u64 = 5_000;
 
 /// One changed container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -218,9 +215,10 @@ fn prospects(
         Some(Health::Unhealthy) => Prospects::Bad(format!("it is unhealthy{said}")),
         Some(_) => Prospects::Open(format!("it is not healthy{said}")),
         None => match life {
-            Some(life) => {
-                Prospects::GoodAt(life.since_ms.saturating_add(PROOF_MS.min(deadline_ms)))
-            }
+            Some(life) => Prospects::GoodAt(
+                life.since_ms
+                    .saturating_add(UpdatePolicy::PROOF_MS.min(deadline_ms)),
+            ),
             None => Prospects::Open("it does not run".to_owned()),
         },
     }

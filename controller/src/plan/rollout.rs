@@ -218,7 +218,11 @@ fn fate(draft: &Draft<'_>, id: &ResourceId, name: &str) -> Fate {
         return Fate::GivenUp(node.clone(), why.clone());
     }
     let runs = container.phase == ContainerPhase::Running;
-    if runs && !container.former && instance.health == InstanceHealth::Running {
+    if runs
+        && !container.former
+        && !container.on_trial
+        && instance.health == InstanceHealth::Running
+    {
         return Fate::Healthy;
     }
     Fate::Open

@@ -8,7 +8,7 @@ use super::places::has_stand_in;
 use super::rollout::{update, workload};
 use super::{Instance, InstanceHealth, PlanEventKind, State};
 use crate::resource::{Resource, ResourceId, ServiceNetwork};
-use kc_agent_api::{ContainerPhase, ContainerState, Health};
+use kc_agent_api::{ContainerPhase, ContainerState, Health, UpdatePolicy};
 use serde::{Deserialize, Serialize};
 
 /// The spare of one change.
@@ -20,14 +20,28 @@ pub(super) struct Spare {
     /// When its image was there, and it was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     made_ms: Option<u64>,
+    /// What runs, while nobody checks its health, and since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<Run>,
+    /// It has shown that it works.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    proven: bool,
     /// Why there is none, and changes are made in place.
     #[serde(skip_serializing_if = "Option::is_none")]
     unplaced: Option<String>,
 }
 
+/// One life of a process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Run {
+    started_at: Option<String>,
+    since_ms: u64,
+}
+
 /// How far a spare is.
 enum Progress {
-    Ready,
+    Proven,
     Open,
     /// No box has room for it.
     Unplaced(String),
@@ -43,15 +57,19 @@ impl State {
     }
 }
 
-/// Whether two of it may run at once: they share no port of a box and nothing that is written to.
+/// Whether two of it may run at once: they share no port of a box, no device of it, and nothing that
+/// is written to.
 fn may_be_doubled(resource: &Resource) -> bool {
     let host = match resource {
         Resource::Service(object) => object.spec.network == ServiceNetwork::Host,
         _ => false,
     };
-    let written =
-        workload(resource).is_some_and(|work| work.mounts.iter().any(|mount| !mount.read_only));
-    !host && !written && update(resource).may_surge()
+    let shared = workload(resource).is_some_and(|work| {
+        work.mounts.iter().any(|mount| !mount.read_only)
+            || work.volumes.iter().any(|volume| !volume.read_only)
+            || !work.devices.is_empty()
+    });
+    !host && !shared && update(resource).may_surge()
 }
 
 /// Whether the change of `name` would take away what nobody else does.
@@ -69,14 +87,12 @@ pub(super) fn may_go(draft: &mut Draft<'_>, id: &ResourceId, name: &str) -> bool
     else {
         return true;
     };
+    let record = draft.state.rollouts.get(id);
+    if let Some(spare) = record.and_then(|record| record.spare.as_ref()) {
+        return spare.proven || spare.unplaced.is_some();
+    }
     if !is_alone(draft, name, instance) || !may_be_doubled(resource) {
         return true;
-    }
-    let Some(record) = draft.state.rollouts.get(id) else {
-        return true;
-    };
-    if let Some(spare) = &record.spare {
-        return spare.unplaced.is_some();
     }
     let ordinal = free_ordinal(&draft.state, id, resource);
     if let Some(record) = draft.state.rollouts.get_mut(id) {
@@ -114,33 +130,28 @@ pub(super) fn judge(draft: &mut Draft<'_>, id: &ResourceId) {
         return;
     };
     let name = format!("{}-{ordinal}", id.name);
-    match progress(draft, id, &name) {
-        Progress::Ready | Progress::Open => {}
+    let progress = progress(draft, id, &name);
+    let Some(record) = draft.state.rollouts.get_mut(id) else {
+        return;
+    };
+    let Some(spare) = record.spare.as_mut() else {
+        return;
+    };
+    match progress {
+        Progress::Open => {}
+        Progress::Proven => spare.proven = true,
         Progress::Unplaced(why) => {
             let message = format!("no room for {name}, changing in place: {why}");
+            spare.unplaced = Some(why);
             draft.tell(PlanEventKind::Updating, id, None, message);
-            let record = draft.state.rollouts.get_mut(id);
-            if let Some(spare) = record.and_then(|record| record.spare.as_mut()) {
-                spare.unplaced = Some(why);
-            }
         }
         Progress::Failed(why) => {
-            let node = draft
-                .state
-                .instances
-                .get(&name)
-                .and_then(|i| i.node.clone());
             let message = format!("{name}, made beside the others, {why}");
-            draft.tell(
-                PlanEventKind::UpdateStopped,
-                id,
-                node.as_ref(),
-                message.as_str(),
-            );
-            if let Some(record) = draft.state.rollouts.get_mut(id) {
-                record.spare = None;
-                record.stopped = Some(message);
-            }
+            record.spare = None;
+            record.stopped = Some(message.clone());
+            let instance = draft.state.instances.get(&name);
+            let node = instance.and_then(|instance| instance.node.clone());
+            draft.tell(PlanEventKind::UpdateStopped, id, node.as_ref(), message);
         }
     }
 }
@@ -152,26 +163,19 @@ fn progress(draft: &mut Draft<'_>, id: &ResourceId, name: &str) -> Progress {
     if let Some(why) = &instance.waiting {
         return Progress::Unplaced(why.clone());
     }
-    let Some(node) = &instance.node else {
+    let runs = instance.health == InstanceHealth::Running;
+    let node = instance.node.as_ref();
+    let Some(container) = node.and_then(|node| draft.observed.container(node, name)) else {
         return Progress::Open;
     };
-    if instance.health == InstanceHealth::Running {
-        return Progress::Ready;
+    match container.health {
+        Some(Health::Unhealthy) => return Progress::Failed("is unhealthy".to_owned()),
+        Some(Health::Healthy) if runs => return Progress::Proven,
+        // An image may take its time, and a registry may be away: nothing is lost by waiting.
+        _ if container.id.is_empty() => return Progress::Open,
+        _ => {}
     }
-    let Some(container) = draft.observed.container(node, name) else {
-        return Progress::Open;
-    };
-    if container.health == Some(Health::Unhealthy) {
-        return Progress::Failed("is unhealthy".to_owned());
-    }
-    // An image may take its time.
-    if matches!(
-        container.phase,
-        ContainerPhase::Pending | ContainerPhase::Pulling
-    ) {
-        return Progress::Open;
-    }
-    let why = why_not(container);
+    let (started_at, why) = (container.started_at.clone(), why_not(container));
     let policy = draft
         .state
         .owner(id)
@@ -182,16 +186,29 @@ fn progress(draft: &mut Draft<'_>, id: &ResourceId, name: &str) -> Progress {
     let Some(spare) = record.and_then(|record| record.spare.as_mut()) else {
         return Progress::Open;
     };
-    let until_ms = spare
-        .made_ms
-        .get_or_insert(now_ms)
-        .saturating_add(deadline_ms);
-    if now_ms >= until_ms {
-        let seconds = deadline_ms.div_ceil(1_000);
-        return Progress::Failed(format!("{why} after {seconds} s"));
+    let made_ms = *spare.made_ms.get_or_insert(now_ms);
+    let run = Run {
+        started_at,
+        since_ms: now_ms,
+    };
+    let same = spare.run.take();
+    let same = same.filter(|before| before.started_at == run.started_at);
+    spare.run = runs.then(|| same.unwrap_or(run));
+    let until_ms = match &spare.run {
+        Some(run) => run
+            .since_ms
+            .saturating_add(UpdatePolicy::PROOF_MS.min(deadline_ms)),
+        None => made_ms.saturating_add(deadline_ms),
+    };
+    if now_ms < until_ms {
+        draft.wake(until_ms);
+        return Progress::Open;
     }
-    draft.wake(until_ms);
-    Progress::Open
+    if runs {
+        return Progress::Proven;
+    }
+    let seconds = deadline_ms.div_ceil(1_000);
+    Progress::Failed(format!("{why} after {seconds} s"))
 }
 
 fn why_not(container: &ContainerState) -> String {

@@ -120,6 +120,7 @@ pub struct UpdateSpec {
 impl UpdateSpec {
     /// What holds where nothing is said.
     pub const USUAL: Self = Self {
+        max_surge: None,
         deadline: None,
         rollback: None,
         max_unavailable: None,

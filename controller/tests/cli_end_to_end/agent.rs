@@ -350,6 +350,7 @@ impl Part {
             digest: None,
             former: false,
             rolled_back: None,
+            on_trial: false,
         };
         NodeState {
             spec_generation: self.spec.generation,

@@ -301,11 +301,12 @@ pub(crate) fn state() -> impl Strategy<Value = NodeState> {
         option::of(text()),
         any::<bool>(),
         option::of(text()),
+        any::<bool>(),
     );
     let container = (container, fate).prop_map(
         |(
             ((name, id, image, phase), (exit_code, restarts, started_at, error)),
-            (health, digest, former, rolled_back),
+            (health, digest, former, rolled_back, on_trial),
         )| ContainerState {
             name,
             id,
@@ -319,6 +320,7 @@ pub(crate) fn state() -> impl Strategy<Value = NodeState> {
             digest,
             former,
             rolled_back,
+            on_trial,
         },
     );
     let lists = (

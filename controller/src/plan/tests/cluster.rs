@@ -23,8 +23,12 @@ pub(super) struct FakeBox {
     pub(super) running: BTreeSet<String>,
     /// Containers whose health check does not answer yet.
     pub(super) unready: BTreeSet<String>,
+    /// Containers whose health nobody checks.
+    pub(super) unchecked: BTreeSet<String>,
     /// Images that never get healthy: what ran before comes back.
     pub(super) bad_images: BTreeSet<String>,
+    /// Changed containers that have yet to prove themselves.
+    pub(super) on_trial: BTreeSet<String>,
     /// Images that run, by container.
     pub(super) images: BTreeMap<String, String>,
     pub(super) loads: BTreeMap<String, f32>,
@@ -176,17 +180,20 @@ impl Cluster {
                     restarts: 0,
                     started_at: None,
                     error: None,
-                    health: Some(if target.unready.contains(&container.name) {
-                        Health::Starting
+                    health: if target.unchecked.contains(&container.name) {
+                        None
+                    } else if target.unready.contains(&container.name) {
+                        Some(Health::Starting)
                     } else if target.bad_images.contains(&target.images[&container.name]) {
-                        Health::Unhealthy
+                        Some(Health::Unhealthy)
                     } else {
-                        Health::Healthy
-                    }),
+                        Some(Health::Healthy)
+                    },
                     digest: None,
                     former: target.images[&container.name] != container.image,
                     rolled_back: (target.images[&container.name] != container.image)
                         .then(|| "it is unhealthy".to_owned()),
+                    on_trial: target.on_trial.contains(&container.name),
                 })
                 .collect(),
             ports: Vec::new(),

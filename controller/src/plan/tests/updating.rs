@@ -94,7 +94,17 @@ fn replicas_are_changed_one_after_another_and_each_waits_for_health() {
         images(&cluster, "hello"),
         ["hello-1 h2", "hello-2 h2", "hello-3 h"]
     );
-    unready(&mut cluster, "box2", "hello-2", false);
+    // Health is one thing, to keep it is another.
+    let second = cluster.boxes.get_mut(&node("box2")).unwrap();
+    second.on_trial.insert("hello-2".into());
+    second.unready.remove("hello-2");
+    cluster.pass(20_000);
+    assert_eq!(
+        images(&cluster, "hello"),
+        ["hello-1 h2", "hello-2 h2", "hello-3 h"]
+    );
+    let second = cluster.boxes.get_mut(&node("box2")).unwrap();
+    second.on_trial.clear();
     cluster.pass(1_000);
     assert_eq!(
         images(&cluster, "hello"),
@@ -289,6 +299,37 @@ fn a_spare_that_gets_not_healthy_stops_the_change_and_leaves() {
         }
         assert_eq!(images(&cluster, "firewall"), ["firewall-1 f2"]);
     }
+}
+
+#[test]
+fn a_spare_that_nobody_checks_has_to_stay_up_before_it_is_trusted() {
+    let mut cluster = Cluster::new(3);
+    cluster.apply(&alone());
+    cluster.settle();
+    for target in cluster.boxes.values_mut() {
+        target.unchecked.insert("firewall-2".into());
+    }
+    let mut steady = cluster.clone();
+    // It comes up again and again, and never stays.
+    cluster.apply(&changed(&alone(), "f2"));
+    for second in 0..100 {
+        for target in cluster.boxes.values_mut() {
+            match second % 3 {
+                0 => target.sick.insert("firewall-2".into()),
+                _ => target.sick.remove("firewall-2"),
+            };
+        }
+        turn(&mut cluster);
+        assert_eq!(images(&cluster, "firewall-1"), ["firewall-1 f"]);
+        assert_eq!(cluster.path("web")[0], "firewall-1");
+    }
+    let told = rollout(&cluster, "ServiceFunction/firewall").unwrap();
+    assert!(told.starts_with("stopped, 1 as before"), "{told}");
+    steady.apply(&changed(&alone(), "f2"));
+    for _ in 0..60 {
+        turn(&mut steady);
+    }
+    assert_eq!(images(&steady, "firewall"), ["firewall-1 f2"]);
 }
 
 #[test]
