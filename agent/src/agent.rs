@@ -64,6 +64,7 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     let (state_sender, state) = watch::channel(NodeState::default());
     let (event_sender, happened) = mpsc::unbounded_channel();
     let (view_sender, view) = watch::channel(View::default());
+    let (disk_sender, disk) = watch::channel(0);
     let Supervision { forwarder, words } = Forwarder::supervise(&settings);
     let (keeps, keeper_pulse) = Pulse::new();
     let (carries, courier_pulse) = Pulse::new();
@@ -72,6 +73,7 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
         engine: docker::watch(settings.docker.clone(), settings.node.to_string()),
         forwarder: words,
         links: wiring::monitor()?,
+        disk,
         pulse: keeper_pulse,
         shutdown: shutdown.clone(),
     };
@@ -108,6 +110,7 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
             Arc::clone(&settings),
         ),
         sampler: Sampler::new(DATA_ROOT),
+        disk: disk_sender,
         identity,
         link,
         incoming,

@@ -172,6 +172,8 @@ pub struct Overrides {
     /// Whether `kc exec` and `kc cp` may enter containers; yes when absent, since whoever may ask
     /// for it may also have any image run here.
     pub allow_exec: Option<bool>,
+    /// How full the engine's disk may be before images that nobody needs go, in percent; 100 is never.
+    pub image_gc_percent: Option<u8>,
     /// Labels the box gives itself.
     pub labels: BTreeMap<String, String>,
     /// The box in Home Assistant; not there when absent.
@@ -220,6 +222,7 @@ impl Overrides {
             forwarder: self.forwarder.or(under.forwarder),
             pause_image: self.pause_image.or(under.pause_image),
             allow_exec: self.allow_exec.or(under.allow_exec),
+            image_gc_percent: self.image_gc_percent.or(under.image_gc_percent),
             labels,
             home_assistant: self.home_assistant.or(under.home_assistant),
             prometheus: self.prometheus.or(under.prometheus),
@@ -258,6 +261,8 @@ pub struct Settings {
     pub pause_image: String,
     /// Whether calls may enter containers.
     pub allow_exec: bool,
+    /// How full the engine's disk may be before images that nobody needs go, in percent; 100 is never.
+    pub image_gc_percent: u8,
     /// Labels the box gives itself.
     pub labels: BTreeMap<String, String>,
     /// The box in Home Assistant, where that is wanted.
@@ -313,6 +318,7 @@ impl Settings {
                 .pause_image
                 .unwrap_or_else(|| "kcluster/function:latest".into()),
             allow_exec: said.allow_exec.unwrap_or(true),
+            image_gc_percent: said.image_gc_percent.unwrap_or(85),
             labels: said.labels,
             home_assistant: said.home_assistant,
             prometheus: said.prometheus,

@@ -44,6 +44,8 @@ pub struct Courier {
     pub calls: Calls,
     /// Takes load samples.
     pub sampler: Sampler,
+    /// How full the engine's disk is, in percent.
+    pub disk: watch::Sender<u8>,
     /// Asked for its counters.
     pub forwarder: Forwarder,
     /// Documents, newest only.
@@ -248,7 +250,16 @@ impl Courier {
 
     fn measure(&mut self, before: &mut Option<Sample>, counters: Option<Counters>) {
         let watched = watched(&self.view.borrow());
+        if let Some(root) = &self.view.borrow().data_root {
+            self.sampler.look_at_disk(root);
+        }
         let sample = self.sampler.sample(self.identity.boot.elapsed(), &watched);
+        let full = load::percent(sample.machine.disk);
+        self.disk.send_if_modified(|known| {
+            let changed = *known != full;
+            *known = full;
+            changed
+        });
         let stamp = self.identity.boot.stamp();
         let node = self.identity.node.clone();
         let report = load::report(stamp.clone(), before.as_ref(), &sample, counters.as_ref());

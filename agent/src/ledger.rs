@@ -3,9 +3,11 @@
 //! is old or new, never half; the document before stays beside it. A sum follows the document, because
 //! cards lie: a flipped bit may leave a document that reads well and says something else.
 
-use crate::reconcile::{Rollouts, fnv1a};
+use crate::reconcile::{Pulled, Rollouts, fnv1a};
 use kc_agent_api::{NodeSpec, PayloadError, decode, encode};
 use kc_forwarder_api::Tables;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -18,6 +20,8 @@ const PREVIOUS: &str = "spec.previous.json";
 const SUM: &[u8] = b"\nsum ";
 /// What ran before, of containers whose successors are on trial or were given up.
 const ROLLOUTS: &str = "rollouts.json";
+/// Which images were pulled here.
+const IMAGES: &str = "images.json";
 
 /// Why the ledger cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +52,9 @@ pub enum LedgerError {
         /// The file.
         path: PathBuf,
     },
-    /// What is there does not say what ran before.
-    #[error("{} does not say what ran before", path.display())]
-    Rollouts {
+    /// What lies beside the document does not read.
+    #[error("{} cannot be used", path.display())]
+    Aside {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
@@ -162,23 +166,44 @@ impl Ledger {
 impl Ledger {
     /// What ran before, of containers whose successors are on trial or were given up.
     pub fn load_rollouts(&self) -> Result<Rollouts, LedgerError> {
-        let path = self.dir.join(ROLLOUTS);
-        match fs::read(&path) {
-            Ok(bytes) => {
-                let read = serde_json::from_slice(&bytes);
-                read.map_err(|source| LedgerError::Rollouts { path, source })
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Rollouts::default()),
-            Err(source) => Err(disk("read", &path)(source)),
-        }
+        self.load_aside(ROLLOUTS)
     }
 
     /// Keeps that.
     pub fn store_rollouts(&self, rollouts: &Rollouts) -> Result<(), LedgerError> {
-        let path = self.dir.join(ROLLOUTS);
-        match serde_json::to_vec(rollouts) {
+        self.store_aside(ROLLOUTS, rollouts)
+    }
+}
+
+/// Which images were pulled here.
+impl Ledger {
+    /// As it was written down.
+    pub fn load_pulled(&self) -> Result<Pulled, LedgerError> {
+        self.load_aside(IMAGES)
+    }
+
+    /// Writes it down.
+    pub fn store_pulled(&self, pulled: &Pulled) -> Result<(), LedgerError> {
+        self.store_aside(IMAGES, pulled)
+    }
+
+    fn load_aside<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, LedgerError> {
+        let path = self.dir.join(name);
+        match fs::read(&path) {
+            Ok(bytes) => {
+                let read = serde_json::from_slice(&bytes);
+                read.map_err(|source| LedgerError::Aside { path, source })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
+            Err(source) => Err(disk("read", &path)(source)),
+        }
+    }
+
+    fn store_aside(&self, name: &str, what: &impl Serialize) -> Result<(), LedgerError> {
+        let path = self.dir.join(name);
+        match serde_json::to_vec(what) {
             Ok(bytes) => write_atomically(&path, &bytes),
-            Err(source) => Err(LedgerError::Rollouts { path, source }),
+            Err(source) => Err(LedgerError::Aside { path, source }),
         }
     }
 }

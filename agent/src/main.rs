@@ -118,6 +118,9 @@ struct Flags {
     /// Whether kc exec and kc cp may enter containers [default: true].
     #[arg(long, env = "KC_AGENT_ALLOW_EXEC", value_name = "BOOL")]
     allow_exec: Option<bool>,
+    /// How full the engine's disk may be before images that nobody needs go; 100 is never [default: 85].
+    #[arg(long, env = "KC_AGENT_IMAGE_GC_PERCENT", value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    image_gc_percent: Option<u8>,
     /// Show the box in Home Assistant, by MQTT discovery below this prefix [default: not at all].
     #[arg(long, env = "KC_AGENT_HOME_ASSISTANT", value_name = "PREFIX")]
     home_assistant: Option<TopicPrefix>,
@@ -199,6 +202,7 @@ impl Flags {
             forwarder: self.forwarder,
             pause_image: self.pause_image,
             allow_exec: self.allow_exec,
+            image_gc_percent: self.image_gc_percent,
             labels: self
                 .labels
                 .into_iter()

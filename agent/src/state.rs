@@ -135,17 +135,7 @@ fn is_wired(name: &str, legs: &[Leg], seen: &Observed) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reconcile::model::{Model, PAUSE, container, leg};
-
-    fn world(model: &Model) -> World<'_> {
-        World {
-            spec: &model.spec,
-            seen: &model.seen,
-            memory: &model.memory,
-            pause_image: PAUSE,
-            now_ms: model.now_ms,
-        }
-    }
+    use crate::reconcile::model::{Model, container, leg};
 
     fn settled() -> Model {
         let wired = |name: &str| Network::Legs(vec![leg("eth0", &format!("{name}e"))]);
@@ -158,13 +148,13 @@ mod tests {
     }
 
     fn phase(model: &Model, facts: &Facts) -> ContainerPhase {
-        node_state(&world(model), facts).containers[1].phase
+        node_state(&model.world(), facts).containers[1].phase
     }
 
     #[test]
     fn running_means_running_and_wired() {
         let mut model = settled();
-        let state = node_state(&world(&model), &Facts::default());
+        let state = node_state(&model.world(), &Facts::default());
         let names: Vec<_> = state
             .containers
             .iter()
@@ -189,7 +179,7 @@ mod tests {
     fn an_end_a_failure_and_a_pull_are_told_apart() {
         let mut model = settled();
         model.end(&model.id("fw", Part::Main), Phase::Exited);
-        let state = node_state(&world(&model), &Facts::default());
+        let state = node_state(&model.world(), &Facts::default());
         assert_eq!(state.containers[1].phase, ContainerPhase::Exited);
         assert_eq!(state.containers[1].exit_code, Some(137));
 
@@ -199,7 +189,7 @@ mod tests {
             failures,
             ..Facts::default()
         };
-        let state = node_state(&world(&model), &facts);
+        let state = node_state(&model.world(), &facts);
         assert_eq!(state.containers[1].phase, ContainerPhase::Failed);
         assert_eq!(
             state.containers[1].error.as_deref(),
@@ -226,7 +216,7 @@ mod tests {
             forwarder_generation: 4,
             ..Facts::default()
         };
-        let state = node_state(&world(&model), &facts);
+        let state = node_state(&model.world(), &facts);
         assert_eq!(state.errors, ["no engine", "kcsvc-p: taken"]);
         assert_eq!((state.spec_generation, state.forwarder_generation), (1, 4));
     }

@@ -208,6 +208,50 @@ fn a_bad_image_goes_back_by_itself_and_a_good_one_stays() {
 }
 
 #[test]
+fn images_that_nobody_needs_leave_a_full_disk_and_those_of_others_stay() {
+    on_a_box("full", async |engine| {
+        let Some(_registry) = Registry::start(&engine) else {
+            return;
+        };
+        for (tag, line) in [
+            ("app:1", "ENV V=1"),
+            ("app:2", "ENV V=2"),
+            ("other:1", "ENV O=1"),
+        ] {
+            publish(&engine, tag, line);
+        }
+        let stranger = format!("{REGISTRY}/other:1");
+        engine.docker(&["pull", "-q", &stranger]);
+        let mut agent = Agent::start(&engine);
+        agent.want(&document(1, web("app:1")));
+        healthy(&mut agent, 1).await;
+        let has = |image: &str| {
+            let listed = engine.docker(&["images", "-q", "--no-trunc", image]);
+            !listed.trim().is_empty()
+        };
+        let (first, second) = (format!("{REGISTRY}/app:1"), format!("{REGISTRY}/app:2"));
+        // Somebody else's container keeps one.
+        engine.docker(&["create", "--name", "theirs", &first]);
+        agent.want(&document(2, web("app:2")));
+        healthy(&mut agent, 2).await;
+        agent
+            .until("proven", |state| !of(state, "web").on_trial)
+            .await;
+        // The memory of what was pulled outlives the agent.
+        agent.stop().await;
+        let mut agent = Agent::start(&engine);
+        healthy(&mut agent, 2).await;
+        agent.disk.send_replace(90);
+        // Nothing can go before that container does.
+        engine.docker(&["rm", "theirs"]);
+        let told = agent.event(EventKind::ImagesRemoved).await;
+        assert!(told.message.ends_with(&first), "{told:?}");
+        assert!(!has(&first) && has(&second) && has(&stranger));
+        agent.stop().await;
+    });
+}
+
+#[test]
 fn a_tag_that_means_something_else_by_now_goes_back_to_what_it_meant() {
     on_a_box("tag", async |engine| {
         let Some(_registry) = Registry::start(&engine) else {

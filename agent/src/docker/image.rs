@@ -2,21 +2,23 @@
 
 use super::DockerError;
 use super::error::status;
+use crate::reconcile::PulledImage;
 use bollard::Docker;
 use bollard::models::ImageInspect;
-use bollard::query_parameters::CreateImageOptionsBuilder;
+use bollard::query_parameters::{CreateImageOptionsBuilder, RemoveImageOptions};
 use futures_util::StreamExt;
 use kc_agent_api::PullPolicy;
 
-/// Has `image` on the box, and makes sure that the box can run it. Says whether it was pulled.
+/// Has `image` on the box, and makes sure that the box can run it. Returns the engine's id of it if it
+/// was pulled.
 pub async fn ensure_image(
     docker: &Docker,
     image: &str,
     policy: PullPolicy,
-) -> Result<bool, DockerError> {
+) -> Result<Option<String>, DockerError> {
     if policy != PullPolicy::Always {
         if let Some(found) = find(docker, image).await? {
-            return suits(docker, image, &found).await.map(|()| false);
+            return suits(docker, image, &found).await.map(|()| None);
         }
         if policy == PullPolicy::Never {
             return Err(DockerError::NoImage(image.to_owned()));
@@ -35,7 +37,10 @@ pub async fn ensure_image(
         }
     }
     match find(docker, image).await? {
-        Some(found) => suits(docker, image, &found).await.map(|()| true),
+        Some(found) => {
+            suits(docker, image, &found).await?;
+            Ok(Some(found.id.unwrap_or_default()))
+        }
         None => Err(DockerError::ImageGone(image.to_owned())),
     }
 }
@@ -43,6 +48,29 @@ pub async fn ensure_image(
 /// Whether an image is on the box, by reference or by the engine's id.
 pub async fn has_image(docker: &Docker, image: &str) -> Result<bool, DockerError> {
     Ok(find(docker, image).await?.is_some())
+}
+
+/// Removes an image, unless a container uses it or it has other names: the engine refuses that. Says
+/// whether it is gone.
+pub async fn remove_image(docker: &Docker, image: &PulledImage) -> Result<bool, DockerError> {
+    let named = find(docker, &image.reference).await?;
+    let still = named.is_some_and(|named| named.id.as_ref() == Some(&image.id));
+    // By its name where it has that one: others pulled it as something else too, perhaps.
+    let name = match still {
+        true => &image.reference,
+        false => &image.id,
+    };
+    match docker
+        .remove_image(name, None::<RemoveImageOptions>, None)
+        .await
+    {
+        Ok(_) => Ok(true),
+        Err(error) => match status(&error) {
+            Some(404) => Ok(true),
+            Some(409) => Ok(false),
+            _ => Err(DockerError::refused("remove image", name)(error)),
+        },
+    }
 }
 
 /// The registry's digest of an image, by the engine's id of it; that id where no registry has it.

@@ -17,7 +17,7 @@ pub use device::find_devices;
 pub use error::DockerError;
 pub use exec::exec;
 pub use files::{forget_files, write_files};
-pub use image::{digest, ensure_image, has_image};
+pub use image::{digest, ensure_image, has_image, remove_image};
 pub use observe::{inspect, list};
 pub use steps::{create, remove, start, stop};
 pub use volume::ensure_volumes;

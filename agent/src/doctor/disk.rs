@@ -1,12 +1,13 @@
 //! Room and writability where agent and engine write, and errors that file systems have counted.
 
 use super::Disk;
+use crate::load::percent;
 use kc_agent_api::Finding;
 use std::path::Path;
 
 /// Shares in use, percent, from which on a disk is nearly full and full.
-const NEARLY: u64 = 85;
-const FULL: u64 = 95;
+const NEARLY: u8 = 85;
+const FULL: u8 = 95;
 
 /// Judges one place.
 pub(super) fn disk(disk: &Disk) -> Finding {
@@ -27,8 +28,7 @@ pub(super) fn disk(disk: &Disk) -> Finding {
         let found = format!("{path} cannot be looked at");
         return Finding::unknown(check, found, "run it as root: sudo kc-agent doctor");
     };
-    let percent = u128::from(used) * 100 / u128::from(total);
-    let percent = u64::try_from(percent).unwrap_or(100);
+    let percent = percent((used, total));
     let free = bytes(total.saturating_sub(used));
     let found = format!("{path}: {percent} % used, {free} free of {}", bytes(total));
     let fix = "docker system prune --all, journalctl --vacuum-size=50M, or a larger disk";

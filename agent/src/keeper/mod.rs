@@ -5,6 +5,7 @@
 //! containers and forwarder as they are.
 
 mod health;
+mod images;
 mod run;
 mod steps;
 mod takeup;

@@ -38,6 +38,8 @@ pub struct Inputs {
     pub forwarder: mpsc::Receiver<forwarder::Word>,
     /// Interfaces that changed.
     pub links: wiring::LinkMonitor,
+    /// How full the engine's disk is, in percent.
+    pub disk: watch::Receiver<u8>,
     /// Whether the loop turns.
     pub pulse: Questions,
     /// Turns true when the loop shall end.
@@ -154,6 +156,10 @@ impl Keeper {
                     if let Some(bytes) = newest {
                         self.take_up(&bytes).await;
                     }
+                }
+                Ok(()) = inputs.disk.changed() => {
+                    let percent = *inputs.disk.borrow_and_update();
+                    self.on_disk(percent);
                 }
                 Some(done) = self.steps.join_next_with_id() => self.on_step(done).await,
                 Some(status) = self.answered_ports.recv() => self.on_ports(status),

@@ -1,9 +1,10 @@
 //! Running steps beside each other, one a lane, and what follows from how they end.
 
+use super::images::{Room, collect};
 use super::{Keeper, explain};
 use crate::docker::{self, DockerError, container_body, container_name, pause_body};
 use crate::probe::probe;
-use crate::reconcile::{Action, Lane, Part};
+use crate::reconcile::{Action, Lane, Part, PulledImage};
 use crate::wiring::{self, WiringError};
 use bollard::Docker;
 use kc_agent_api::{ContainerSpec, EventKind, PullPolicy};
@@ -18,8 +19,10 @@ pub(super) enum Touched {
     Container(String),
     /// Interfaces.
     Links,
-    /// An image came.
-    Pulled,
+    /// An image came: the engine's id of it.
+    Pulled(String),
+    /// These images have gone.
+    Collected(Vec<PulledImage>),
     /// A health check was tried, and this came of it.
     Tried(Result<(), String>),
     /// Nothing.
@@ -65,6 +68,7 @@ impl Keeper {
             files: self.settings.state_dir.join("files"),
             pause_image: self.settings.pause_image.clone(),
             want: self.wanted(action.lane().object()).cloned(),
+            room: self.room(),
             pinned: self
                 .memory
                 .rollouts
@@ -122,6 +126,7 @@ impl Keeper {
                     self.tried(name, (id, *pid), outcome);
                 }
             }
+            Some(Ok(Touched::Collected(gone))) => self.collected(gone).await,
             Some(Ok(touched)) => self.succeeded(&action, touched).await,
             Some(Err(StepError::Unwanted)) => {}
             Some(Err(error)) => self.step_failed(&action, &error).await,
@@ -142,8 +147,9 @@ impl Keeper {
                 self.memory
                     .images
                     .insert((name.clone(), *part, hash.clone()));
-                if touched == Touched::Pulled {
+                if let Touched::Pulled(id) = &touched {
                     self.event(EventKind::ImagePulled, name, format!("{image} pulled"));
+                    self.pulled(id, image).await;
                 }
             }
             Action::Create { name, part, .. } => self.consume_image(name, *part),
@@ -171,7 +177,7 @@ impl Keeper {
                 self.look_at_links().await;
                 self.ask_ports_soon();
             }
-            Touched::Pulled | Touched::Tried(_) | Touched::Nothing => {}
+            Touched::Pulled(_) | Touched::Collected(_) | Touched::Tried(_) | Touched::Nothing => {}
         }
     }
 
@@ -212,6 +218,8 @@ struct Step {
     files: PathBuf,
     pause_image: String,
     want: Option<ContainerSpec>,
+    /// When a disk has room again.
+    room: Room,
     /// The image that is meant, where what ran before comes back.
     pinned: Option<String>,
 }
@@ -239,11 +247,7 @@ impl Step {
                     }
                 }
                 let pulled = docker::ensure_image(docker, &image, policy).await?;
-                Ok(if pulled {
-                    Touched::Pulled
-                } else {
-                    Touched::Nothing
-                })
+                Ok(pulled.map_or(Touched::Nothing, Touched::Pulled))
             }
             Action::Create { name, part, join } => {
                 let docker = docker()?.clone();
@@ -299,6 +303,10 @@ impl Step {
                 let full = container_name(&name, part);
                 docker::remove(docker()?, &id, &full, gently, grace_s).await?;
                 Ok(Touched::Container(id))
+            }
+            Action::Collect { images } => {
+                let gone = collect(docker()?, images, self.room).await;
+                Ok(Touched::Collected(gone))
             }
             Action::Wire { pid, legs, .. } => {
                 wiring::wire(pid, legs).await?;

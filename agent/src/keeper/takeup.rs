@@ -12,6 +12,11 @@ use tokio::time::Instant;
 impl Keeper {
     /// What the box ran before. Whatever is wrong with the ledger is said and survived.
     pub(super) fn load_ledger(&mut self) {
+        match self.ledger.load_pulled() {
+            Ok(pulled) => self.memory.pulled = pulled,
+            // Those images stay, and that is all.
+            Err(error) => tracing::warn!("{}", explain(&error)),
+        }
         match self.ledger.load() {
             Ok(Found::Nothing) => tracing::info!("no document yet"),
             Ok(Found::Current(spec)) => {

@@ -12,4 +12,4 @@ mod sampler;
 pub(crate) use machine::{firmware_flags, uptime_s};
 pub use report::{ContainerSample, MachineSample, Sample, report, tunnels};
 pub use sampler::{Sampler, Watched};
-pub(crate) use sampler::{disk, get_throttled};
+pub(crate) use sampler::{disk, get_throttled, percent};

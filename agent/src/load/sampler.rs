@@ -66,6 +66,13 @@ impl Sampler {
         }
     }
 
+    /// The engine keeps its data here.
+    pub fn look_at_disk(&mut self, path: &Path) {
+        if self.disk != path {
+            path.clone_into(&mut self.disk);
+        }
+    }
+
     /// Reads everything now; `at` is the moment on a clock that never goes back.
     pub fn sample(&mut self, at: Duration, watched: &[Watched]) -> Sample {
         let text = &mut self.text;
@@ -246,6 +253,12 @@ pub(crate) fn disk(path: &Path) -> Option<(u64, u64)> {
     Some((bytes(used), bytes(used + found.blocks_available())))
 }
 
+/// The same in percent; a disk of no size is not a full one.
+pub(crate) fn percent((used, total): (u64, u64)) -> u8 {
+    let percent = u128::from(used) * 100 / u128::from(total.max(1));
+    u8::try_from(percent).unwrap_or(100).min(100)
+}
+
 fn wide(number: impl Into<u64>) -> u64 {
     number.into()
 }
@@ -253,6 +266,13 @@ fn wide(number: impl Into<u64>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_disk_is_not_a_full_one() {
+        assert_eq!(percent((0, 0)), 0);
+        assert_eq!(percent((85, 100)), 85);
+        assert_eq!(percent((u64::MAX, 1)), 100);
+    }
 
     fn write(root: &Path, path: &str, text: &str) {
         let path = root.join(path);

@@ -1,6 +1,6 @@
 //! Steps the shell can take, and the lanes that keep steps on one object apart.
 
-use super::Part;
+use super::{Part, PulledImage};
 use kc_agent_api::{HealthCheck, Leg, PullPolicy};
 use std::fmt;
 use std::net::IpAddr;
@@ -90,6 +90,11 @@ pub enum Action {
         /// What to make.
         legs: Vec<Leg>,
     },
+    /// Remove images until the disk has room again.
+    Collect {
+        /// Which may go, in this order.
+        images: Vec<PulledImage>,
+    },
     /// Make a leg of the box itself, or put it right.
     WireHost {
         /// What to make.
@@ -115,6 +120,8 @@ pub enum Lane {
     Probe(String),
     /// The image for one of them.
     Image(String, Part),
+    /// The images that nobody needs.
+    Images,
     /// A leg of the box itself.
     HostLeg(String),
 }
@@ -129,6 +136,7 @@ impl Lane {
             | Self::Probe(name)
             | Self::Image(name, _)
             | Self::HostLeg(name) => name,
+            Self::Images => "images",
         }
     }
 }
@@ -145,6 +153,7 @@ impl Action {
             | Self::Remove { name, .. }
             | Self::Wire { name, .. } => Lane::Container(name.clone()),
             Self::Probe { name, .. } => Lane::Probe(name.clone()),
+            Self::Collect { .. } => Lane::Images,
             Self::WireHost { leg } => Lane::HostLeg(leg.port.to_string()),
             Self::UnwireHost { port } => Lane::HostLeg(port.clone()),
         }
@@ -173,6 +182,13 @@ impl fmt::Display for Action {
                 name, part, why, ..
             } => write!(f, "remove {part} of {name}: {why}"),
             Self::Wire { name, legs, .. } => write!(f, "wire {} legs of {name}", legs.len()),
+            Self::Collect { images } => {
+                write!(
+                    f,
+                    "remove some of {} images that nobody needs",
+                    images.len()
+                )
+            }
             Self::WireHost { leg } => write!(f, "wire host leg {}", leg.interface),
             Self::UnwireHost { port } => write!(f, "remove host leg {port}"),
         }

@@ -80,14 +80,18 @@ impl Model {
         validate(&self.spec).unwrap();
     }
 
-    pub(crate) fn plan(&self) -> Plan {
-        reconcile(&World {
+    pub(crate) fn world(&self) -> World<'_> {
+        World {
             spec: &self.spec,
             seen: &self.seen,
             memory: &self.memory,
             pause_image: PAUSE,
             now_ms: self.now_ms,
-        })
+        }
+    }
+
+    pub(crate) fn plan(&self) -> Plan {
+        reconcile(&self.world())
     }
 
     /// Plans and carries out until nothing is left; returns what was done.
@@ -132,6 +136,11 @@ impl Model {
                 name, part, hash, ..
             } => {
                 self.memory.images.insert((name, part, hash));
+            }
+            Action::Collect { images } => {
+                for image in images {
+                    self.memory.pulled.forget(&image);
+                }
             }
             Action::Create { name, part, join } => self.create(&name, part, join),
             Action::Start {

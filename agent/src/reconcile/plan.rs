@@ -2,7 +2,9 @@
 //! whether the tables may be applied.
 
 use super::container::{self, earliest};
-use super::{Action, Backoffs, Lane, LegState, Observed, Part, Phase, Rollouts, Vitals, leg_state};
+use super::{
+    Action, Backoffs, Lane, LegState, Observed, Part, Phase, Pulled, Rollouts, Vitals, leg_state,
+};
 use kc_agent_api::NodeSpec;
 use std::collections::BTreeSet;
 
@@ -29,6 +31,10 @@ pub struct Memory {
     pub vitals: Vitals,
     /// Changed containers on trial.
     pub rollouts: Rollouts,
+    /// Images that were pulled here.
+    pub pulled: Pulled,
+    /// Whether the engine's disk is so full that images shall go.
+    pub disk_full: bool,
     /// The document is known to be an old one: what is missing is made, what runs is left,
     /// whether this document knows it or not.
     pub outdated: bool,
@@ -100,6 +106,12 @@ pub fn reconcile(world: &World<'_>) -> Plan {
     );
     if settled && !world.memory.outdated {
         retire(world, &mut plan);
+    }
+    if world.memory.disk_full && world.seen.engine && !world.memory.outdated {
+        let images = world.memory.pulled.surplus(world);
+        if !images.is_empty() {
+            push(world, &mut plan, Action::Collect { images });
+        }
     }
     plan
 }

@@ -28,6 +28,8 @@ pub(crate) struct Agent {
     end: watch::Sender<bool>,
     task: tokio::task::JoinHandle<()>,
     supervised: Forwarder,
+    /// How full the engine's disk is said to be, in percent.
+    pub(crate) disk: watch::Sender<u8>,
 }
 
 impl Agent {
@@ -42,6 +44,8 @@ impl Agent {
             "node": "box1", "docker": format!("unix://{}", docker.display()),
             "state-dir": dir.join("state"), "run-dir": dir.join("run"),
             "forwarder": forwarder, "pause-image": super::engine::IMAGE,
+            // Any disk is fuller than this.
+            "image-gc-percent": 6,
         });
         let said: Overrides = serde_json::from_value(said).unwrap();
         let settings = Arc::new(Settings::complete(said).unwrap());
@@ -53,7 +57,9 @@ impl Agent {
         let (view_sender, view) = watch::channel(View::default());
         let (end, shutdown) = watch::channel(false);
         let Supervision { forwarder, words } = Forwarder::supervise(&settings);
+        let (disk, disk_receiver) = watch::channel(0);
         let inputs = Inputs {
+            disk: disk_receiver,
             specs: spec_receiver,
             engine: docker::watch(settings.docker.clone(), settings.node.to_string()),
             forwarder: words,
@@ -77,6 +83,7 @@ impl Agent {
             end,
             task,
             supervised: forwarder,
+            disk,
         }
     }
 
