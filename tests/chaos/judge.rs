@@ -164,7 +164,7 @@ fn matches(k: u8, spec: &NodeSpec, lives: &Lives) -> Result<()> {
     for one in &spec.containers {
         wanted.insert(format!("kc-{}", one.name), container_hash(one));
         if matches!(one.network, Network::Legs(_)) {
-            wanted.insert(format!("kc-{}-pause", one.name), pause_hash(&one.network));
+            wanted.insert(format!("kc-{}-pause", one.name), pause_hash(one));
         }
     }
     let seen = lives
