@@ -13,10 +13,13 @@ use kc_tests::traffic::{SERVER, all_passed, requests};
 use kc_tests::{kc, wait};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long everything may take to be in order after the last fault was put right.
 const CALM: Duration = Duration::from_secs(60);
+
+/// How long everything mostly takes.
+const SOON: Duration = Duration::from_secs(2);
 
 /// A container as its engine knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +34,7 @@ pub(crate) type Lives = BTreeMap<(u8, String), Life>;
 
 /// Waits until the site is as its controller wants it, and requests pass; returns what runs then.
 pub(crate) fn calm(site: &mut Site, tell: &mut impl FnMut(String)) -> Result<(Lives, Duration)> {
-    let mut last = String::new();
+    let (began, mut last) = (Instant::now(), String::new());
     let probe = || {
         for role in site.daemons.revive()? {
             tell(format!("{role} had ended by itself"));
@@ -41,6 +44,10 @@ pub(crate) fn calm(site: &mut Site, tell: &mut impl FnMut(String)) -> Result<(Li
             Err(error) => {
                 let said = format!("{error:#}");
                 if said != last {
+                    // What takes this long is worth a line.
+                    if began.elapsed() > SOON {
+                        tell(said.clone());
+                    }
                     last = said;
                 }
                 std::thread::sleep(Duration::from_millis(100));
