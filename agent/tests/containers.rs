@@ -3,9 +3,12 @@
 
 mod support;
 
-use kc_agent_api::{ContainerPhase, EventKind, File, Network, NodeSpec};
+use kc_agent::reconcile::Part;
+use kc_agent_api::{ContainerPhase, EventKind, File, Network, NodeSpec, NodeState};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use support::{Agent, leg, of, on_a_box, play, run, run_inside, spec_of};
 
 #[test]
@@ -193,6 +196,37 @@ fn a_restarted_pause_gets_its_wires_and_its_container_back() {
             .await;
         let pid = agent.pid(&of(&after, "fw").id);
         assert!(run_inside(pid, "ip", &["link"]).contains("inside"));
+        agent.stop().await;
+    });
+}
+
+#[test]
+fn a_container_that_its_engine_gave_up_restarting_runs_again() {
+    on_a_box("gaveup", async |engine| {
+        let mut agent = Agent::start(&engine);
+        agent.want(&document(1, &["fw"]));
+        let state = agent.until_running(1).await;
+        let first = |part: Part| {
+            let seen = agent.view.borrow();
+            let mut seen = seen.containers.iter();
+            let pid = seen
+                .find(|seen| seen.part == part)
+                .and_then(|seen| seen.pid);
+            Pid::from_raw(i32::try_from(pid.unwrap()).unwrap())
+        };
+        // The engine starts it again 100 ms after its end, then 200, and so on, and fails where its
+        // namespace is gone at that moment; after that it tries no more, and says nothing of it.
+        let (main, pause) = (first(Part::Main), first(Part::Pause));
+        let died = of(&state, "fw").started_at.clone();
+        kill(main, Signal::SIGKILL).unwrap();
+        tokio::time::sleep(Duration::from_millis(70)).await;
+        kill(pause, Signal::SIGKILL).unwrap();
+        let back = |state: &NodeState| {
+            let fw = of(state, "fw");
+            fw.phase == ContainerPhase::Running && fw.started_at != died
+        };
+        let state = agent.until("it is back", back).await;
+        assert_eq!(state.errors, Vec::<String>::new());
         agent.stop().await;
     });
 }

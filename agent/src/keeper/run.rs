@@ -28,6 +28,10 @@ pub(super) const WRITE_AGAIN: Duration = Duration::from_secs(5);
 /// When the engine is asked again after it answered nonsense.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// When the engine is asked again about what it says it is about to restart, at first and at last. It
+/// says nothing when it gives that up, as it does where the pause container was down at that moment.
+const STILL_RESTARTING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
 /// Where things come from.
 pub struct Inputs {
     /// The newest document as it arrived, undecoded. Closing it ends nothing: the ledger is enough.
@@ -87,6 +91,8 @@ pub struct Keeper {
     pub(super) running: HashMap<Id, (Action, AbortHandle)>,
     pub(super) ports_at: Option<Instant>,
     pub(super) look_at: Option<Instant>,
+    /// When that will be for what is about to be restarted.
+    restarting: Duration,
     /// While the document in force is not on the disk.
     pub(super) write_at: Option<Instant>,
     /// Whether engine and forwarder have said anything yet.
@@ -125,6 +131,7 @@ impl Keeper {
             running: HashMap::new(),
             ports_at: None,
             look_at: None,
+            restarting: STILL_RESTARTING.0,
             write_at: None,
             heard: Heard::default(),
             asked_ports,
@@ -142,6 +149,7 @@ impl Keeper {
         loop {
             self.act().await;
             self.publish();
+            self.mind_restarts();
             let timer = [self.wake_at, self.ports_at, self.look_at, self.write_at]
                 .into_iter()
                 .flatten()
@@ -284,6 +292,17 @@ impl Keeper {
     pub(super) fn ask_ports_soon(&mut self) {
         let soon = Instant::now() + PORTS.0;
         self.ports_at = Some(self.ports_at.map_or(soon, |at| at.min(soon)));
+    }
+
+    /// Looks again, less and less often, while something is about to be restarted.
+    fn mind_restarts(&mut self) {
+        let mut seen = self.seen.containers.iter();
+        if !seen.any(|seen| seen.phase == Phase::Restarting) {
+            self.restarting = STILL_RESTARTING.0;
+        } else if self.look_at.is_none() {
+            self.look_at = Some(Instant::now() + self.restarting);
+            self.restarting = (self.restarting * 2).min(STILL_RESTARTING.1);
+        }
     }
 
     /// Lists everything anew.
