@@ -14,12 +14,18 @@ use crate::readings::former::Former;
 use crate::readings::{Discovery, scrape};
 use crate::service::{self, Pulse};
 use crate::status::{Boot, Identity, capacity};
+use crate::update::guard::Swap;
+use crate::update::launch::{self, STAYED, Starts};
+use crate::update::probation::{self, Outlook};
+use crate::update::shelf::Kept;
+use crate::update::{Desk, Expectation, Shelf, policy};
 use crate::wiring::{self, Underlay, WiringError};
-use kc_agent_api::{EventKind, NodeState, Topic};
+use kc_agent_api::{EventKind, NodeState, Topic, UpdateOutcome, UpdateRecord};
 use kc_mqtt::{Config, Link, QoS};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -50,8 +56,17 @@ pub enum AgentError {
     Signals(#[source] io::Error),
 }
 
-/// Runs until SIGTERM or SIGINT.
-pub async fn run(settings: Settings) -> Result<(), AgentError> {
+/// Why an agent ends without an error.
+#[derive(Debug)]
+pub enum Ending {
+    /// Somebody said so.
+    Told,
+    /// Another version is to be tried; nothing of this one runs any more.
+    Swap(Box<Swap>),
+}
+
+/// Runs until SIGTERM, SIGINT or an update. `trial` is what is expected of a version that is on trial.
+pub async fn run(settings: Settings, trial: Option<Expectation>) -> Result<Ending, AgentError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Signals)?;
     let settings = Arc::new(settings);
@@ -86,15 +101,29 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     // The box first: it needs nobody.
     let keeping = tokio::spawn(keeper.run(inputs));
 
-    let identity = Arc::new(identity(&settings, boot.clone()).await);
+    let shelf = Shelf::below(&settings.state_dir);
+    let running = running(&shelf);
+    let (update, news) = settle(&shelf, &running.to_string(), trial.is_some());
+    let identity = identity(&settings, boot.clone()).await;
+    let identity = Arc::new(Identity {
+        version: running.to_string(),
+        update,
+        ..identity
+    });
     let durable = settings.event_dir != settings.run_dir;
     if durable {
         let path = settings.event_dir.clone();
         std::fs::create_dir_all(&path).map_err(|source| AgentError::RunDir { path, source })?;
     }
     let mut events = Events::open(&settings.event_dir, boot, durable);
-    let version = concat!("kc-agent ", env!("CARGO_PKG_VERSION"));
+    let version = match trial {
+        None => format!("kc-agent {running}"),
+        Some(_) => format!("kc-agent {running}, on trial"),
+    };
     events.record(EventKind::AgentStarted, "agent", version);
+    if let Some((kind, message)) = news {
+        events.record(kind, "agent", message);
+    }
     let (discovery, former) = discovery(&settings, &identity);
     let (link, incoming) = Link::start(link_config(&settings, &identity, &discovery));
     let readings = settings.prometheus.as_ref().map(|prometheus| {
@@ -102,12 +131,21 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
         tokio::spawn(scrape::listen(prometheus.listen.0, readings));
         sender
     });
+    let (desk, mut candidates) = Desk::new(shelf.clone(), running.clone());
+    let outlook = Outlook {
+        link: link.clone(),
+        state: state.clone(),
+        view: view.clone(),
+        forwarder: forwarder.clone(),
+    };
+    let relieved = Arc::new(AtomicBool::new(false));
     let courier = Courier {
         calls: Calls::new(
             Arc::clone(&identity),
             link.clone(),
             forwarder.clone(),
             Arc::clone(&settings),
+            desk,
         ),
         sampler: Sampler::new(DATA_ROOT),
         disk: disk_sender,
@@ -126,19 +164,103 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
         readings,
         pulse: courier_pulse,
         shutdown: shutdown.clone(),
+        relieved: Arc::clone(&relieved),
     };
     let seen = courier.state.clone();
     let carrying = tokio::spawn(courier.run());
-    tokio::spawn(service::report([keeps, carries], seen, shutdown));
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let report = service::report([keeps, carries], seen, shutdown, Arc::clone(&relieved));
+    tokio::spawn(report);
+    let starts = Starts::in_dir(&settings.run_dir);
+    let ending = tokio::select! {
+        _ = terminate.recv() => Ending::Told,
+        _ = interrupt.recv() => Ending::Told,
+        Some(candidate) = candidates.recv() => {
+            relieved.store(true, Ordering::Relaxed);
+            Ending::Swap(Box::new(Swap {
+                candidate,
+                expected: outlook.look().await,
+                shelf,
+                running,
+                limit: settings.trial,
+                tables: settings.forwarder_tables(),
+            }))
+        }
+        () = on_probation(trial, &outlook) => {
+            relieved.store(true, Ordering::Relaxed);
+            Ending::Told
+        }
+        () = stay(&starts) => Ending::Told,
+    };
+    starts.forget();
     tracing::info!("ending; containers and forwarder go on");
     end.send_replace(true);
     let _ = keeping.await;
     let _ = carrying.await;
-    Ok(())
+    Ok(ending)
+}
+
+/// The version that runs: of those that were updates the one they say they are.
+fn running(shelf: &Shelf) -> semver::Version {
+    let exe = std::env::current_exe().ok();
+    exe.and_then(|exe| shelf.version_of(&exe))
+        .unwrap_or_else(launch::built)
+}
+
+/// On trial, says how it goes until it is to leave; otherwise never returns.
+async fn on_probation(trial: Option<Expectation>, outlook: &Outlook) {
+    let Some(expected) = trial else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        () = probation::tell(expected, outlook) => {}
+        () = probation::dismissed() => {}
+    }
+}
+
+/// A version that has stayed is not counted any more. Never returns.
+async fn stay(starts: &Starts) {
+    tokio::time::sleep(STAYED).await;
+    starts.forget();
+    std::future::pending().await
+}
+
+/// What became of the newest update, and the word of it if nobody has heard it yet. The one on trial
+/// leaves that to whoever comes after.
+fn settle(
+    shelf: &Shelf,
+    running: &str,
+    on_trial: bool,
+) -> (Option<UpdateRecord>, Option<(EventKind, String)>) {
+    let Some(kept) = shelf.record() else {
+        return (None, None);
+    };
+    if on_trial {
+        return (Some(kept.record), None);
+    }
+    let record = policy::settled(kept.record, running);
+    if kept.told {
+        return (Some(record), None);
+    }
+    let (version, from) = (&record.version, &record.from);
+    let news = match record.outcome {
+        UpdateOutcome::Updated => (
+            EventKind::AgentUpdated,
+            format!("version {version} runs now, after {from}"),
+        ),
+        _ => {
+            let reason = record.reason.as_deref().unwrap_or("nobody knows why");
+            let told = format!("version {version} was given up for {running}: {reason}");
+            (EventKind::AgentUpdateFailed, told)
+        }
+    };
+    let told = Kept {
+        record: record.clone(),
+        told: true,
+    };
+    if let Err(error) = shelf.keep(&told) {
+        tracing::warn!("{}", explain(&error));
+    }
+    (Some(record), Some(news))
 }
 
 /// Returns when it is time to end.
@@ -166,6 +288,8 @@ async fn identity(settings: &Settings, boot: Boot) -> Identity {
         capacity: capacity(Path::new(DATA_ROOT)),
         vtep: underlay.address,
         underlay_mtu: underlay.mtu,
+        version: launch::built().to_string(),
+        update: None,
     }
 }
 

@@ -10,11 +10,13 @@ mod logs;
 mod output;
 mod pass;
 mod running;
+mod update;
 
 use crate::config::Settings;
 use crate::doctor::{self, Vantage};
 use crate::forwarder::{Forwarder, ForwarderError};
 use crate::status::Identity;
+use crate::update::{Desk, UpdateError};
 use bollard::Docker;
 use container::Container;
 use flow::{Flow, Stop};
@@ -54,21 +56,24 @@ struct Answerer {
     link: Link,
     forwarder: Forwarder,
     settings: Arc<Settings>,
+    updates: Desk,
 }
 
 impl Calls {
-    /// Answers in the name of `identity`, over `link`.
+    /// Answers in the name of `identity`, over `link`; what is to be tried goes over `updates`.
     pub fn new(
         identity: Arc<Identity>,
         link: Link,
         forwarder: Forwarder,
         settings: Arc<Settings>,
+        updates: Desk,
     ) -> Self {
         let answerer = Answerer {
             identity,
             link,
             forwarder,
             settings,
+            updates,
         };
         Self {
             answerer,
@@ -118,7 +123,8 @@ impl Calls {
             CallBody::Logs { .. }
             | CallBody::Exec { .. }
             | CallBody::Upload { .. }
-            | CallBody::Download { .. } => &self.streams,
+            | CallBody::Download { .. }
+            | CallBody::Update { .. } => &self.streams,
             _ => &self.slots,
         };
         let Ok(slot) = Arc::clone(places).try_acquire_owned() else {
@@ -161,6 +167,8 @@ enum CallError {
     NotForCalls,
     #[error(transparent)]
     Forwarder(#[from] ForwarderError),
+    #[error(transparent)]
+    Update(#[from] UpdateError),
     #[error("the Docker engine does not answer")]
     NoEngine,
     #[error("no container can be called {0:?}")]
@@ -192,6 +200,21 @@ impl Answerer {
                 return self.send(id, ReplyBody::Doctor { findings, wall_ms }).await;
             }
             CallBody::Forwarder { request, .. } => self.pass(id, &mut flow, *request).await,
+            CallBody::Update {
+                attempt,
+                size,
+                signature,
+                allow_downgrade,
+                ..
+            } => {
+                let wanted = update::Wanted {
+                    attempt,
+                    size,
+                    signature,
+                    allow_downgrade,
+                };
+                update::update(self, &mut flow, wanted, (id, words)).await
+            }
             body => {
                 let inside = self.inside(id, &mut flow, body, docker, caller, words);
                 inside.await
@@ -265,6 +288,7 @@ impl Answerer {
             // These are no calls about containers.
             CallBody::Forwarder { .. }
             | CallBody::Doctor
+            | CallBody::Update { .. }
             | CallBody::Credit { .. }
             | CallBody::Cancel { .. }
             | CallBody::Input { .. }

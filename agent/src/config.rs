@@ -7,11 +7,21 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Where the file is looked for when nobody names one.
 pub const DEFAULT_FILE: &str = "/etc/kcluster/agent.toml";
+/// Kept over reboots, when nobody says where.
+pub const STATE_DIR: &str = "/var/lib/kcluster";
+/// Lost at reboot, when nobody says where.
+pub const RUN_DIR: &str = "/run/kcluster";
+/// Keys of those who may update the agent, when nobody says where.
+const TRUSTED_KEYS: &str = "/etc/kcluster/trust.d";
+/// How long an update may take to get healthy, when nobody says.
+const TRIAL_S: u16 = 60;
 
 /// Why settings were refused.
 #[derive(Debug, thiserror::Error)]
@@ -176,10 +186,23 @@ pub struct Overrides {
     pub image_gc_percent: Option<u8>,
     /// Labels the box gives itself.
     pub labels: BTreeMap<String, String>,
+    /// Updates of the agent.
+    pub update: UpdateSaid,
     /// The box in Home Assistant; not there when absent.
     pub home_assistant: Option<HomeAssistant>,
     /// The box for Prometheus; not there when absent.
     pub prometheus: Option<Prometheus>,
+}
+
+/// What the file and the flags may each say of updates.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct UpdateSaid {
+    /// Directory with the public keys (`*.pub`, of minisign) of those who may update this box;
+    /// nobody may while it is empty.
+    pub trusted_keys: Option<PathBuf>,
+    /// Seconds in which a new version must get healthy.
+    pub trial_s: Option<NonZeroU16>,
 }
 
 impl Overrides {
@@ -224,6 +247,10 @@ impl Overrides {
             allow_exec: self.allow_exec.or(under.allow_exec),
             image_gc_percent: self.image_gc_percent.or(under.image_gc_percent),
             labels,
+            update: UpdateSaid {
+                trusted_keys: self.update.trusted_keys.or(under.update.trusted_keys),
+                trial_s: self.update.trial_s.or(under.update.trial_s),
+            },
             home_assistant: self.home_assistant.or(under.home_assistant),
             prometheus: self.prometheus.or(under.prometheus),
         }
@@ -265,6 +292,10 @@ pub struct Settings {
     pub image_gc_percent: u8,
     /// Labels the box gives itself.
     pub labels: BTreeMap<String, String>,
+    /// Public keys of those who may update the agent.
+    pub trusted_keys: PathBuf,
+    /// How long an update may take to get healthy.
+    pub trial: Duration,
     /// The box in Home Assistant, where that is wanted.
     pub home_assistant: Option<HomeAssistant>,
     /// The box for Prometheus, where that is wanted.
@@ -295,7 +326,7 @@ impl Settings {
             (Some(user), None) => Some((user, String::new())),
             (None, _) => None,
         };
-        let run_dir = said.run_dir.unwrap_or_else(|| "/run/kcluster".into());
+        let run_dir = said.run_dir.unwrap_or_else(|| RUN_DIR.into());
         Ok(Self {
             node,
             domain,
@@ -310,7 +341,7 @@ impl Settings {
                 .map_or_else(|| "/var/run/docker.sock".into(), |DockerSocket(path)| path),
             vtep: said.vtep,
             underlay_mtu: said.underlay_mtu,
-            state_dir: said.state_dir.unwrap_or_else(|| "/var/lib/kcluster".into()),
+            state_dir: said.state_dir.unwrap_or_else(|| STATE_DIR.into()),
             event_dir: said.event_dir.unwrap_or_else(|| run_dir.clone()),
             run_dir,
             forwarder: said.forwarder.unwrap_or_else(beside_us),
@@ -320,6 +351,11 @@ impl Settings {
             allow_exec: said.allow_exec.unwrap_or(true),
             image_gc_percent: said.image_gc_percent.unwrap_or(85),
             labels: said.labels,
+            trusted_keys: said
+                .update
+                .trusted_keys
+                .unwrap_or_else(|| TRUSTED_KEYS.into()),
+            trial: Duration::from_secs(said.update.trial_s.map_or(TRIAL_S, NonZeroU16::get).into()),
             home_assistant: said.home_assistant,
             prometheus: said.prometheus,
         })

@@ -19,6 +19,7 @@ use kc_agent_api::{
 use kc_forwarder_api::Counters;
 use kc_mqtt::{Incoming, Link, Message};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -66,6 +67,8 @@ pub struct Courier {
     pub pulse: Questions,
     /// Turns true when it is time to leave.
     pub shutdown: watch::Receiver<bool>,
+    /// Whether somebody takes our place at once: then we say nothing of leaving.
+    pub relieved: Arc<AtomicBool>,
 }
 
 impl Courier {
@@ -294,9 +297,12 @@ impl Courier {
             self.events.record(said.kind, said.object, said.message);
         }
         self.flush();
-        self.publish_status(Presence::Offline);
+        let relieved = self.relieved.load(Ordering::Relaxed);
+        if !relieved {
+            self.publish_status(Presence::Offline);
+        }
         let settled = self.discovery.settled();
-        if self.link.connected() && self.link.drained(FAREWELL).await && settled {
+        if self.link.connected() && self.link.drained(FAREWELL).await && settled && !relieved {
             // What lay below other bases came with the connection, and was removed.
             let now = self.discovery.base();
             if let Err(error) = self.former.keep_only(now.as_deref()) {

@@ -4,7 +4,7 @@
 //! [`ledger`] touch the box and decide nothing; [`keeper`] is the loop between
 //! them. [`courier`] carries documents in and reports out over MQTT; [`load`], [`status`],
 //! [`events`] and [`calls`] are what it carries, and [`readings`] shows the same to others. [`service`] tells
-//! the system manager. [`doctor`]
+//! the system manager, [`update`] replaces the agent by another version of itself, and [`doctor`]
 //! looks for what is wrong with the box.
 
 pub mod agent;
@@ -24,4 +24,5 @@ pub mod reconcile;
 pub mod service;
 pub mod state;
 pub mod status;
+pub mod update;
 pub mod wiring;

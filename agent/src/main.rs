@@ -3,15 +3,20 @@
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use kc_agent::config::{
-    Broker, ConfigError, DEFAULT_FILE, DockerSocket, Label, Overrides, Settings,
+    Broker, ConfigError, DEFAULT_FILE, DockerSocket, Label, Overrides, Settings, UpdateSaid,
 };
 use kc_agent::doctor::{self, Vantage};
+use kc_agent::agent::Ending;
 use kc_agent::readings::config::{HomeAssistant, Listen, Prometheus, TopicPrefix};
+use kc_agent::update::launch::{self, Starts};
+use kc_agent::update::{Shelf, guard};
 use kc_agent_api::{DomainName, Finding, Listing, NodeName};
+use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -36,6 +41,14 @@ enum Verb {
     /// Look for what is wrong with this box, and say how it is put right (exit code 3 when a
     /// problem was found; warnings are none).
     Doctor(Box<Doctor>),
+    /// What a version on trial starts as; only another agent asks for it.
+    #[command(name = guard::ON_TRIAL, hide = true)]
+    OnTrial {
+        guard: u32,
+        program: PathBuf,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -127,6 +140,9 @@ struct Flags {
     /// Serve Prometheus at http://ADDRESS:PORT/metrics [default: not at all].
     #[arg(long, env = "KC_AGENT_PROMETHEUS", value_name = "ADDRESS:PORT")]
     prometheus: Option<Listen>,
+    /// Directory with the public keys of those who may update the agent [default: /etc/kcluster/trust.d].
+    #[arg(long, env = "KC_AGENT_TRUSTED_KEYS", value_name = "DIR")]
+    trusted_keys: Option<PathBuf>,
     /// A label of this box; may be given several times.
     #[arg(long = "label", value_name = "KEY=VALUE")]
     labels: Vec<Label>,
@@ -140,6 +156,9 @@ fn domain(text: &str) -> Result<DomainName, kc_agent_api::NameError> {
     DomainName::new(text)
 }
 
+/// How long what still runs at the end may take to end.
+const LEFTOVERS: Duration = Duration::from_millis(500);
+
 /// A problem was found.
 const SICK: u8 = 3;
 
@@ -150,6 +169,15 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Run(run) => serve(*run),
         Verb::Doctor(doctor) => look(*doctor),
+        Verb::OnTrial {
+            guard,
+            program,
+            arguments,
+        } => {
+            let error = guard::enter(guard, &program, &arguments);
+            let error = anyhow::Error::from(error);
+            Err((126, error.context(format!("cannot start {}", program.display()))))
+        }
     };
     outcome.unwrap_or_else(|(code, error)| {
         eprintln!("kc-agent: {error:#}");
@@ -208,6 +236,10 @@ impl Flags {
                 .into_iter()
                 .map(|Label(key, value)| (key, value))
                 .collect(),
+            update: UpdateSaid {
+                trusted_keys: self.trusted_keys,
+                trial_s: None,
+            },
             home_assistant: self.home_assistant.map(|prefix| HomeAssistant { prefix }),
             prometheus: self.prometheus.map(|listen| Prometheus { listen }),
         };
@@ -222,11 +254,21 @@ fn settings(path: &Path, asked: bool, flags: Overrides) -> Result<Settings, Conf
 fn serve(run: Run) -> Result<ExitCode, Failure> {
     log_to_stderr(&run.log).map_err(usage)?;
     let (path, asked, flags) = run.flags.split();
+    let (state_dir, run_dir) = (flags.state_dir.as_deref(), flags.run_dir.as_deref());
+    let (state_dir, run_dir) = launch::places(&path, state_dir, run_dir);
+    // Before settings are read, since they may be those of a later version.
+    launch::launch(&Shelf::below(&state_dir), &Starts::in_dir(&run_dir));
     let settings = settings(&path, asked, flags).map_err(usage)?;
+    let trial = std::env::var(launch::TRIAL).ok();
+    let trial = trial.map(|expected| serde_json::from_str(&expected).unwrap_or_default());
     let runtime = runtime().map_err(failed)?;
-    let outcome = runtime.block_on(kc_agent::agent::run(settings));
-    runtime.shutdown_background();
-    outcome.context("cannot run").map_err(failed)?;
+    let outcome = runtime.block_on(kc_agent::agent::run(settings, trial));
+    // Whatever is left of it ends here: nobody but one agent minds the box.
+    runtime.shutdown_timeout(LEFTOVERS);
+    match outcome.context("cannot run").map_err(failed)? {
+        Ending::Told => {}
+        Ending::Swap(swap) => guard::hold(&swap).context("no agent to go on with").map_err(failed)?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 

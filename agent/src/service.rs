@@ -4,6 +4,9 @@
 use crate::agent::ended;
 use kc_agent_api::{ContainerPhase, NodeState};
 use sd_notify::NotifyState;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -38,16 +41,23 @@ pub async fn report(
     loops: [Pulse; 2],
     mut state: watch::Receiver<NodeState>,
     mut shutdown: watch::Receiver<bool>,
+    relieved: Arc<AtomicBool>,
 ) {
     if std::env::var_os(NOTIFY_SOCKET).is_none() {
         return;
     }
     // What hangs for the whole of it is ended by the manager, so half of it is soon enough.
-    let pause = sd_notify::watchdog_enabled().map(|limit| limit / 2);
+    let pause = pause();
     tell(&[NotifyState::Ready]);
     loop {
         tokio::select! {
-            () = ended(&mut shutdown) => return tell(&[NotifyState::Stopping]),
+            () = ended(&mut shutdown) => {
+                // For the manager the service goes on while another version takes our place.
+                if !relieved.load(Ordering::Relaxed) {
+                    tell(&[NotifyState::Stopping]);
+                }
+                return;
+            }
             Ok(()) = state.changed() => {
                 let line = line(&state.borrow_and_update());
                 tell(&[NotifyState::Status(&line)]);
@@ -59,6 +69,24 @@ pub async fn report(
                 tell(&[NotifyState::Watchdog]);
             }
         }
+    }
+}
+
+/// How often the manager's watchdog is fed, where it has one.
+fn pause() -> Option<Duration> {
+    sd_notify::watchdog_enabled().map(|limit| limit / 2)
+}
+
+/// Says what goes on instead, and feeds the watchdog for as long as that takes.
+pub async fn feed(line: &str) -> Infallible {
+    if std::env::var_os(NOTIFY_SOCKET).is_none() {
+        return std::future::pending().await;
+    }
+    let pause = pause();
+    tell(&[NotifyState::Status(line)]);
+    loop {
+        tell(&[NotifyState::Watchdog]);
+        rest(pause).await;
     }
 }
 

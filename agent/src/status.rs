@@ -3,7 +3,7 @@
 use crate::load;
 use kc_agent_api::{
     BootId, Capacity, DomainName, NodeName, NodeStatus, Payload, PayloadError, Presence, Stamp,
-    Topic, encode,
+    Topic, UpdateRecord, encode,
 };
 use kc_mqtt::{Message, QoS, Will};
 use nix::time::{ClockId, clock_gettime};
@@ -79,6 +79,10 @@ pub struct Identity {
     pub vtep: Option<IpAddr>,
     /// MTU under its tunnels.
     pub underlay_mtu: u16,
+    /// Version of the agent.
+    pub version: String,
+    /// The newest update of it.
+    pub update: Option<UpdateRecord>,
 }
 
 impl Identity {
@@ -87,7 +91,7 @@ impl Identity {
         NodeStatus {
             node: self.node.clone(),
             presence,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: self.version.clone(),
             arch: std::env::consts::ARCH.to_owned(),
             boot: self.boot.id.clone(),
             session,
@@ -96,6 +100,7 @@ impl Identity {
             vtep: self.vtep,
             underlay_mtu: self.underlay_mtu,
             engine: engine.map(str::to_owned),
+            update: self.update.clone(),
         }
     }
 
@@ -152,6 +157,8 @@ pub(crate) fn example() -> Identity {
         capacity: Capacity::default(),
         vtep: Some(IpAddr::from([192, 168, 50, 1])),
         underlay_mtu: 1500,
+        version: "0.1.0".into(),
+        update: None,
     }
 }
 

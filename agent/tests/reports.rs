@@ -31,6 +31,8 @@ fn identity() -> Arc<Identity> {
         capacity: Capacity::default(),
         vtep: None,
         underlay_mtu: 1500,
+        version: "0.1.0".into(),
+        update: None,
     })
 }
 

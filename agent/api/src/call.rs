@@ -103,6 +103,21 @@ pub enum CallBody {
         /// Parts the caller can take before it gives more [`CallBody::Credit`].
         credit: u32,
     },
+    /// Another version of the agent: [`CallBody::Input`] is its archive, a tar file. The answer's end
+    /// says that it was found good and goes on trial; what comes of that is told in
+    /// [`crate::NodeStatus::update`], because whoever answers is not there any more.
+    Update {
+        /// A number of the caller's, by which the status names this attempt.
+        attempt: u32,
+        /// Octets of the archive.
+        size: u64,
+        /// Its signature: what minisign writes beside it.
+        signature: String,
+        /// Whether it may be older than what runs.
+        allow_downgrade: bool,
+        /// Parts the caller can take before it gives more [`CallBody::Credit`].
+        credit: u32,
+    },
     /// A look at the box: what is wrong with it, and how that is put right.
     Doctor,
     /// The caller of a long answer is there, and can take so much of it. Said again at least every
@@ -128,6 +143,7 @@ impl CallBody {
             | Self::Exec { credit, .. }
             | Self::Upload { credit, .. }
             | Self::Download { credit, .. }
+            | Self::Update { credit, .. }
             | Self::Forwarder { credit, .. } => *credit,
             _ => 0,
         }

@@ -99,6 +99,10 @@ pub enum EventKind {
     FunctionAlive,
     /// The Docker engine went away or came back.
     Engine,
+    /// The agent was updated.
+    AgentUpdated,
+    /// An update of the agent was given up; the former version runs.
+    AgentUpdateFailed,
     /// Events found no room while the controller was away, and are gone.
     EventsLost,
     /// A kind this version does not know.
@@ -132,6 +136,8 @@ impl EventKind {
             Self::FunctionDead => "function-dead",
             Self::FunctionAlive => "function-alive",
             Self::Engine => "engine",
+            Self::AgentUpdated => "agent-updated",
+            Self::AgentUpdateFailed => "agent-update-failed",
             Self::EventsLost => "events-lost",
             Self::Unknown => "unknown",
         }

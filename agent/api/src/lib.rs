@@ -16,6 +16,7 @@ mod spec;
 mod state;
 mod status;
 mod topic;
+mod update;
 mod volume;
 
 pub use call::{
@@ -34,4 +35,5 @@ pub use spec::{
 pub use state::{ContainerPhase, ContainerState, NodeState};
 pub use status::{Capacity, ControllerStatus, NodeStatus, Presence};
 pub use topic::{Topic, TopicError};
+pub use update::{MANIFEST, UpdateManifest, UpdateOutcome, UpdateRecord};
 pub use volume::{Tmpfs, Volume};

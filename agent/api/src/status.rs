@@ -1,6 +1,6 @@
 //! Presence of a node: who it is, what it has. Retained, and its last will says `offline`.
 
-use crate::{BootId, NodeName, Payload};
+use crate::{BootId, NodeName, Payload, UpdateRecord};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -31,6 +31,9 @@ pub struct NodeStatus {
     pub underlay_mtu: u16,
     /// Docker Engine version, when it answers.
     pub engine: Option<String>,
+    /// The newest update of the agent, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<UpdateRecord>,
 }
 
 impl Payload for NodeStatus {

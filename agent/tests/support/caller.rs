@@ -7,10 +7,12 @@ use kc_agent::calls::Calls;
 use kc_agent::config::{DockerSocket, Overrides, Settings};
 use kc_agent::forwarder::Forwarder;
 use kc_agent::status::{Boot, Identity};
+use kc_agent::update::{Desk, Shelf};
 use kc_agent_api::{
     Call, CallBody, Capacity, NodeName, Output, Reply, ReplyBody, Topic, decode, encode, octets,
 };
 use kc_mqtt::{Config, Incoming, Link, Message, QoS};
+use semver::Version;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,9 +79,13 @@ async fn answer(engine: &Engine, said: Overrides) -> tokio::task::JoinHandle<()>
         capacity: Capacity::default(),
         vtep: None,
         underlay_mtu: 1500,
+        version: "0.1.0".into(),
+        update: None,
     });
     let (link, mut incoming) = linked("agent", "call").await;
-    let mut calls = Calls::new(identity, link, forwarder, settings);
+    let shelf = Shelf::below(&settings.state_dir);
+    let (desk, _candidates) = Desk::new(shelf, Version::new(0, 1, 0));
+    let mut calls = Calls::new(identity, link, forwarder, settings, desk);
     tokio::spawn(async move {
         while let Some(word) = incoming.recv().await {
             if let Incoming::Message(message) = word

@@ -333,6 +333,7 @@ impl Part {
             vtep: Some([192, 168, 50, self.number].into()),
             underlay_mtu: 1_500,
             engine: Some("20.10.24".into()),
+            update: None,
         }
     }
 

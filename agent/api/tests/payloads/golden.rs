@@ -32,6 +32,7 @@ fn a_status_is_written_so() {
         vtep: Some(IpAddr::from([192, 168, 50, 1])),
         underlay_mtu: 1500,
         engine: None,
+        update: None,
     };
     is_written(
         &status,

@@ -6,3 +6,4 @@ mod golden;
 mod hostile;
 mod round_trip;
 mod strategies;
+mod updates;

@@ -209,6 +209,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         EventKind::ContainerOom,
         EventKind::TablesRefused,
         EventKind::EventsLost,
+        EventKind::AgentUpdateFailed,
         EventKind::Unknown,
     ]);
     (stamp(), any::<u64>(), kinds, text(), text()).prop_map(
@@ -254,9 +255,14 @@ pub(crate) fn status() -> impl Strategy<Value = NodeStatus> {
             any::<u16>(),
             option::of(text()),
         ),
+        option::of(crate::updates::record()),
     )
         .prop_map(
-            |((node, presence, version, arch, boot, session), (labels, has, vtep, mtu, engine))| {
+            |(
+                (node, presence, version, arch, boot, session),
+                (labels, has, vtep, mtu, engine),
+                update,
+            )| {
                 NodeStatus {
                     node,
                     presence,
@@ -273,6 +279,7 @@ pub(crate) fn status() -> impl Strategy<Value = NodeStatus> {
                     vtep,
                     underlay_mtu: mtu,
                     engine,
+                    update,
                 }
             },
         )
@@ -547,6 +554,7 @@ pub(crate) fn call() -> impl Strategy<Value = Call> {
         (any::<u64>(), any::<u32>()).prop_map(|(id, parts)| CallBody::Credit { id, parts }),
         any::<u64>().prop_map(|id| CallBody::Cancel { id }),
         Just(CallBody::Doctor),
+        crate::updates::call(),
         logs.prop_map(|(container, tail, since_s, since_wall_s, flags)| {
             let (follow, timestamps, credit) = flags;
             CallBody::Logs {

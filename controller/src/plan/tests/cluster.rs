@@ -94,6 +94,7 @@ impl Cluster {
             vtep: Some([192, 168, 50, number].into()),
             underlay_mtu: 1500,
             engine: Some("20.10".into()),
+            update: None,
         };
         self.observed.status(status, self.now_ms);
     }
