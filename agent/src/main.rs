@@ -2,11 +2,11 @@
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use kc_agent::agent::Ending;
 use kc_agent::config::{
     Broker, ConfigError, DEFAULT_FILE, DockerSocket, Label, Overrides, Settings, UpdateSaid,
 };
 use kc_agent::doctor::{self, Vantage};
-use kc_agent::agent::Ending;
 use kc_agent::readings::config::{HomeAssistant, Listen, Prometheus, TopicPrefix};
 use kc_agent::update::launch::{self, Starts};
 use kc_agent::update::{Shelf, guard};
@@ -176,7 +176,10 @@ fn main() -> ExitCode {
         } => {
             let error = guard::enter(guard, &program, &arguments);
             let error = anyhow::Error::from(error);
-            Err((126, error.context(format!("cannot start {}", program.display()))))
+            Err((
+                126,
+                error.context(format!("cannot start {}", program.display())),
+            ))
         }
     };
     outcome.unwrap_or_else(|(code, error)| {
@@ -267,7 +270,9 @@ fn serve(run: Run) -> Result<ExitCode, Failure> {
     runtime.shutdown_timeout(LEFTOVERS);
     match outcome.context("cannot run").map_err(failed)? {
         Ending::Told => {}
-        Ending::Swap(swap) => guard::hold(&swap).context("no agent to go on with").map_err(failed)?,
+        Ending::Swap(swap) => guard::hold(&swap)
+            .context("no agent to go on with")
+            .map_err(failed)?,
     }
     Ok(ExitCode::SUCCESS)
 }

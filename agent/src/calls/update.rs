@@ -113,9 +113,7 @@ fn put(
     allow_downgrade: bool,
 ) -> Result<Version, UpdateError> {
     let accept = |offered: &Version| policy::may_follow(&desk.running, offered, allow_downgrade);
-    let version = desk
-        .shelf
-        .put(incoming, std::env::consts::ARCH, accept)?;
+    let version = desk.shelf.put(incoming, std::env::consts::ARCH, accept)?;
     let record = UpdateRecord {
         attempt,
         version: version.to_string(),

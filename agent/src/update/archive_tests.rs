@@ -83,7 +83,9 @@ impl Scene {
         };
         self.names("") == ["into", "outside"]
             && self.names("outside").is_empty()
-            && inside.iter().all(|name| known.contains(&name.as_str()) && plain(name))
+            && inside
+                .iter()
+                .all(|name| known.contains(&name.as_str()) && plain(name))
     }
 }
 
@@ -126,16 +128,28 @@ fn what_does_not_belong_there_is_refused_by_its_name() {
         (vec![manifest, (EntryType::Link, AGENT, b"")], AGENT),
         (vec![manifest, (EntryType::Directory, AGENT, b"")], AGENT),
         (vec![manifest, (EntryType::Char, AGENT, b"")], AGENT),
-        (vec![manifest, (EntryType::GNULongName, "././@LongLink", b"x")], "@LongLink"),
+        (
+            vec![manifest, (EntryType::GNULongName, "././@LongLink", b"x")],
+            "@LongLink",
+        ),
         (vec![manifest, (EntryType::XHeader, "pax", b"x")], "pax"),
-        (vec![manifest, (EntryType::GNUSparse, AGENT, &program)], AGENT),
+        (
+            vec![manifest, (EntryType::GNUSparse, AGENT, &program)],
+            AGENT,
+        ),
         (vec![agent, manifest], "manifest.json"),
         (vec![(EntryType::Symlink, MANIFEST, b"")], "manifest.json"),
         (vec![manifest], "no kc-agent"),
-        (vec![manifest, (regular, FORWARDER, &program)], "no kc-agent"),
+        (
+            vec![manifest, (regular, FORWARDER, &program)],
+            "no kc-agent",
+        ),
         (vec![manifest, (regular, AGENT, &other)], "is for x86_64"),
         (vec![manifest, (regular, AGENT, b"#!/bin/sh\n")], "no ELF"),
-        (vec![manifest, agent, (regular, FORWARDER, &other)], FORWARDER),
+        (
+            vec![manifest, agent, (regular, FORWARDER, &other)],
+            FORWARDER,
+        ),
     ];
     for (entries, word) in cases {
         let scene = Scene::new();
@@ -149,9 +163,18 @@ fn what_does_not_belong_there_is_refused_by_its_name() {
 #[test]
 fn a_manifest_is_refused_with_the_right_word() {
     let cases = [
-        (r#"{"format":1,"version":"0.2.0","arch":"arm"}"#, "for arm, and this box is aarch64"),
-        (r#"{"format":2,"version":"0.2.0","arch":"aarch64"}"#, "form 2"),
-        (r#"{"format":1,"version":"../../x","arch":"aarch64"}"#, "../../x"),
+        (
+            r#"{"format":1,"version":"0.2.0","arch":"arm"}"#,
+            "for arm, and this box is aarch64",
+        ),
+        (
+            r#"{"format":2,"version":"0.2.0","arch":"aarch64"}"#,
+            "form 2",
+        ),
+        (
+            r#"{"format":1,"version":"../../x","arch":"aarch64"}"#,
+            "../../x",
+        ),
         (r#"{"format":1,"arch":"aarch64"}"#, "version"),
         ("rubbish", "manifest.json"),
     ];
@@ -190,7 +213,13 @@ fn a_size_that_is_a_lie_takes_no_memory_and_is_refused() {
     // The agent's size field, in octal: 8 GiB less one.
     lie[1024 + 124..1024 + 135].copy_from_slice(b"77777777777");
     let sum: u32 = (0..512)
-        .map(|at| if (148..156).contains(&at) { 32 } else { u32::from(lie[1024 + at]) })
+        .map(|at| {
+            if (148..156).contains(&at) {
+                32
+            } else {
+                u32::from(lie[1024 + at])
+            }
+        })
         .sum();
     lie[1024 + 148..1024 + 156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     let scene = Scene::new();

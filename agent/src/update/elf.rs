@@ -35,8 +35,30 @@ fn machine(arch: &str) -> Option<(u8, u8, u16)> {
 /// # Errors
 /// It is no program, or one for other boxes.
 pub fn runs_on(arch: &str, head: &[u8]) -> Result<(), ElfError> {
-    let Some(&[0x7f, b'E', b'L', b'F', class, order, _, _, _, _, _, _, _, _, _, _, _, _, a, b]) =
-        head.first_chunk::<HEAD>()
+    let Some(
+        &[
+            0x7f,
+            b'E',
+            b'L',
+            b'F',
+            class,
+            order,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            a,
+            b,
+        ],
+    ) = head.first_chunk::<HEAD>()
     else {
         return Err(ElfError::NotElf);
     };
@@ -45,7 +67,9 @@ pub fn runs_on(arch: &str, head: &[u8]) -> Result<(), ElfError> {
         _ => u16::from_le_bytes([a, b]),
     };
     let known = ["x86_64", "aarch64", "arm"];
-    let theirs = known.iter().find(|arch| machine(arch) == Some((class, order, number)));
+    let theirs = known
+        .iter()
+        .find(|arch| machine(arch) == Some((class, order, number)));
     if theirs == Some(&arch) {
         return Ok(());
     }
@@ -77,9 +101,18 @@ mod tests {
     #[test]
     fn what_is_for_other_boxes_is_named() {
         let told = |head: &[u8]| runs_on("x86_64", head).unwrap_err().to_string();
-        assert_eq!(told(&head(2, 1, [183, 0])), "it is for aarch64, and this box is x86_64");
-        assert_eq!(told(&head(1, 1, [40, 0])), "it is for arm, and this box is x86_64");
-        assert_eq!(told(&head(2, 2, [0, 22])), "it is for machine 22, and this box is x86_64");
+        assert_eq!(
+            told(&head(2, 1, [183, 0])),
+            "it is for aarch64, and this box is x86_64"
+        );
+        assert_eq!(
+            told(&head(1, 1, [40, 0])),
+            "it is for arm, and this box is x86_64"
+        );
+        assert_eq!(
+            told(&head(2, 2, [0, 22])),
+            "it is for machine 22, and this box is x86_64"
+        );
         // 32-bit code on a 64-bit machine wants other libraries.
         assert!(runs_on("x86_64", &head(1, 1, [62, 0])).is_err());
         for other in [&b"#!/bin/sh\nexit 0    "[..], b"", b"\x7fELF"] {

@@ -30,7 +30,9 @@ pub enum UpdateError {
     #[error("the signature does not fit the archive: it was changed after it was signed")]
     Tampered,
     /// It ends too early, or too late.
-    #[error("the archive has {got} octets and not {size}, as was said: it is cut off, or was changed meanwhile")]
+    #[error(
+        "the archive has {got} octets and not {size}, as was said: it is cut off, or was changed meanwhile"
+    )]
     Length {
         /// What was announced.
         size: u64,
@@ -60,7 +62,9 @@ pub enum UpdateError {
     #[error("the archive's manifest.json cannot be read")]
     Manifest(#[source] serde_json::Error),
     /// Made for later agents.
-    #[error("the archive is of form {0}, and this agent knows form 1 only: update to a version between first")]
+    #[error(
+        "the archive is of form {0}, and this agent knows form 1 only: update to a version between first"
+    )]
     Format(u32),
     /// No version.
     #[error("version {0:?} in the archive is none, such as 0.2.0")]
@@ -83,7 +87,9 @@ pub enum UpdateError {
         source: super::elf::ElfError,
     },
     /// Something that does not belong there.
-    #[error("{0:?} does not belong into an update's archive: it holds manifest.json, kc-agent and kc-forwarder, as plain files, each once")]
+    #[error(
+        "{0:?} does not belong into an update's archive: it holds manifest.json, kc-agent and kc-forwarder, as plain files, each once"
+    )]
     Foreign(String),
     /// The agent is missing.
     #[error("the archive holds no kc-agent")]
@@ -92,7 +98,9 @@ pub enum UpdateError {
     #[error("version {0} runs already")]
     Same(semver::Version),
     /// It is older.
-    #[error("version {offered} is older than {running}, which runs: --allow-downgrade takes it all the same")]
+    #[error(
+        "version {offered} is older than {running}, which runs: --allow-downgrade takes it all the same"
+    )]
     Older {
         /// What runs.
         running: semver::Version,

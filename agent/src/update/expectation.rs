@@ -37,7 +37,10 @@ impl Expectation {
             ),
         ];
         let missing = found.iter().filter(|(missing, _)| *missing);
-        missing.map(|(_, what)| *what).collect::<Vec<_>>().join(", ")
+        missing
+            .map(|(_, what)| *what)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -147,6 +147,8 @@ async fn attempt(swap: &Swap, packaged: &Version) -> Left {
             return Left::Decided(Verdict::Failed(reason));
         }
     };
+    // Waiting for a child closes its input, unless that is somebody else's.
+    let input = child.stdin.take();
     let mut left = listen(swap, &mut child).await;
     if matches!(left, Left::Decided(Verdict::Taken)) {
         // The switch comes first: whoever is killed from here on comes back as the new one.
@@ -159,7 +161,7 @@ async fn attempt(swap: &Swap, packaged: &Version) -> Left {
             swap.shelf.prune(&[&version, &swap.running.to_string()]);
         }
     }
-    dismiss(&mut child, matches!(left, Left::Told)).await;
+    dismiss(&mut child, input, matches!(left, Left::Told)).await;
     left
 }
 
@@ -189,7 +191,9 @@ async fn check_forwarder(swap: &Swap) -> Result<(), String> {
             let last = said.lines().last().unwrap_or("it said nothing");
             let last: String = last.chars().take(300).collect();
             let how = output.status;
-            Err(format!("its kc-forwarder does not take the box's tables ({how}): {last}"))
+            Err(format!(
+                "its kc-forwarder does not take the box's tables ({how}): {last}"
+            ))
         }
     }
 }
@@ -199,9 +203,14 @@ fn start(swap: &Swap) -> io::Result<Child> {
     let expected = serde_json::to_string(&swap.expected)?;
     let program = swap.shelf.program(&swap.candidate.version.to_string());
     let mut command = Command::new("/proc/self/exe");
-    command.arg(ON_TRIAL).arg(std::process::id().to_string()).arg(program);
+    command
+        .arg(ON_TRIAL)
+        .arg(std::process::id().to_string())
+        .arg(program);
     command.args(std::env::args_os().skip(1));
-    command.env(TRIAL, expected).env(PACKAGED, launch::packaged().to_string());
+    command
+        .env(TRIAL, expected)
+        .env(PACKAGED, launch::packaged().to_string());
     // The system manager hears of it from us.
     for name in [NOTIFY_SOCKET, "WATCHDOG_USEC", "WATCHDOG_PID"] {
         command.env_remove(name);
@@ -257,11 +266,11 @@ fn hear(trial: &mut Trial, words: Vec<Word>, now: Duration) {
 
 /// Has it leave: quietly, since somebody takes its place at once, or aloud. One that does not is
 /// killed.
-async fn dismiss(child: &mut Child, aloud: bool) {
+async fn dismiss(child: &mut Child, input: Option<ChildStdin>, aloud: bool) {
     if aloud && let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
         let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
     } else {
-        drop(child.stdin.take());
+        drop(input);
     }
     if timeout(LEAVE, child.wait()).await.is_err() {
         let _ = child.kill().await;

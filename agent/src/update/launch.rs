@@ -57,7 +57,9 @@ impl Starts {
         let text = fs::read_to_string(&self.0).unwrap_or_default();
         let counted = text.split_once(' ');
         let counted = counted.filter(|(of, _)| *of == version.to_string());
-        counted.and_then(|(_, count)| count.trim().parse().ok()).unwrap_or(0)
+        counted
+            .and_then(|(_, count)| count.trim().parse().ok())
+            .unwrap_or(0)
     }
 
     fn remember(&self, version: &Version, count: u32) {
@@ -104,7 +106,10 @@ fn give_up(shelf: &Shelf, starts: &Starts, version: &Version, ours: &Version) {
         reason: Some(reason),
     };
     let told = false;
-    if let Err(error) = shelf.take_none().and_then(|()| shelf.keep(&Kept { record, told })) {
+    if let Err(error) = shelf
+        .take_none()
+        .and_then(|()| shelf.keep(&Kept { record, told }))
+    {
         tracing::error!(%error, "the version taken last will be tried again");
     }
     starts.forget();
@@ -136,15 +141,16 @@ pub fn replace(command: &mut Command) -> io::Error {
 
 /// Where state and run directory are, by what can be read of a configuration that may be of a later
 /// version than ours: flags, else the file, else what holds without them.
-pub fn places(
-    file: &Path,
-    state_dir: Option<&Path>,
-    run_dir: Option<&Path>,
-) -> (PathBuf, PathBuf) {
+pub fn places(file: &Path, state_dir: Option<&Path>, run_dir: Option<&Path>) -> (PathBuf, PathBuf) {
     let text = fs::read_to_string(file).unwrap_or_default();
     let table: toml::Table = text.parse().unwrap_or_default();
     let place = |flag: Option<&Path>, key: &str, fallback: &str| {
-        let said = || table.get(key).and_then(|value| value.as_str()).map(PathBuf::from);
+        let said = || {
+            table
+                .get(key)
+                .and_then(|value| value.as_str())
+                .map(PathBuf::from)
+        };
         flag.map(Path::to_owned)
             .or_else(said)
             .unwrap_or_else(|| fallback.into())

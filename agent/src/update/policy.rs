@@ -80,7 +80,17 @@ mod tests {
 
     #[test]
     fn only_a_version_is_one() {
-        for wrong in ["", "1", "1.2", "v1.2.3", "../../etc", "1.2.3/..", ".", "1.2.3-\0", "1.2.3 "] {
+        for wrong in [
+            "",
+            "1",
+            "1.2",
+            "v1.2.3",
+            "../../etc",
+            "1.2.3/..",
+            ".",
+            "1.2.3-\0",
+            "1.2.3 ",
+        ] {
             assert!(version(wrong).is_err(), "{wrong:?}");
         }
         assert!(version(&format!("1.2.3-{}", "a".repeat(100))).is_err());
@@ -96,8 +106,15 @@ mod tests {
         assert_eq!(told("0.1.0", "0.2.0"), None);
         assert_eq!(told("0.2.0-rc.1", "0.2.0"), None);
         assert_eq!(told("0.2.0", "0.2.0+lab1"), None);
-        assert!(told("0.10.0", "0.9.0").unwrap().contains("--allow-downgrade"));
-        assert_eq!(told("0.2.0", "0.2.0").unwrap(), "version 0.2.0 runs already");
+        assert!(
+            told("0.10.0", "0.9.0")
+                .unwrap()
+                .contains("--allow-downgrade")
+        );
+        assert_eq!(
+            told("0.2.0", "0.2.0").unwrap(),
+            "version 0.2.0 runs already"
+        );
         assert!(may_follow(&v("0.2.0"), &v("0.1.0"), true).is_ok());
         assert!(may_follow(&v("0.2.0"), &v("0.2.0"), true).is_err());
     }
@@ -108,8 +125,14 @@ mod tests {
             prefer_current(&v(packaged), &v(current), base.map(v).as_ref())
         };
         assert!(prefers("0.1.0", "0.2.0", Some("0.1.0")));
-        assert!(prefers("0.2.0", "0.1.0", Some("0.2.0")), "a downgrade stays one");
-        assert!(!prefers("0.3.0", "0.2.0", Some("0.1.0")), "dpkg brought a newer one");
+        assert!(
+            prefers("0.2.0", "0.1.0", Some("0.2.0")),
+            "a downgrade stays one"
+        );
+        assert!(
+            !prefers("0.3.0", "0.2.0", Some("0.1.0")),
+            "dpkg brought a newer one"
+        );
         assert!(!prefers("0.2.0", "0.2.0", Some("0.1.0")));
         assert!(prefers("0.2.0", "0.3.0", Some("0.1.0")));
         assert!(prefers("0.1.0", "0.2.0", None));
@@ -124,7 +147,10 @@ mod tests {
             outcome: UpdateOutcome::Trying,
             reason: None,
         };
-        assert_eq!(settled(trying.clone(), "0.2.0").outcome, UpdateOutcome::Updated);
+        assert_eq!(
+            settled(trying.clone(), "0.2.0").outcome,
+            UpdateOutcome::Updated
+        );
         let failed = settled(trying.clone(), "0.1.0");
         assert_eq!(failed.outcome, UpdateOutcome::Failed);
         assert!(failed.reason.unwrap().contains("went down"));

@@ -154,7 +154,10 @@ mod tests {
         trial.heard(Word::Healthy, 2 * S);
         trial.heard(Word::Healthy, 3 * S);
         assert_eq!(trial.wake(), 2 * S + SETTLE);
-        assert_eq!(trial.verdict(2 * S + SETTLE - Duration::from_nanos(1)), None);
+        assert_eq!(
+            trial.verdict(2 * S + SETTLE - Duration::from_nanos(1)),
+            None
+        );
         assert_eq!(trial.verdict(2 * S + SETTLE), Some(Verdict::Taken));
     }
 

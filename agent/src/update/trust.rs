@@ -95,7 +95,9 @@ fn key(text: &str) -> Option<PublicKey> {
         return None;
     }
     let decoded = PublicKey::decode(text);
-    decoded.or_else(|_| PublicKey::from_base64(text.trim())).ok()
+    decoded
+        .or_else(|_| PublicKey::from_base64(text.trim()))
+        .ok()
 }
 
 #[cfg(test)]
@@ -136,7 +138,10 @@ mod tests {
     fn without_a_key_the_line_says_where_it_belongs() {
         let (dir, trust) = trusting(&[]);
         let told = trust.unwrap_err().to_string();
-        assert!(told.contains(dir.path().to_str().unwrap()) && told.contains("minisign"), "{told}");
+        assert!(
+            told.contains(dir.path().to_str().unwrap()) && told.contains("minisign"),
+            "{told}"
+        );
         let nowhere = Trust::read(Path::new("/nonexistent/trust.d"));
         assert!(matches!(nowhere, Err(UpdateError::NoKeys(_))));
         let (_dir, trust) = trusting(&["rubbish"]);

@@ -1,8 +1,6 @@
 //! Updates of an agent: any of them, and how they are written.
 
-use kc_agent_api::{
-    Call, CallBody, UpdateManifest, UpdateOutcome, UpdateRecord, decode, encode,
-};
+use kc_agent_api::{Call, CallBody, UpdateManifest, UpdateOutcome, UpdateRecord, decode, encode};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -62,7 +60,8 @@ fn an_update_is_written_so() {
         outcome: UpdateOutcome::Failed,
         reason: Some("it ended".into()),
     };
-    let text = r#"{"attempt":7,"version":"0.2.0","from":"0.1.0","outcome":"failed","reason":"it ended"}"#;
+    let text =
+        r#"{"attempt":7,"version":"0.2.0","from":"0.1.0","outcome":"failed","reason":"it ended"}"#;
     assert_eq!(serde_json::to_string(&record).unwrap(), text);
 }
 
