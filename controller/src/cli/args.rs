@@ -81,6 +81,9 @@ pub enum Command {
     Uncordon(NodeArgs),
     /// Move everything away from a node, and wait for it
     Drain(NodeArgs),
+    /// Put another version of the agent onto boxes, one after the other
+    #[command(visible_alias = "upgrade")]
+    Update(UpdateArgs),
     /// Why a chain takes the path it takes
     Explain(ExplainArgs),
     /// Run a scheduler on a topology in a file, without a controller
@@ -414,6 +417,34 @@ pub struct EventsArgs {
 pub struct NodeArgs {
     /// Node
     pub node: String,
+}
+
+/// `kc update`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A box verifies the signature by the keys it trusts, tries the version beside the one that runs, and goes
+back by itself unless it gets healthy. Containers and traffic are not touched.
+
+kc update node pi-1 pi-2 --package kcluster-agent_0.2.0_arm64.update.tar
+kc update node --all --package …_arm64.update.tar --package …_armhf.update.tar")]
+pub struct UpdateArgs {
+    /// node
+    pub kind: Kind,
+    /// Boxes, in this order
+    #[arg(conflicts_with = "all", value_name = "NAME")]
+    pub nodes: Vec<String>,
+    /// All boxes
+    #[arg(long)]
+    pub all: bool,
+    /// Update archive, with its signature FILE.minisig beside it; one for each architecture
+    #[arg(short, long = "package", required = true, value_name = "FILE")]
+    pub packages: Vec<PathBuf>,
+    /// Take a version older than the one that runs, too
+    #[arg(long)]
+    pub allow_downgrade: bool,
+    /// json or yaml
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Format>,
 }
 
 /// `kc explain`.

@@ -12,7 +12,7 @@ use crate::alarm::AlarmReport;
 use crate::store::StoredEvent;
 use crate::views::{
     ChainView, ExplainView, FunctionView, InstanceView, NodeView, PacketIoView, PathView,
-    ServiceView,
+    ServiceView, UpdateStateView, UpdateView,
 };
 
 /// Events at the end of a story.
@@ -205,6 +205,9 @@ impl Story {
             )
         };
         let rows: Vec<String> = node.packet_io.iter().map(row).collect();
+        if let Some(update) = &node.update {
+            self.field("Update", &updated(update));
+        }
         self.list("Packet I/O", &rows);
         self.list("No answer", &node.dead);
         self.list("Drops", &drops);
@@ -388,4 +391,19 @@ impl Story {
 
 fn widest(lengths: impl Iterator<Item = usize>, least: usize) -> usize {
     lengths.max().unwrap_or(0).max(least)
+}
+
+/// The newest update in one line.
+fn updated(update: &UpdateView) -> String {
+    let UpdateView { version, from, .. } = update;
+    let reason = update
+        .reason
+        .as_deref()
+        .unwrap_or("the box does not say why");
+    match update.state {
+        UpdateStateView::Trying => format!("to {version}, on trial"),
+        UpdateStateView::Updated => format!("to {version} from {from}"),
+        UpdateStateView::Failed => format!("to {version} failed: {reason}"),
+        UpdateStateView::Unknown => format!("to {version}: {reason}"),
+    }
 }

@@ -17,6 +17,7 @@ Exit codes:
   7  kc diff found differences
   8  kc chain: something was lost, or a hop is broken
   9  kc doctor found a problem
+ 10  kc update: a box refused the update, or is back at its former version
 kc exec ends with the code of the command: 126 when it cannot be run, 127 when there is no such
 program, 128 + n when kc was ended by signal n.";
 
@@ -44,6 +45,9 @@ pub enum Failure {
     /// Something does not work; said on stdout already.
     #[error("{0} found")]
     Sick(String),
+    /// A box runs what it ran before.
+    #[error("{0}")]
+    NotUpdated(String),
     /// There are differences; said on stdout already.
     #[error("")]
     Differs,
@@ -72,6 +76,7 @@ impl Failure {
             Self::Differs => 7,
             Self::Broken(_) => 8,
             Self::Sick(_) => 9,
+            Self::NotUpdated(_) => 10,
             Self::Exit(code) => *code,
         }
     }

@@ -18,6 +18,7 @@ mod logs;
 mod node;
 mod offline;
 mod pack;
+mod package;
 mod print;
 mod rows;
 mod server;
@@ -26,6 +27,7 @@ mod table;
 mod terminal;
 mod top;
 mod unpack;
+mod update;
 
 pub use args::Cli;
 pub use failure::{EXIT_CODES, Failure};
@@ -98,6 +100,7 @@ async fn run(client: &Client, global: &Global, command: Command) -> Result<(), F
         Command::Drain(args) => {
             node::drain(client, &args.node, global.timeout.unwrap_or(DRAIN)).await
         }
+        Command::Update(args) => update::update(client, global.timeout, &args).await,
         Command::Version(_) => node::version(client).await,
         Command::Playground(_) | Command::Completions(_) | Command::Simulate(_) => {
             Err(Failure::Usage("this needs no controller".to_owned()))

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use std::time::Duration;
 
 /// How long a box may take to begin.
-const PATIENCE: Duration = Duration::from_secs(8);
+pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Which lines.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -37,14 +37,14 @@ pub(super) struct LogsQuery {
     timestamps: bool,
 }
 
-fn known(app: &App, name: &str) -> Result<NodeName, ApiError> {
+pub(super) fn known(app: &App, name: &str) -> Result<NodeName, ApiError> {
     let moment = app.handle().snapshot();
     let node = NodeName::new(name).ok();
     let known = node.filter(|node| moment.state.nodes.contains_key(node));
     known.ok_or_else(|| ApiError::not_found(format!("node {name} does not exist")))
 }
 
-fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
+pub(super) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|error| ApiError::bad_request(error.to_string()))
 }
 

@@ -16,6 +16,7 @@ mod routes;
 mod session;
 mod stream;
 mod talk;
+mod update;
 
 pub use auth::{Token, TokenError};
 pub use listen::{Listen, ListenError, Listener};

@@ -1,6 +1,6 @@
 //! The API's own description.
 
-use super::{capture, change, doctor, inside, look, read, stream, talk};
+use super::{capture, change, doctor, inside, look, read, stream, talk, update};
 use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -29,6 +29,7 @@ use utoipa::{Modify, OpenApi};
         inside::logs,
         inside::exec,
         inside::copy,
+        update::update,
         change::cordon,
         change::uncordon,
         change::drain,

@@ -2,7 +2,7 @@
 
 use super::auth::{self, Token};
 use super::error::ApiError;
-use super::{MAX_BODY, capture, change, doctor, inside, look, openapi, read, stream, talk};
+use super::{MAX_BODY, capture, change, doctor, inside, look, openapi, read, stream, talk, update};
 use crate::execute::Handle;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{StatusCode, header};
@@ -76,6 +76,7 @@ routes! {
     get "/api/v1/nodes/{name}/logs/{container}" => inside::logs,
     post "/api/v1/nodes/{name}/exec/{container}" => inside::exec,
     post "/api/v1/nodes/{name}/copy/{container}" => inside::copy,
+    post "/api/v1/nodes/{name}/update" => update::update,
     post "/api/v1/nodes/{name}/cordon" => change::cordon,
     post "/api/v1/nodes/{name}/uncordon" => change::uncordon,
     post "/api/v1/nodes/{name}/drain" => change::drain,

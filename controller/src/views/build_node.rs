@@ -98,6 +98,7 @@ fn node(moment: &Snapshot, name: &NodeName) -> NodeView {
         labels: moment.state.labels(name),
         arch: report.map(|status| status.arch.clone()),
         version: report.map(|status| status.version.clone()),
+        update: report.and_then(|status| status.update.as_ref().map(super::UpdateView::from)),
         engine: report.and_then(|status| status.engine.clone()),
         vtep: record
             .and_then(|r| r.vtep)

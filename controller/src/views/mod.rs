@@ -13,6 +13,7 @@ mod inside;
 mod look;
 mod node;
 mod unified;
+mod update;
 mod workload;
 
 pub use alarm::alarms;
@@ -31,4 +32,5 @@ pub use inside::{CopyRequest, ExecRequest};
 pub use look::{EchoAnswer, EchoFunctionView, EchoView, ProbeView, TraceHop, TraceView};
 pub use node::{NodeCondition, NodeView, PacketIoView};
 pub use unified::unified;
+pub use update::{UpdateRequest, UpdateStateView, UpdateView};
 pub use workload::{EndpointView, FunctionView, InstanceView, ServiceView};

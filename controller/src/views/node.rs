@@ -1,5 +1,6 @@
 //! A box as people ask about it.
 
+use super::UpdateView;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -61,6 +62,9 @@ pub struct NodeView {
     pub arch: Option<String>,
     /// Agent version.
     pub version: Option<String>,
+    /// The newest update of its agent, and what became of it.
+    #[serde(default)]
+    pub update: Option<UpdateView>,
     /// Docker Engine version.
     pub engine: Option<String>,
     /// Address of its forwarder.

@@ -7,7 +7,7 @@ use kc_agent_api::{
     BootId, BoxLoad, Call, CallBody, Capacity, ContainerLoad, ContainerPhase, ContainerState,
     ControllerStatus, DomainName, Event, EventAck, EventKind, Finding, LoadReport, NodeName,
     NodeSpec, NodeState, NodeStatus, PathLoad, Payload, Presence, Reply, ReplyBody, Stamp, Topic,
-    decode, encode,
+    UpdateManifest, UpdateOutcome, UpdateRecord, decode, encode,
 };
 use kc_mqtt::{Config, Incoming, Link, Message, QoS};
 use std::collections::BTreeMap;
@@ -62,6 +62,8 @@ impl Agent {
             inside: Arc::clone(&inside),
             spec: NodeSpec::default(),
             clock: Instant::now(),
+            version: "0.1.0".into(),
+            update: None,
         };
         let thread = std::thread::spawn(move || {
             tokio::runtime::Builder::new_current_thread()
@@ -150,6 +152,8 @@ impl Agent {
             inside: Arc::default(),
             spec: NodeSpec::default(),
             clock: Instant::now(),
+            version: "0.1.0".into(),
+            update: None,
         };
         let bytes = encode(&part.status(Presence::Offline, 0)).unwrap();
         self.raw(Topic::Status(self.name.clone()), bytes);
@@ -183,6 +187,8 @@ struct Part {
     inside: Arc<Mutex<Inside>>,
     spec: NodeSpec,
     clock: Instant,
+    version: String,
+    update: Option<UpdateRecord>,
 }
 
 fn lab() -> DomainName {
@@ -280,6 +286,7 @@ impl Part {
                     link.publish(message(&topic, &reply)).unwrap();
                     link.publish(message(&topic, &reply)).unwrap();
                 }
+                self.try_update(link);
             }
             Topic::Controller => {
                 let said = decode(&incoming.payload).unwrap();
@@ -290,6 +297,38 @@ impl Part {
                 self.kept.acks.lock().unwrap().push(said);
             }
             _ => {}
+        }
+    }
+
+    /// Tries what has come, and says what became of it.
+    fn try_update(&mut self, link: &Link) {
+        let (attempt, archive, ails) = {
+            let mut inside = self.inside.lock().unwrap();
+            let Some(attempt) = inside.came.take() else {
+                return;
+            };
+            (attempt, inside.uploaded.clone(), inside.ails.clone())
+        };
+        let mut archive = tar::Archive::new(&*archive);
+        let first = archive.entries().unwrap().next().unwrap().unwrap();
+        let manifest: UpdateManifest = serde_json::from_reader(first).unwrap();
+        let from = self.version.clone();
+        for outcome in [UpdateOutcome::Trying, UpdateOutcome::Updated] {
+            let failed = ails.clone().filter(|_| outcome == UpdateOutcome::Updated);
+            self.version = match (outcome, &failed) {
+                (UpdateOutcome::Updated, None) => manifest.version.clone(),
+                _ => from.clone(),
+            };
+            self.update = Some(UpdateRecord {
+                attempt,
+                version: manifest.version.clone(),
+                from: from.clone(),
+                outcome: failed.as_ref().map_or(outcome, |_| UpdateOutcome::Failed),
+                reason: failed,
+            });
+            let status = self.status(Presence::Online, link.session());
+            link.publish(message(&Topic::Status(self.name.clone()), &status))
+                .unwrap();
         }
     }
 
@@ -320,7 +359,7 @@ impl Part {
         NodeStatus {
             node: self.name.clone(),
             presence,
-            version: "0.1.0".into(),
+            version: self.version.clone(),
             arch: "aarch64".into(),
             boot: BootId("boot".into()),
             session,
@@ -333,7 +372,7 @@ impl Part {
             vtep: Some([192, 168, 50, self.number].into()),
             underlay_mtu: 1_500,
             engine: Some("20.10.24".into()),
-            update: None,
+            update: self.update.clone(),
         }
     }
 

@@ -25,6 +25,12 @@ pub(crate) struct Inside {
     pub(crate) archive: Vec<u8>,
     /// What is at every path.
     pub(crate) entry: Option<Entry>,
+    /// Why an update is refused, if it is.
+    pub(crate) refuses: Option<String>,
+    /// Why a version does not get healthy, if it does not.
+    pub(crate) ails: Option<String>,
+    /// The update that has come, and is to be tried.
+    pub(crate) came: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -110,6 +116,11 @@ impl Inside {
                 ]),
                 _ => {}
             },
+            CallBody::Update { .. } => {
+                if let Some(message) = self.refuses.clone() {
+                    waiting = VecDeque::from([ReplyBody::Error { message }]);
+                }
+            }
             CallBody::Download { .. } => {
                 waiting.extend(self.archive.chunks(PART).map(ReplyBody::data));
                 waiting.push_back(ended(0));
@@ -139,7 +150,7 @@ impl Inside {
         assert!(part < session.allowed, "more than was allowed");
         session.taken += 1;
         match session.call {
-            CallBody::Upload { .. } => {
+            CallBody::Upload { .. } | CallBody::Update { .. } => {
                 if part == 0 {
                     self.uploaded.clear();
                 }
@@ -149,6 +160,9 @@ impl Inside {
             _ => {}
         }
         if last {
+            if let CallBody::Update { attempt, .. } = session.call {
+                self.came = Some(attempt);
+            }
             session.waiting.push_back(ended(0));
         }
         self.held = self.held.max(session.waiting.len());
@@ -171,7 +185,7 @@ impl Inside {
                 }
                 None => break,
             };
-            session.over = matches!(body, ReplyBody::Ended { .. });
+            session.over = matches!(body, ReplyBody::Ended { .. } | ReplyBody::Error { .. });
             let reply = Reply {
                 part: session.part,
                 last: session.over,

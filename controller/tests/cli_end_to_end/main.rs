@@ -22,4 +22,5 @@ mod restart;
 mod site;
 mod terminal;
 mod top;
+mod updates;
 mod web;
