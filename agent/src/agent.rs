@@ -16,11 +16,11 @@ use crate::service::{self, Pulse};
 use crate::status::{Boot, Identity, capacity};
 use crate::update::guard::Swap;
 use crate::update::launch::{self, STAYED, Starts};
+use crate::update::past::Past;
 use crate::update::probation::{self, Outlook};
-use crate::update::shelf::Kept;
-use crate::update::{Desk, Expectation, Shelf, policy};
+use crate::update::{Desk, Expectation, Shelf};
 use crate::wiring::{self, Underlay, WiringError};
-use kc_agent_api::{EventKind, NodeState, Topic, UpdateOutcome, UpdateRecord};
+use kc_agent_api::{EventKind, NodeState, Topic};
 use kc_mqtt::{Config, Link, QoS};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -80,7 +80,10 @@ pub async fn run(settings: Settings, trial: Option<Expectation>) -> Result<Endin
     let (event_sender, happened) = mpsc::unbounded_channel();
     let (view_sender, view) = watch::channel(View::default());
     let (disk_sender, disk) = watch::channel(0);
-    let Supervision { forwarder, words } = Forwarder::supervise(&settings);
+    let shelf = Shelf::below(&settings.state_dir);
+    let past = Past::read(&shelf, &settings, trial.is_some());
+    let running = past.running;
+    let Supervision { forwarder, words } = Forwarder::supervise_from(&settings, past.new_forwarder);
     let (keeps, keeper_pulse) = Pulse::new();
     let (carries, courier_pulse) = Pulse::new();
     let inputs = Inputs {
@@ -101,13 +104,10 @@ pub async fn run(settings: Settings, trial: Option<Expectation>) -> Result<Endin
     // The box first: it needs nobody.
     let keeping = tokio::spawn(keeper.run(inputs));
 
-    let shelf = Shelf::below(&settings.state_dir);
-    let running = running(&shelf);
-    let (update, news) = settle(&shelf, &running.to_string(), trial.is_some());
     let identity = identity(&settings, boot.clone()).await;
     let identity = Arc::new(Identity {
         version: running.to_string(),
-        update,
+        update: past.record,
         ..identity
     });
     let durable = settings.event_dir != settings.run_dir;
@@ -121,7 +121,7 @@ pub async fn run(settings: Settings, trial: Option<Expectation>) -> Result<Endin
         Some(_) => format!("kc-agent {running}, on trial"),
     };
     events.record(EventKind::AgentStarted, "agent", version);
-    if let Some((kind, message)) = news {
+    if let Some((kind, message)) = past.news {
         events.record(kind, "agent", message);
     }
     let (discovery, former) = discovery(&settings, &identity);
@@ -176,9 +176,14 @@ pub async fn run(settings: Settings, trial: Option<Expectation>) -> Result<Endin
         _ = interrupt.recv() => Ending::Told,
         Some(candidate) = candidates.recv() => {
             relieved.store(true, Ordering::Relaxed);
+            // The update came by the broker, whether it is there at this moment or not.
+            let expected = Expectation {
+                broker: true,
+                ..outlook.look().await
+            };
             Ending::Swap(Box::new(Swap {
                 candidate,
-                expected: outlook.look().await,
+                expected,
                 shelf,
                 running,
                 limit: settings.trial,
@@ -199,13 +204,6 @@ pub async fn run(settings: Settings, trial: Option<Expectation>) -> Result<Endin
     Ok(ending)
 }
 
-/// The version that runs: of those that were updates the one they say they are.
-fn running(shelf: &Shelf) -> semver::Version {
-    let exe = std::env::current_exe().ok();
-    exe.and_then(|exe| shelf.version_of(&exe))
-        .unwrap_or_else(launch::built)
-}
-
 /// On trial, says how it goes until it is to leave; otherwise never returns.
 async fn on_probation(trial: Option<Expectation>, outlook: &Outlook) {
     let Some(expected) = trial else {
@@ -222,45 +220,6 @@ async fn stay(starts: &Starts) {
     tokio::time::sleep(STAYED).await;
     starts.forget();
     std::future::pending().await
-}
-
-/// What became of the newest update, and the word of it if nobody has heard it yet. The one on trial
-/// leaves that to whoever comes after.
-fn settle(
-    shelf: &Shelf,
-    running: &str,
-    on_trial: bool,
-) -> (Option<UpdateRecord>, Option<(EventKind, String)>) {
-    let Some(kept) = shelf.record() else {
-        return (None, None);
-    };
-    if on_trial {
-        return (Some(kept.record), None);
-    }
-    let record = policy::settled(kept.record, running);
-    if kept.told {
-        return (Some(record), None);
-    }
-    let (version, from) = (&record.version, &record.from);
-    let news = match record.outcome {
-        UpdateOutcome::Updated => (
-            EventKind::AgentUpdated,
-            format!("version {version} runs now, after {from}"),
-        ),
-        _ => {
-            let reason = record.reason.as_deref().unwrap_or("nobody knows why");
-            let told = format!("version {version} was given up for {running}: {reason}");
-            (EventKind::AgentUpdateFailed, told)
-        }
-    };
-    let told = Kept {
-        record: record.clone(),
-        told: true,
-    };
-    if let Err(error) = shelf.keep(&told) {
-        tracing::warn!("{}", explain(&error));
-    }
-    (Some(record), Some(news))
 }
 
 /// Returns when it is time to end.

@@ -10,6 +10,7 @@ use kc_agent::events::Events;
 use kc_agent::forwarder::Forwarder;
 use kc_agent::load::{self, Sampler, Watched};
 use kc_agent::status::{Boot, Identity};
+use kc_agent::update::{Desk, Shelf};
 use kc_agent_api::{
     Call, CallBody, Capacity, Event, EventAck, EventKind, Limits, NodeName, Reply, ReplyBody,
     Severity, Topic, decode, encode, octets,
@@ -155,7 +156,9 @@ fn output_is_told_whole_and_load_is_measured_against_the_limit() {
         let settings = Arc::new(settings.unwrap());
         let forwarder = Forwarder::supervise(&settings).forwarder;
         let (link, _told) = Link::start(Config::new("127.0.0.1", 1883, "agent"));
-        let mut calls = Calls::new(identity(), link, forwarder, settings);
+        let shelf = Shelf::below(&settings.state_dir);
+        let (desk, _candidates) = Desk::new(shelf, semver::Version::new(0, 1, 0));
+        let mut calls = Calls::new(identity(), link, forwarder, settings, desk);
 
         // Twice the same call is one answer.
         for _ in 0..2 {

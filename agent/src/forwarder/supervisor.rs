@@ -10,6 +10,9 @@ use kc_forwarder_api::{
     ControlError, Counters, ErrorCode, HealthEvent, HealthState, Request, Response, SfName, Status,
     Tables, TunnelName,
 };
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -88,6 +91,12 @@ pub struct Supervision {
 impl Forwarder {
     /// Adopts or starts the forwarder of `settings`, for ever.
     pub fn supervise(settings: &Settings) -> Supervision {
+        Self::supervise_from(settings, false)
+    }
+
+    /// As [`Forwarder::supervise`]; `anew` puts another program's forwarder that answers down first:
+    /// the one of the version before an update.
+    pub fn supervise_from(settings: &Settings, anew: bool) -> Supervision {
         let (commands, receiver) = mpsc::channel(16);
         let (sender, words) = mpsc::channel(64);
         let supervisor = Supervisor {
@@ -97,6 +106,7 @@ impl Forwarder {
                 tables: settings.forwarder_tables(),
                 log: settings.run_dir.join("forwarder.log"),
             },
+            anew,
             tables: None,
             commands: receiver,
             words: sender,
@@ -151,6 +161,8 @@ impl Forwarder {
 
 struct Supervisor {
     place: Place,
+    /// Whether the first one that answers is replaced when it is another program.
+    anew: bool,
     /// What every forwarder gets.
     tables: Option<Box<Tables>>,
     commands: mpsc::Receiver<Command>,
@@ -210,7 +222,13 @@ impl Supervisor {
     /// Adopts the forwarder that answers, or starts one; gives it its tables.
     async fn attach(&mut self, with_tables: bool) -> Result<Live, ForwarderError> {
         let (connection, child) = match Connection::open(&self.place.socket).await {
-            Ok(connection) => (connection, None),
+            Ok(connection) => match former(&self.place, &connection) {
+                Some(former) if std::mem::take(&mut self.anew) => {
+                    let (child, connection) = self.replace(connection, former).await?;
+                    (connection, Some(child))
+                }
+                _ => (connection, None),
+            },
             Err(_) => {
                 let (child, connection) = start(&self.place, with_tables).await?;
                 (connection, Some(child))
@@ -237,6 +255,30 @@ impl Supervisor {
         }
         live.watch = Some(Watch::start(self.place.socket.clone(), self.words.clone()));
         Ok(live)
+    }
+
+    /// Starts ours in the place of another program's, at once and with its tables; or that one again,
+    /// if ours does not start: packets matter more than versions.
+    async fn replace(
+        &mut self,
+        connection: Connection,
+        former: PathBuf,
+    ) -> Result<(Child, Connection), ForwarderError> {
+        let pid = connection.pid.map(Pid::from_raw);
+        if let Some(pid) = pid.filter(|pid| pid.as_raw() > 1) {
+            tracing::info!(%pid, former = %former.display(), "the forwarder is replaced by that of this version");
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+        drop(connection);
+        wait_for_end(pid.map(Pid::as_raw)).await;
+        match start(&self.place, true).await {
+            Err(error) if former.exists() => {
+                tracing::error!(%error, "the forwarder of this version does not start: the former one goes on");
+                self.place.program = former;
+                start(&self.place, true).await
+            }
+            started => started,
+        }
     }
 
     /// Serves until the forwarder has gone; says how.
@@ -361,21 +403,33 @@ async fn put_down(live: &mut Live, error: &ForwarderError) {
         return;
     }
     tracing::error!(%error, pid = live.connection.pid, "killing the forwarder");
-    let pid = live.connection.pid.map(nix::unistd::Pid::from_raw);
+    let pid = live.connection.pid.map(Pid::from_raw);
     if let Some(pid) = pid.filter(|pid| pid.as_raw() > 1) {
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        let _ = kill(pid, Signal::SIGKILL);
         let _ = timeout(Duration::from_secs(1), live.connection.gone()).await;
     }
 }
 
-/// Waits a moment for a process that is not our child to be gone, so that its successor does
-/// not meet its socket.
+/// The program of a forwarder that answers, when it is another than ours.
+fn former(place: &Place, connection: &Connection) -> Option<PathBuf> {
+    let theirs = std::fs::read_link(format!("/proc/{}/exe", connection.pid?)).ok()?;
+    let ours = std::fs::canonicalize(&place.program).ok()?;
+    (theirs != ours).then_some(theirs)
+}
+
+/// Waits a moment for a process that we did not start to be gone, so that its successor does not
+/// meet its socket. It may be a child of ours all the same: of the version that we were before.
 async fn wait_for_end(pid: Option<i32>) {
-    let Some(pid) = pid.map(nix::unistd::Pid::from_raw) else {
+    let Some(pid) = pid.map(Pid::from_raw) else {
         return;
     };
     for _ in 0..100 {
-        if nix::sys::signal::kill(pid, None).is_err() {
+        let reaped = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+        let gone = matches!(
+            reaped,
+            Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..))
+        );
+        if gone || kill(pid, None).is_err() {
             return;
         }
         sleep(Duration::from_millis(2)).await;

@@ -2,8 +2,8 @@
 //! out as a child, and taken only when it was healthy. At any moment a power cut leaves a box that
 //! starts the last version which was.
 //!
-//! [`policy`], [`trial`], [`trust`], [`elf`] and [`expectation`] decide and are pure; [`archive`] and
-//! [`shelf`] are files; [`guard`], [`probation`] and [`launch`] are processes.
+//! [`policy`], [`trial`], [`trust`], [`elf`] and [`expectation`] decide and are pure; [`archive`],
+//! [`shelf`] and [`past`] are files; [`guard`], [`probation`] and [`launch`] are processes.
 
 pub mod archive;
 mod desk;
@@ -12,6 +12,7 @@ mod error;
 pub mod expectation;
 pub mod guard;
 pub mod launch;
+pub mod past;
 pub mod policy;
 pub mod probation;
 pub mod shelf;

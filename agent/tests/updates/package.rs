@@ -66,8 +66,8 @@ pub(crate) fn real() -> &'static [u8] {
 pub(crate) fn compiled(dir: &Path, body: &str) -> Vec<u8> {
     let (source, program): (PathBuf, PathBuf) = (dir.join("bad.c"), dir.join("bad"));
     let text = format!(
-        "#include <signal.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <unistd.h>\n\
-         int main(void) {{ signal(SIGTERM, SIG_IGN); signal(SIGPIPE, SIG_IGN); {body} }}\n"
+        "#include <signal.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <unistd.h>\n\
+         int main(int argc, char **argv) {{ signal(SIGTERM, SIG_IGN); signal(SIGPIPE, SIG_IGN); {body} }}\n"
     );
     fs::write(&source, text).unwrap();
     let (source, program) = (source.to_str().unwrap(), program.to_str().unwrap());

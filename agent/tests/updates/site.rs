@@ -7,10 +7,13 @@ use kc_agent_api::{
     UpdateOutcome, UpdateRecord, decode, encode,
 };
 use kc_mqtt::{Config, Incoming, Link, Message, QoS};
+use nix::sys::socket::{getsockopt, sockopt};
 use std::fs;
 use std::future::Future;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
@@ -59,6 +62,8 @@ pub(crate) struct Plan {
     pub(crate) docker: PathBuf,
     pub(crate) trial_s: u64,
     pub(crate) state_dir: Option<PathBuf>,
+    /// Whether somebody has said which forwarder is to be started.
+    pub(crate) forwarder_named: bool,
 }
 
 impl Default for Plan {
@@ -67,6 +72,7 @@ impl Default for Plan {
             docker: "/nonexistent/docker.sock".into(),
             trial_s: 20,
             state_dir: None,
+            forwarder_named: true,
         }
     }
 }
@@ -78,11 +84,27 @@ pub(crate) struct Site {
     pub(crate) heard: Vec<Heard>,
     pub(crate) state_dir: PathBuf,
     docker: PathBuf,
+    forwarder_named: bool,
+    manager: Arc<Mutex<String>>,
     agent: Option<Child>,
     link: Link,
     incoming: Receiver<Incoming>,
     broker: Option<Broker>,
     next: u64,
+}
+
+/// Listens as a system manager does, and writes down what it is told.
+fn manager(socket: &Path) -> Arc<Mutex<String>> {
+    let told = Arc::<Mutex<String>>::default();
+    let (listener, heard) = (UnixDatagram::bind(socket).unwrap(), Arc::clone(&told));
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count) = listener.recv(&mut buffer) {
+            let words = String::from_utf8_lossy(&buffer[..count]);
+            heard.lock().unwrap().push_str(&format!("{words}\n"));
+        }
+    });
+    told
 }
 
 impl Drop for Site {
@@ -113,6 +135,7 @@ impl Site {
             .into();
         let (link, mut incoming) = Link::start(config);
         while timeout(PATIENCE, incoming.recv()).await.unwrap() != Some(Incoming::Connected) {}
+        let manager = manager(&dir.path().join("notify"));
         let state_dir = plan.state_dir.unwrap_or_else(|| dir.path().join("state"));
         let mut site = Self {
             dir,
@@ -120,6 +143,8 @@ impl Site {
             heard: Vec::new(),
             state_dir,
             docker: plan.docker,
+            forwarder_named: plan.forwarder_named,
+            manager,
             agent: None,
             link,
             incoming,
@@ -141,7 +166,11 @@ impl Site {
         command.arg("--state-dir").arg(&self.state_dir);
         command.arg("--run-dir").arg(at("run"));
         command.arg("--trusted-keys").arg(at("trust.d"));
-        command.arg("--forwarder").arg(at("fake-forwarder"));
+        if self.forwarder_named {
+            command.arg("--forwarder").arg(at("fake-forwarder"));
+        }
+        command.env("NOTIFY_SOCKET", at("notify"));
+        command.env("WATCHDOG_USEC", "2000000");
         command.args(["--pause-image", IMAGE]);
         let log = fs::File::options()
             .create(true)
@@ -187,6 +216,18 @@ impl Site {
 
     pub(crate) fn start_broker(&mut self) {
         self.broker = Broker::start();
+    }
+
+    /// All that the system manager was told since this was asked last.
+    pub(crate) fn told_manager(&self) -> String {
+        std::mem::take(&mut *self.manager.lock().unwrap())
+    }
+
+    /// The process of the forwarder that answers.
+    pub(crate) fn forwarder(&self) -> u32 {
+        let stream = UnixStream::connect(self.dir.path().join("run/forwarder.sock")).unwrap();
+        let peer = getsockopt(&stream, sockopt::PeerCredentials).unwrap();
+        peer.pid().cast_unsigned()
     }
 
     /// The program that runs under a process number.

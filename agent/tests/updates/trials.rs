@@ -2,7 +2,7 @@
 
 use crate::package::{compiled, real, version};
 use crate::site::{Plan, Site, in_a_namespace, text};
-use crate::support::{leg, on_a_box, spec_of};
+use crate::support::{Engine, leg, on_a_box, spec_of};
 use kc_agent_api::{ContainerPhase, EventKind, NodeSpec, NodeState, Presence, UpdateOutcome};
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ async fn until_running(site: &mut Site) {
 }
 
 /// Identity and start of each container, and the process of the forwarder.
-fn untouched(site: &Site, engine: &crate::support::Engine) -> (String, Option<u32>) {
+fn untouched(site: &Site, engine: &Engine) -> (String, u32) {
     let format = "{{.Id}} {{.State.StartedAt}} {{.RestartCount}}";
     let ids = engine.docker(&["ps", "-aq"]);
     let mut all: Vec<String> = ids
@@ -36,13 +36,7 @@ fn untouched(site: &Site, engine: &crate::support::Engine) -> (String, Option<u3
         .map(|id| engine.docker(&["inspect", "--format", format, id]))
         .collect();
     all.sort();
-    let socket = site.dir.path().join("run/forwarder.sock");
-    let stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
-    let peer = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials);
-    (
-        all.join("\n"),
-        peer.ok().map(|peer| peer.pid().cast_unsigned()),
-    )
+    (all.join("\n"), site.forwarder())
 }
 
 #[test]
@@ -73,6 +67,13 @@ fn a_good_version_takes_over_and_nothing_on_the_box_notices() {
             site.is_alive(),
             "a system manager sees one process all along"
         );
+        let told = site.told_manager();
+        assert!(told.contains("STATUS=version 0.2.0 is on trial"), "{told}");
+        assert_eq!(told.matches("READY=1").count(), 2, "{told}");
+        assert!(told.matches("WATCHDOG=1").count() >= 2, "{told}");
+        for word in ["STOPPING", "MAINPID", "RELOADING"] {
+            assert!(!told.contains(word), "{told}");
+        }
         let program = site.state_dir.join("versions/0.2.0/kc-agent");
         assert_eq!(Site::exe(pid), program.canonicalize().unwrap());
         assert_eq!(site.agents(), [pid]);
@@ -229,5 +230,71 @@ fn a_forwarder_that_does_not_take_the_tables_is_a_reason_too() {
             "{reason}"
         );
         assert!(text(&site.state_dir).starts_with('/') && site.current().is_none());
+    });
+}
+
+/// A forwarder as a program of its own, which becomes the one that this test program plays.
+fn playing(site: &Site) -> Vec<u8> {
+    let us = std::env::current_exe().unwrap();
+    let body = format!(
+        "if (argc > 1 && !strcmp(argv[1], \"check\")) return 0; \
+         setenv(\"KC_FAKE_SOCKET\", argv[3], 1); setenv(\"KC_FAKE_TABLES\", argc > 5 ? argv[5] : \"\", 1); \
+         execl(\"{0}\", \"{0}\", \"--exact\", \"plays_forwarder\", \"--ignored\", \"--nocapture\", (char *)0); return 9;",
+        text(&us)
+    );
+    compiled(site.dir.path(), &body)
+}
+
+#[test]
+fn the_forwarder_of_a_new_version_takes_over_with_its_tables_at_once() {
+    in_a_namespace(async || {
+        let plan = Plan {
+            forwarder_named: false,
+            ..Plan::default()
+        };
+        let Some(mut site) = Site::start(plan).await else {
+            return;
+        };
+        // The one that is there before; the agent finds it at its socket.
+        let run = site.dir.path().join("run");
+        let former = std::process::Command::new(site.dir.path().join("fake-forwarder"))
+            .args(["run", "--socket", text(&run.join("forwarder.sock"))])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn();
+        let mut former = former.unwrap();
+        let document = NodeSpec {
+            generation: 2,
+            ..NodeSpec::default()
+        };
+        site.say("spec", &document, true);
+        let tables = |state: NodeState| (state.forwarder_generation == 2).then_some(());
+        site.until("/state", "tables", tables).await;
+        assert_eq!(site.forwarder(), former.id());
+        let forwarder = playing(&site);
+        let programs = [("kc-agent", real()), ("kc-forwarder", &forwarder[..])];
+        let archive = crate::package::archive("0.2.0", std::env::consts::ARCH, &programs);
+        site.update(1, &archive).await.unwrap();
+        let (_, record) = site.until_decided(1).await;
+        assert_eq!(record.outcome, UpdateOutcome::Updated, "{record:?}");
+        // The agent becomes the new version, and then replaces it.
+        let ended = tokio::task::spawn_blocking(move || former.wait());
+        let ended = tokio::time::timeout(Duration::from_secs(10), ended).await;
+        let ended = ended.unwrap().unwrap().unwrap();
+        assert_eq!(ended.to_string(), "signal: 9 (SIGKILL)");
+        site.until("/state", "tables again", tables).await;
+        let ours = site.forwarder();
+        let environment = std::fs::read(format!("/proc/{ours}/environ")).unwrap();
+        let told = String::from_utf8_lossy(&environment);
+        assert!(
+            told.contains("forwarder.json"),
+            "it begins with its tables: {told}"
+        );
+
+        // A version without a forwarder of its own leaves this one alone.
+        site.update(2, &version("0.3.0", real())).await.unwrap();
+        let (_, record) = site.until_decided(2).await;
+        assert_eq!(record.outcome, UpdateOutcome::Updated, "{record:?}");
+        assert_eq!(site.forwarder(), ours);
     });
 }
