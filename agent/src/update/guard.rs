@@ -22,7 +22,7 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, ChildStdin, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as Unix, SignalKind, signal};
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// The verb of [`enter`].
@@ -86,7 +86,7 @@ pub fn hold(swap: &Swap) -> io::Result<()> {
     if let Err(error) = swap.shelf.keep(&Kept { record, told }) {
         tracing::error!(%error, "why an update failed cannot be kept");
     }
-    swap.shelf.prune(&[&swap.running.to_string()]);
+    swap.shelf.discard(&version);
     // We begin anew, with nothing in memory that a trial may have spoilt.
     if let Ok(path) = ourselves {
         let error = become_program(&path, &[]);
@@ -105,6 +105,25 @@ fn give_back(swap: &Swap) {
     };
     if let Err(error) = given {
         tracing::error!(%error, "the former version could not be put back");
+    }
+}
+
+/// The signals by which somebody wants the agent to end.
+struct Ends(Unix, Unix);
+
+impl Ends {
+    fn listen() -> io::Result<Self> {
+        Ok(Self(
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        ))
+    }
+
+    async fn told(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
     }
 }
 
@@ -137,7 +156,18 @@ async fn watched(swap: &Swap, packaged: &Version) -> Left {
 }
 
 async fn attempt(swap: &Swap, packaged: &Version) -> Left {
-    if let Err(reason) = check_forwarder(swap).await {
+    let mut ends = match Ends::listen() {
+        Ok(ends) => ends,
+        Err(error) => {
+            let reason = format!("signals cannot be caught: {error}");
+            return Left::Decided(Verdict::Failed(reason));
+        }
+    };
+    let checked = tokio::select! {
+        () = ends.told() => return Left::Told,
+        checked = check_forwarder(swap) => checked,
+    };
+    if let Err(reason) = checked {
         return Left::Decided(Verdict::Failed(reason));
     }
     let mut child = match start(swap) {
@@ -149,7 +179,7 @@ async fn attempt(swap: &Swap, packaged: &Version) -> Left {
     };
     // Waiting for a child closes its input, unless that is somebody else's.
     let input = child.stdin.take();
-    let mut left = listen(swap, &mut child).await;
+    let mut left = listen(swap, &mut child, &mut ends).await;
     if matches!(left, Left::Decided(Verdict::Taken)) {
         // The switch comes first: whoever is killed from here on comes back as the new one.
         let version = swap.candidate.version.to_string();
@@ -220,12 +250,8 @@ fn start(swap: &Swap) -> io::Result<Child> {
 }
 
 /// Listens until it is decided.
-async fn listen(swap: &Swap, child: &mut Child) -> Left {
-    let (Ok(mut terminate), Ok(mut interrupt), Some(mut said)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-        child.stdout.take(),
-    ) else {
+async fn listen(swap: &Swap, child: &mut Child, ends: &mut Ends) -> Left {
+    let Some(mut said) = child.stdout.take() else {
         return Left::Decided(Verdict::Failed("nothing can be heard of it".to_owned()));
     };
     let (began, mut trial) = (Instant::now(), Trial::new(swap.limit));
@@ -235,8 +261,7 @@ async fn listen(swap: &Swap, child: &mut Child) -> Left {
             return Left::Decided(verdict);
         }
         tokio::select! {
-            _ = terminate.recv() => return Left::Told,
-            _ = interrupt.recv() => return Left::Told,
+            () = ends.told() => return Left::Told,
             ended = child.wait() => {
                 let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
                 // What it said last is in the pipe still.

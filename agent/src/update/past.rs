@@ -37,6 +37,9 @@ impl Past {
             news: None,
             new_forwarder: false,
         };
+        if !on_trial {
+            shelf.sweep();
+        }
         let Some(kept) = shelf.record() else {
             return past;
         };
@@ -48,6 +51,9 @@ impl Past {
         if !kept.told {
             past.new_forwarder = brings_one && record.outcome == UpdateOutcome::Updated;
             past.news = Some(news(&record, &past.running));
+            if record.outcome == UpdateOutcome::Failed {
+                shelf.discard(&record.version);
+            }
             let told = true;
             let kept = Kept {
                 record: record.clone(),

@@ -170,6 +170,18 @@ impl Shelf {
         synced.map_err(disk("sync", &self.dir))
     }
 
+    /// Removes a version that was given up.
+    pub fn discard(&self, version: &str) {
+        // What stays takes room, and no more.
+        let _ = fs::remove_dir_all(self.dir.join(version));
+    }
+
+    /// Removes what an interrupted update has left.
+    pub fn sweep(&self) {
+        let _ = fs::remove_file(self.dir.join(INCOMING));
+        let _ = fs::remove_dir_all(self.dir.join(STAGED));
+    }
+
     /// Removes all versions but those named, and what an interrupted update has left.
     pub fn prune(&self, keep: &[&str]) {
         let listed = fs::read_dir(&self.dir).into_iter().flatten().flatten();

@@ -104,6 +104,7 @@ fn whenever_the_guard_is_killed_the_next_start_is_one_agent_that_knows_what_happ
             sleep(Duration::from_millis(wait_ms)).await;
             site.kill_agent();
             until_agents(&site, "nobody", <[u32]>::is_empty).await;
+            site.catch_up().await;
             site.start_agent();
             let (status, record) = site.until_decided(attempt).await;
             // What is taken runs, and what runs is what the next start would be.
@@ -117,6 +118,7 @@ fn whenever_the_guard_is_killed_the_next_start_is_one_agent_that_knows_what_happ
             let current = current.and_then(|path| path.to_str().map(str::to_owned));
             assert_eq!(current.unwrap_or_else(|| "0.1.0".into()), status.version);
             assert_eq!(site.agents(), [site.pid()]);
+            assert_eq!(site.shelved().contains(&offered), runs_it);
             match runs_it {
                 true => taken += 1,
                 false => given_up += 1,
@@ -148,5 +150,37 @@ fn a_version_that_ends_again_and_again_after_it_was_taken_is_given_up_for_the_pa
         site.until_event(EventKind::AgentUpdateFailed, "it ended 5 times")
             .await;
         assert_eq!(site.current(), None);
+    });
+}
+
+#[test]
+fn whoever_ends_the_agent_ends_the_trial_and_the_box_says_so() {
+    in_a_namespace(async || {
+        let Some(mut site) = Site::start(Plan::default()).await else {
+            return;
+        };
+        for (attempt, program) in [
+            (1, &compiled(site.dir.path(), "for (;;) pause();")[..]),
+            (2, real()),
+        ] {
+            site.update(attempt, &version("0.2.0", program))
+                .await
+                .unwrap();
+            until_agents(&site, "on trial", |agents| agents.len() == 2).await;
+            sleep(Duration::from_millis(500)).await;
+            let began = Instant::now();
+            let pid = nix::unistd::Pid::from_raw(site.pid().cast_signed());
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+            assert!(site.until_end().await.success());
+            until_agents(&site, "nobody", <[u32]>::is_empty).await;
+            assert!(
+                began.elapsed() < Duration::from_secs(8),
+                "a unit's stop takes 10 s at most"
+            );
+            site.start_agent();
+            let (_, record) = site.until_decided(attempt).await;
+            assert_eq!(record.outcome, UpdateOutcome::Failed);
+            assert_eq!(site.shelved(), Vec::<String>::new());
+        }
     });
 }

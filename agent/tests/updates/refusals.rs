@@ -2,8 +2,10 @@
 
 use crate::package::{Signer, archive, compiled, version};
 use crate::site::{Plan, Site, in_a_namespace, text};
-use crate::support::run;
+use crate::support::{PATIENCE, run};
+use kc_agent_api::{CallBody, Reply, ReplyBody};
 use std::fs;
+use std::time::{Duration, Instant};
 
 #[test]
 fn whatever_is_wrong_is_refused_by_name_and_changes_nothing() {
@@ -164,6 +166,37 @@ fn a_full_disk_is_named_and_nothing_half_is_left() {
         assert!(refused.contains("No space left"), "{refused}");
         assert_eq!(site.shelved(), Vec::<String>::new());
         fs::remove_file(disk.0.path().join("full")).unwrap();
+        site.update(3, &archive).await.unwrap();
+        site.until_decided(3).await;
+    });
+}
+
+#[test]
+fn one_update_at_a_time_and_one_that_nobody_goes_on_with_leaves_nothing() {
+    in_a_namespace(async || {
+        let Some(mut site) = Site::start(Plan::default()).await else {
+            return;
+        };
+        let archive = version("0.2.0", &compiled(site.dir.path(), "return 0;"));
+        let signature = site.signer.sign(&archive);
+        let id = site.call(CallBody::Update {
+            attempt: 1,
+            size: archive.len() as u64,
+            signature,
+            allow_downgrade: false,
+            credit: 32,
+        });
+        let begun = |reply: Reply| matches!(reply.body, ReplyBody::Begun { .. }).then_some(());
+        site.until(&format!("/reply/{id}"), "begun", begun).await;
+        assert_eq!(site.shelved(), [".incoming.tar"]);
+        let refused = site.update(2, &archive).await.unwrap_err();
+        assert!(refused.contains("under way"), "{refused}");
+        site.call(CallBody::Cancel { id });
+        let deadline = Instant::now() + PATIENCE;
+        while !site.shelved().is_empty() {
+            assert!(Instant::now() < deadline, "{:?}", site.shelved());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         site.update(3, &archive).await.unwrap();
         site.until_decided(3).await;
     });

@@ -12,7 +12,7 @@ use std::fs;
 use std::future::Future;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Receiver;
@@ -210,6 +210,29 @@ impl Site {
         matches!(self.agent.as_mut().unwrap().try_wait(), Ok(None))
     }
 
+    /// Hears all that was said until now.
+    pub(crate) async fn catch_up(&mut self) {
+        self.next += 1;
+        let mark = self.next;
+        let body = ReplyBody::Credit { parts: 0 };
+        let reply = Reply {
+            part: 0,
+            last: true,
+            body,
+        };
+        self.say(&format!("reply/{mark}"), &reply, false);
+        let itself = |_: Reply| Some(());
+        self.until(&format!("/reply/{mark}"), "the mark", itself)
+            .await;
+    }
+
+    /// Waits until the agent has ended by itself.
+    pub(crate) async fn until_end(&mut self) -> ExitStatus {
+        let mut agent = self.agent.take().unwrap();
+        let ended = tokio::task::spawn_blocking(move || agent.wait().unwrap());
+        timeout(PATIENCE, ended).await.unwrap().unwrap()
+    }
+
     pub(crate) fn stop_broker(&mut self) {
         self.broker = None;
     }
@@ -358,6 +381,14 @@ impl Site {
             .await
     }
 
+    /// Says something; gives its number.
+    pub(crate) fn call(&mut self, body: CallBody) -> u64 {
+        self.next += 1;
+        let id = self.next;
+        self.say(&format!("call/{id}"), &Call { body }, false);
+        id
+    }
+
     pub(crate) async fn send(
         &mut self,
         attempt: u32,
@@ -366,17 +397,13 @@ impl Site {
         signature: String,
         allow_downgrade: bool,
     ) -> Result<(), String> {
-        let credit = 32;
-        let body = CallBody::Update {
+        let id = self.call(CallBody::Update {
             attempt,
             size,
             signature,
             allow_downgrade,
-            credit,
-        };
-        self.next += 1;
-        let id = self.next;
-        self.say(&format!("call/{id}"), &Call { body }, false);
+            credit: 32,
+        });
         let (mut sent, mut allowed) = (0, 0);
         let mut pieces = archive
             .chunks(32 << 10)
@@ -388,9 +415,7 @@ impl Site {
             while sent < allowed
                 && let Some((piece, last)) = pieces.next()
             {
-                self.next += 1;
-                let body = CallBody::input(id, sent, piece, last);
-                self.say(&format!("call/{}", self.next), &Call { body }, false);
+                self.call(CallBody::input(id, sent, piece, last));
                 sent += 1;
             }
             let reply = |reply: Reply| Some(reply);
