@@ -113,6 +113,11 @@ impl Drop for Site {
             let _ = agent.kill();
             let _ = agent.wait();
         }
+        // What a failed test has left.
+        for pid in self.agents() {
+            let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        }
     }
 }
 
