@@ -1,16 +1,19 @@
 //! Starting the program so that it outlives us: a process group of its own, and a file, not a
-//! pipe, for what it says.
+//! pipe, for what it says. And the end of one that another agent has started.
 
 use super::ForwarderError;
 use super::connection::Connection;
 use crate::service::NOTIFY_SOCKET;
+use nix::sys::signal::kill;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::{Child, Command};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// A log longer than this is put aside at the next start.
 const LOG_LIMIT: u64 = 1 << 20;
@@ -98,4 +101,30 @@ pub(super) fn last_line(path: &Path) -> String {
     let text = String::from_utf8_lossy(&bytes);
     let line = text.lines().rfind(|line| !line.trim().is_empty());
     line.unwrap_or("it said nothing").to_owned()
+}
+
+/// The program of a forwarder that answers, when it is another than ours.
+pub(super) fn former(place: &Place, connection: &Connection) -> Option<PathBuf> {
+    let theirs = std::fs::read_link(format!("/proc/{}/exe", connection.pid?)).ok()?;
+    let ours = std::fs::canonicalize(&place.program).ok()?;
+    (theirs != ours).then_some(theirs)
+}
+
+/// Waits a moment for a process that we did not start to be gone, so that its successor does not
+/// meet its socket. It may be a child of ours all the same: of the version that we were before.
+pub(super) async fn wait_for_end(pid: Option<i32>) {
+    let Some(pid) = pid.map(Pid::from_raw) else {
+        return;
+    };
+    for _ in 0..100 {
+        let reaped = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+        let gone = matches!(
+            reaped,
+            Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..))
+        );
+        if gone || kill(pid, None).is_err() {
+            return;
+        }
+        sleep(Duration::from_millis(2)).await;
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::ForwarderError;
 use super::connection::Connection;
-use super::process::{Place, last_line, start};
+use super::process::{Place, former, last_line, start, wait_for_end};
 use super::watch::Watch;
 use crate::config::Settings;
 use crate::ledger::store_tables;
@@ -11,7 +11,6 @@ use kc_forwarder_api::{
     Tables, TunnelName,
 };
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -407,32 +406,6 @@ async fn put_down(live: &mut Live, error: &ForwarderError) {
     if let Some(pid) = pid.filter(|pid| pid.as_raw() > 1) {
         let _ = kill(pid, Signal::SIGKILL);
         let _ = timeout(Duration::from_secs(1), live.connection.gone()).await;
-    }
-}
-
-/// The program of a forwarder that answers, when it is another than ours.
-fn former(place: &Place, connection: &Connection) -> Option<PathBuf> {
-    let theirs = std::fs::read_link(format!("/proc/{}/exe", connection.pid?)).ok()?;
-    let ours = std::fs::canonicalize(&place.program).ok()?;
-    (theirs != ours).then_some(theirs)
-}
-
-/// Waits a moment for a process that we did not start to be gone, so that its successor does not
-/// meet its socket. It may be a child of ours all the same: of the version that we were before.
-async fn wait_for_end(pid: Option<i32>) {
-    let Some(pid) = pid.map(Pid::from_raw) else {
-        return;
-    };
-    for _ in 0..100 {
-        let reaped = waitpid(pid, Some(WaitPidFlag::WNOHANG));
-        let gone = matches!(
-            reaped,
-            Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..))
-        );
-        if gone || kill(pid, None).is_err() {
-            return;
-        }
-        sleep(Duration::from_millis(2)).await;
     }
 }
 

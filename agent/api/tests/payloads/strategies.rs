@@ -462,14 +462,14 @@ fn container() -> impl Strategy<Value = ContainerSpec> {
 }
 
 /// Directory, user and host name; groups; whether the root is read-only; labels and sysctls.
-fn process() -> impl Strategy<
-    Value = (
-        [Option<String>; 3],
-        Vec<String>,
-        bool,
-        [std::collections::BTreeMap<String, String>; 2],
-    ),
-> {
+type Process = (
+    [Option<String>; 3],
+    Vec<String>,
+    bool,
+    [std::collections::BTreeMap<String, String>; 2],
+);
+
+fn process() -> impl Strategy<Value = Process> {
     let words = [(); 3].map(|()| option::of(text()));
     let maps = [(); 2].map(|()| btree_map(text(), text(), 0..2));
     (words, vec(text(), 0..2), any::<bool>(), maps)
