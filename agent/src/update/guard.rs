@@ -312,8 +312,8 @@ pub fn enter(guard: u32, program: &Path, arguments: &[OsString]) -> io::Error {
     if u32::try_from(getppid().as_raw()) != Ok(guard) {
         return io::ErrorKind::BrokenPipe.into();
     }
-    let mut command = std::process::Command::new(program);
-    let error = launch::replace(command.args(arguments));
+    let environment: Vec<_> = std::env::vars_os().collect();
+    let error = launch::replace(program, arguments, &environment);
     let word = Word::Waiting(format!("its start: {error}"));
     let _ = io::stdout().write_all(word.line().as_bytes());
     error

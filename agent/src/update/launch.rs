@@ -5,13 +5,14 @@
 use super::{Shelf, policy};
 use crate::update::shelf::Kept;
 use kc_agent_api::{UpdateOutcome, UpdateRecord};
+use nix::errno::Errno;
+use nix::unistd::execve;
 use semver::Version;
-use std::ffi::OsString;
+use std::ffi::{CString, NulError, OsStr, OsString};
 use std::fs;
 use std::io;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 /// The package's version, for those it starts.
@@ -118,25 +119,51 @@ fn give_up(shelf: &Shelf, starts: &Starts, version: &Version, ours: &Version) {
 /// Becomes another program under our number, with our arguments. Says why, when that cannot be.
 pub fn become_program(program: &Path, environment: &[(&str, String)]) -> io::Error {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let mut command = Command::new(program);
-    command.args(arguments).env_remove(TRIAL);
-    for (name, value) in environment {
-        command.env(name, value);
-    }
-    replace(&mut command)
+    let changed = |name: &OsString| environment.iter().any(|(other, _)| name == other);
+    let mut all: Vec<(OsString, OsString)> = std::env::vars_os()
+        .filter(|(name, _)| name != TRIAL && !changed(name))
+        .collect();
+    let said = environment.iter();
+    all.extend(said.map(|(name, value)| (OsString::from(name), OsString::from(value))));
+    replace(program, &arguments, &all)
 }
 
-/// Becomes `command`. A program that was written a moment ago may still be held open by somebody
-/// who forks.
-pub fn replace(command: &mut Command) -> io::Error {
-    for _ in 0..50 {
-        let error = command.exec();
-        if error.kind() != io::ErrorKind::ExecutableFileBusy {
-            return error;
+/// Becomes `program`, which is a program and nothing else: the usual call would take one that has
+/// rotted for a shell's script, and run it. One that was written a moment ago may still be held open
+/// by somebody who forks.
+pub fn replace(
+    program: &Path,
+    arguments: &[OsString],
+    environment: &[(OsString, OsString)],
+) -> io::Error {
+    let text = |text: &OsStr| CString::new(text.as_bytes());
+    let pair = |(name, value): &(OsString, OsString)| {
+        CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())
+    };
+    let all = || {
+        let path = text(program.as_os_str())?;
+        let mut words = vec![path.clone()];
+        for argument in arguments {
+            words.push(text(argument)?);
         }
-        std::thread::sleep(Duration::from_millis(20));
+        let environment = environment
+            .iter()
+            .map(pair)
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok::<_, NulError>((path, words, environment))
+    };
+    let (path, words, environment) = match all() {
+        Ok(all) => all,
+        Err(error) => return error.into(),
+    };
+    for _ in 0..50 {
+        match execve(&path, &words, &environment) {
+            Err(Errno::ETXTBSY) => std::thread::sleep(Duration::from_millis(20)),
+            Err(error) => return error.into(),
+            Ok(never) => match never {},
+        }
     }
-    command.exec()
+    Errno::ETXTBSY.into()
 }
 
 /// Where state and run directory are, by what can be read of a configuration that may be of a later

@@ -184,3 +184,23 @@ fn whoever_ends_the_agent_ends_the_trial_and_the_box_says_so() {
         }
     });
 }
+
+#[test]
+fn a_version_whose_file_has_rotted_is_passed_over_for_the_package() {
+    in_a_namespace(async || {
+        let Some(mut site) = Site::start(Plan::default()).await else {
+            return;
+        };
+        site.update(1, &version("0.2.0", real())).await.unwrap();
+        site.until_decided(1).await;
+        site.crash().await;
+        let program = site.state_dir.join("versions/0.2.0/kc-agent");
+        for rest in [0, 100] {
+            let file = std::fs::File::options().write(true).open(&program);
+            file.unwrap().set_len(rest).unwrap();
+            site.start_agent();
+            assert_eq!(site.until_online().await.version, "0.1.0");
+            site.crash().await;
+        }
+    });
+}
