@@ -2,6 +2,7 @@
 //! refused, and nothing whatever makes a reader panic.
 #![cfg(test)]
 
+mod container;
 mod golden;
 mod hostile;
 mod round_trip;

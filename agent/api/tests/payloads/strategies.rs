@@ -1,5 +1,6 @@
 //! Arbitrary payloads, corner values included.
 
+use super::container::{process, storage};
 use ipnet::IpNet;
 use kc_agent_api::*;
 use kc_forwarder_api::{
@@ -459,36 +460,6 @@ fn container() -> impl Strategy<Value = ContainerSpec> {
                 sysctls,
             },
         )
-}
-
-/// Directory, user and host name; groups; whether the root is read-only; labels and sysctls.
-type Process = (
-    [Option<String>; 3],
-    Vec<String>,
-    bool,
-    [std::collections::BTreeMap<String, String>; 2],
-);
-
-fn process() -> impl Strategy<Value = Process> {
-    let words = [(); 3].map(|()| option::of(text()));
-    let maps = [(); 2].map(|()| btree_map(text(), text(), 0..2));
-    (words, vec(text(), 0..2), any::<bool>(), maps)
-}
-
-fn storage() -> impl Strategy<Value = (Vec<Tmpfs>, Vec<Volume>, Vec<Device>)> {
-    let tmpfs = (text(), option::of(any::<u64>()))
-        .prop_map(|(target, size_bytes)| Tmpfs { target, size_bytes });
-    let volume = (text(), text(), any::<bool>()).prop_map(|(name, target, read_only)| Volume {
-        name,
-        target,
-        read_only,
-    });
-    let device = (text(), text(), text()).prop_map(|(source, target, permissions)| Device {
-        source,
-        target,
-        permissions,
-    });
-    (vec(tmpfs, 0..2), vec(volume, 0..2), vec(device, 0..2))
 }
 
 fn health_check() -> impl Strategy<Value = HealthCheck> {

@@ -1,0 +1,34 @@
+//! Arbitrary processes and storage of containers.
+
+use super::strategies::text;
+use kc_agent_api::{Device, Tmpfs, Volume};
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+type Words = BTreeMap<String, String>;
+
+/// Directory, user and host name; groups; whether the root is read-only; labels and sysctls.
+pub(crate) fn process()
+-> impl Strategy<Value = ([Option<String>; 3], Vec<String>, bool, [Words; 2])> {
+    let words = [(); 3].map(|()| option::of(text()));
+    let maps = [(); 2].map(|()| btree_map(text(), text(), 0..2));
+    (words, vec(text(), 0..2), any::<bool>(), maps)
+}
+
+pub(crate) fn storage() -> impl Strategy<Value = (Vec<Tmpfs>, Vec<Volume>, Vec<Device>)> {
+    let tmpfs = (text(), option::of(any::<u64>()))
+        .prop_map(|(target, size_bytes)| Tmpfs { target, size_bytes });
+    let volume = (text(), text(), any::<bool>()).prop_map(|(name, target, read_only)| Volume {
+        name,
+        target,
+        read_only,
+    });
+    let device = (text(), text(), text()).prop_map(|(source, target, permissions)| Device {
+        source,
+        target,
+        permissions,
+    });
+    (vec(tmpfs, 0..2), vec(volume, 0..2), vec(device, 0..2))
+}
