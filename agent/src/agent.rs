@@ -19,6 +19,7 @@ use crate::update::launch::{self, STAYED, Starts};
 use crate::update::past::Past;
 use crate::update::probation::{self, Outlook};
 use crate::update::{Desk, Expectation, Shelf};
+use crate::vault::own_key;
 use crate::wiring::{self, Underlay, WiringError};
 use kc_agent_api::{EventKind, NodeState, Topic};
 use kc_mqtt::{Config, Link, QoS};
@@ -249,6 +250,10 @@ async fn identity(settings: &Settings, boot: Boot) -> Identity {
         underlay_mtu: underlay.mtu,
         version: launch::built().to_string(),
         update: None,
+        seal_key: own_key(&settings.state_dir)
+            .inspect_err(|error| tracing::warn!("{}", explain(error)))
+            .map(|key| key.public())
+            .ok(),
     }
 }
 

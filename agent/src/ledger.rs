@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The document in force.
@@ -216,12 +217,34 @@ pub fn store_tables(path: &Path, tables: &Tables) -> Result<(), LedgerError> {
 
 /// Replaces `path` by `bytes`, whole or not at all.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
+    let temporary = temporary(path);
+    let file = File::create(&temporary).map_err(disk("create", &temporary))?;
+    finish(path, &temporary, file, bytes)
+}
+
+/// The same, with permissions of its own, which hold before there is anything to read.
+pub(crate) fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<(), LedgerError> {
+    let temporary = temporary(path);
+    // One that a killed writer left may be nobody's to write.
+    let _ = fs::remove_file(&temporary);
+    let mut options = fs::OpenOptions::new();
+    let made = options.write(true).create_new(true).mode(mode);
+    let file = made.open(&temporary).map_err(disk("create", &temporary))?;
+    // Whatever the process's own mask has taken away.
+    file.set_permissions(fs::Permissions::from_mode(mode))
+        .map_err(disk("open up", &temporary))?;
+    finish(path, &temporary, file, bytes)
+}
+
+fn temporary(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.tmp"));
-    let mut file = File::create(&temporary).map_err(disk("create", &temporary))?;
-    file.write_all(bytes).map_err(disk("write", &temporary))?;
-    file.sync_all().map_err(disk("sync", &temporary))?;
-    fs::rename(&temporary, path).map_err(disk("rename", path))?;
+    path.with_file_name(format!(".{name}.tmp"))
+}
+
+fn finish(path: &Path, temporary: &Path, mut file: File, bytes: &[u8]) -> Result<(), LedgerError> {
+    file.write_all(bytes).map_err(disk("write", temporary))?;
+    file.sync_all().map_err(disk("sync", temporary))?;
+    fs::rename(temporary, path).map_err(disk("rename", path))?;
     if let Some(dir) = path.parent() {
         File::open(dir)
             .and_then(|dir| dir.sync_all())

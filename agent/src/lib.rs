@@ -25,4 +25,5 @@ pub mod service;
 pub mod state;
 pub mod status;
 pub mod update;
+pub mod vault;
 pub mod wiring;

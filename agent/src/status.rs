@@ -2,8 +2,8 @@
 
 use crate::load;
 use kc_agent_api::{
-    BootId, Capacity, DomainName, NodeName, NodeStatus, Payload, PayloadError, Presence, Stamp,
-    Topic, UpdateRecord, encode,
+    BootId, Capacity, DomainName, NodeName, NodeStatus, Payload, PayloadError, Presence, PublicKey,
+    Stamp, Topic, UpdateRecord, encode,
 };
 use kc_mqtt::{Message, QoS, Will};
 use nix::time::{ClockId, clock_gettime};
@@ -83,6 +83,8 @@ pub struct Identity {
     pub version: String,
     /// The newest update of it.
     pub update: Option<UpdateRecord>,
+    /// What values for this box only are sealed to.
+    pub seal_key: Option<PublicKey>,
 }
 
 impl Identity {
@@ -101,6 +103,7 @@ impl Identity {
             underlay_mtu: self.underlay_mtu,
             engine: engine.map(str::to_owned),
             update: self.update.clone(),
+            seal_key: self.seal_key,
         }
     }
 
@@ -159,6 +162,7 @@ pub(crate) fn example() -> Identity {
         underlay_mtu: 1500,
         version: "0.1.0".into(),
         update: None,
+        seal_key: None,
     }
 }
 

@@ -34,6 +34,7 @@ fn identity() -> Arc<Identity> {
         underlay_mtu: 1500,
         version: "0.1.0".into(),
         update: None,
+        seal_key: None,
     })
 }
 

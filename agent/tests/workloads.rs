@@ -3,9 +3,13 @@
 
 mod support;
 
-use kc_agent_api::{ContainerPhase, ContainerSpec, EventKind, NodeSpec, NodeState};
+use kc_agent::vault::own_key;
+use kc_agent_api::{
+    BoxKey, ContainerPhase, ContainerSpec, EventKind, NodeSpec, NodeState, Sealed, Sealing,
+};
 use serde_json::json;
 use std::process::Command;
+use std::time::Instant;
 use support::{Agent, Engine, leg, of, on_a_box, play, run, spec_of};
 
 #[test]
@@ -193,6 +197,114 @@ fn a_volume_outlives_every_container_that_had_it() {
         agent.want(&document(4, &[with("db", volumes("third"))]));
         agent.until("made again", another).await;
         assert_eq!(inside(&engine, "db", "cat /data/row"), "kept");
+        agent.stop().await;
+    });
+}
+
+/// What the controller sends of `value`, to the key that this box has.
+fn sealed(engine: &Engine, name: &str, value: &str) -> Sealed {
+    let own = own_key(&engine.dir.path().join("state")).unwrap();
+    let sealing = Sealing::new(&BoxKey::new([3; 32]), own.public());
+    let mut nonce = [0; 24];
+    nonce[..value.len()].copy_from_slice(value.as_bytes());
+    sealing.seal(nonce, name, value.as_bytes())
+}
+
+fn secret(engine: &Engine, value: &str) -> serde_json::Value {
+    json!({"name": "db/password", "path": "/run/secrets/db/password",
+        "version": format!("v-{}", value.len()), "sealed": sealed(engine, "db/password", value)})
+}
+
+#[test]
+fn a_secret_is_a_file_in_memory_and_nowhere_else() {
+    on_a_box("secret", async |engine| {
+        let mut agent = Agent::start(&engine);
+        let marker = "xyzzy-hunter2";
+        let secrets = json!({"secrets": [secret(&engine, marker)], "user": "1000:1000"});
+        agent.want(&document(1, &[with("db", secrets)]));
+        let first = agent.until_running(1).await;
+        let read = |file: &str| inside(&engine, "db", &format!("cat {file}"));
+        assert_eq!(read("/run/secrets/db/password"), marker);
+        let tried = inside(
+            &engine,
+            "db",
+            "(echo x > /run/secrets/db/password) 2>&1; true",
+        );
+        assert!(
+            tried.contains("Read-only") || tried.contains("denied"),
+            "{tried}"
+        );
+
+        // What Docker tells, what the agent tells, and what is kept.
+        let told = engine.docker(&["inspect", "kc-db"]);
+        assert!(!told.contains(marker), "{told}");
+        let state = serde_json::to_string(&*agent.state.borrow()).unwrap();
+        assert!(!state.contains(marker), "{state}");
+        let opened = engine.dir.path().join("run/secrets");
+        let grep = Command::new("grep")
+            .args(["-rl", marker, "--exclude-dir=docker", "--exclude-dir=exec"])
+            .arg(engine.dir.path())
+            .output()
+            .unwrap();
+        let found = String::from_utf8_lossy(&grep.stdout).into_owned();
+        let found: Vec<_> = found.lines().collect();
+        assert_eq!(found, [opened.join("db/0").to_str().unwrap()]);
+
+        // What a reboot does: nothing is in memory any more when the engine starts containers.
+        engine.docker(&["kill", "kc-db"]);
+        std::fs::remove_dir_all(&opened).unwrap();
+        let again = |state: &NodeState| {
+            let db = of(state, "db");
+            db.phase == ContainerPhase::Running && db.started_at != of(&first, "db").started_at
+        };
+        agent.until("started again", again).await;
+        assert_eq!(read("/run/secrets/db/password"), marker);
+
+        let other = json!({"secrets": [secret(&engine, "other")]});
+        agent.want(&document(2, &[with("db", other)]));
+        let another = |state: &NodeState| {
+            let mut containers = state.containers.iter();
+            containers.any(|db| db.phase == ContainerPhase::Running && db.id != of(&first, "db").id)
+        };
+        agent.until("made of the other value", another).await;
+        assert_eq!(read("/run/secrets/db/password"), "other");
+        agent.want(&document(3, &[]));
+        agent.event(EventKind::ContainerRemoved).await;
+        agent
+            .until("nothing left", |state| state.containers.is_empty())
+            .await;
+        let began = Instant::now();
+        while opened.join("db").exists() {
+            assert!(began.elapsed() < support::PATIENCE);
+            tokio::task::yield_now().await;
+        }
+        agent.stop().await;
+    });
+}
+
+#[test]
+fn a_value_for_another_key_is_that_containers_trouble_and_no_other() {
+    on_a_box("otherkey", async |engine| {
+        let mut agent = Agent::start(&engine);
+        let was = secret(&engine, "swordfish");
+        std::fs::remove_file(engine.dir.path().join("state/box.key")).unwrap();
+        let spec = with("db", json!({"secrets": [was]}));
+        agent.want(&document(1, &[spec, with("other", json!({}))]));
+        let state = agent
+            .until("one runs, one does not", |state| {
+                state.containers.len() == 2
+                    && of(state, "other").phase == ContainerPhase::Running
+                    && of(state, "db").phase == ContainerPhase::Failed
+            })
+            .await;
+        let error = of(&state, "db").error.clone().unwrap();
+        assert!(
+            error.contains("secret db/password") && error.contains("kc trust"),
+            "{error}"
+        );
+        let again = json!({"secrets": [secret(&engine, "swordfish")]});
+        agent.want(&document(2, &[with("db", again), with("other", json!({}))]));
+        agent.until_running(2).await;
         agent.stop().await;
     });
 }

@@ -12,6 +12,8 @@ mod health;
 mod load;
 mod names;
 mod payload;
+mod seal;
+mod secret;
 mod spec;
 mod state;
 mod status;
@@ -29,6 +31,8 @@ pub use health::{Health, HealthCheck, Probe, UpdatePolicy};
 pub use load::{BoxLoad, ContainerLoad, LoadReport, NetworkLoad, PathLoad, TunnelReport};
 pub use names::{BootId, DomainName, NameError, NodeName};
 pub use payload::{Payload, PayloadError, Stamp, VERSION, decode, encode};
+pub use seal::{BoxKey, Hidden, OpenError, PublicKey, PublicKeyError, Sealed, Sealing};
+pub use secret::{PullLogin, PullSecret, SecretFile};
 pub use spec::{
     ContainerSpec, File, Leg, Limits, Mount, Network, NodeSpec, PullPolicy, Restart, Role,
 };

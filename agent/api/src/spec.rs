@@ -2,7 +2,7 @@
 //! forwarder table. It arrives retained, is kept in the agent's ledger, and is all an agent
 //! needs to boot without a controller.
 
-use crate::{Device, HealthCheck, Payload, Tmpfs, UpdatePolicy, Volume};
+use crate::{Device, HealthCheck, Payload, PullSecret, SecretFile, Tmpfs, UpdatePolicy, Volume};
 use ipnet::IpNet;
 use kc_forwarder_api::{MacAddr, PortName, Tables};
 use serde::{Deserialize, Serialize};
@@ -114,6 +114,12 @@ pub struct ContainerSpec {
     /// The user's own labels of the engine's container.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Files that nobody else may read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretFile>,
+    /// Who pulls its image, where not everybody may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_secret: Option<PullSecret>,
     /// Kernel parameters of its namespaces.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctls: BTreeMap<String, String>,

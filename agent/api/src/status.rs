@@ -1,6 +1,6 @@
 //! Presence of a node: who it is, what it has. Retained, and its last will says `offline`.
 
-use crate::{BootId, NodeName, Payload, UpdateRecord};
+use crate::{BootId, NodeName, Payload, PublicKey, UpdateRecord};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -34,6 +34,9 @@ pub struct NodeStatus {
     /// The newest update of the agent, where there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update: Option<UpdateRecord>,
+    /// What values for this box only are sealed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal_key: Option<PublicKey>,
 }
 
 impl Payload for NodeStatus {

@@ -3,8 +3,8 @@
 use super::steps::GRACE_S;
 use crate::reconcile::{Part, container_hash, overrides_image, pause_hash};
 use bollard::models::{
-    ContainerCreateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigLogConfig,
-    RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigLogConfig, Mount,
+    MountType, RestartPolicy, RestartPolicyNameEnum,
 };
 use kc_agent_api::{ContainerSpec, Device, Network, Restart, Role, Tmpfs};
 use std::collections::HashMap;
@@ -63,13 +63,21 @@ pub fn pause_body(node: &str, spec: &ContainerSpec, image: &str) -> ContainerCre
     }
 }
 
-/// The container that does the work. `join` is the pause container's id; `files` are host and
-/// container paths of what the document brought along.
+/// Host and container paths of what the document brought along.
+#[derive(Debug, Default)]
+pub struct Brought {
+    /// Small files.
+    pub files: Vec<(PathBuf, String)>,
+    /// Secrets. They are not there after a reboot, and the engine must not make directories of them.
+    pub secrets: Vec<(PathBuf, String)>,
+}
+
+/// The container that does the work. `join` is the pause container's id.
 pub fn container_body(
     node: &str,
     spec: &ContainerSpec,
     join: Option<&str>,
-    files: Vec<(PathBuf, String)>,
+    brought: Brought,
 ) -> ContainerCreateBody {
     let role = match spec.role {
         Role::Function { .. } => "function",
@@ -83,7 +91,8 @@ pub fn container_body(
         let mode = if volume.read_only { "ro" } else { "rw" };
         format!("{}:{}:{mode}", volume_name(&volume.name), volume.target)
     });
-    let files = files
+    let files = brought
+        .files
         .into_iter()
         .map(|(host, inside)| format!("{}:{inside}:ro", host.display()));
     let binds: Vec<String> = mounts.chain(volumes).chain(files).collect();
@@ -123,6 +132,8 @@ pub fn container_body(
         host_config: Some(HostConfig {
             network_mode: Some(network),
             binds: (!binds.is_empty()).then_some(binds),
+            mounts: (!brought.secrets.is_empty())
+                .then(|| brought.secrets.iter().map(secret).collect()),
             nano_cpus: spec
                 .limits
                 .cpu_millis
@@ -150,6 +161,16 @@ pub fn container_body(
 
 fn list(words: &[String]) -> Option<Vec<String>> {
     (!words.is_empty()).then(|| words.to_vec())
+}
+
+fn secret((host, inside): &(PathBuf, String)) -> Mount {
+    Mount {
+        source: Some(host.display().to_string()),
+        target: Some(inside.clone()),
+        typ: Some(MountType::BIND),
+        read_only: Some(true),
+        ..Mount::default()
+    }
 }
 
 fn tmpfs(tmpfs: &Tmpfs) -> (String, String) {
@@ -224,7 +245,11 @@ mod tests {
     #[test]
     fn a_container_is_told_everything_the_document_says() {
         let files = vec![("/state/fw/0".into(), "/etc/rules".into())];
-        let body = container_body("pi", &spec(), Some("abc"), files);
+        let brought = Brought {
+            files,
+            secrets: vec![("/run/kc/0".into(), "/run/secrets/a/b".into())],
+        };
+        let body = container_body("pi", &spec(), Some("abc"), brought);
         let host = body.host_config.unwrap();
         assert_eq!(host.network_mode.as_deref(), Some("container:abc"));
         assert_eq!(host.nano_cpus, Some(250_000_000));
@@ -236,6 +261,9 @@ mod tests {
             host.binds.unwrap(),
             ["/a:/b:ro", "/state/fw/0:/etc/rules:ro"]
         );
+        let mount = &host.mounts.unwrap()[0];
+        assert_eq!(mount.source.as_deref(), Some("/run/kc/0"));
+        assert_eq!(mount.read_only, Some(true));
         assert_eq!(host.cap_add.unwrap(), ["NET_ADMIN"]);
         assert_eq!(
             (body.cmd.unwrap(), body.entrypoint),
@@ -276,7 +304,7 @@ mod tests {
             sysctls: [("net.ipv4.ip_forward".to_owned(), "1".to_owned())].into(),
             ..spec()
         };
-        let body = container_body("pi", &spec, Some("abc"), Vec::new());
+        let body = container_body("pi", &spec, Some("abc"), Brought::default());
         let (host, labels) = (body.host_config.unwrap(), body.labels.unwrap());
         assert_eq!(labels[Labels::NAME], "fw");
         assert_eq!(labels["traefik.enable"], "true");
@@ -305,7 +333,12 @@ mod tests {
         };
         assert_ne!(pause_hash(&plain), pause_hash(&spec));
         let network = Network::Host;
-        let body = container_body("pi", &ContainerSpec { network, ..spec }, None, Vec::new());
+        let body = container_body(
+            "pi",
+            &ContainerSpec { network, ..spec },
+            None,
+            Brought::default(),
+        );
         assert_eq!(body.hostname.as_deref(), Some("meter"));
     }
 

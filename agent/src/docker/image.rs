@@ -4,17 +4,19 @@ use super::DockerError;
 use super::error::status;
 use crate::reconcile::PulledImage;
 use bollard::Docker;
+use bollard::auth::DockerCredentials;
 use bollard::models::ImageInspect;
 use bollard::query_parameters::{CreateImageOptionsBuilder, RemoveImageOptions};
 use futures_util::StreamExt;
-use kc_agent_api::PullPolicy;
+use kc_agent_api::{PullLogin, PullPolicy};
 
 /// Has `image` on the box, and makes sure that the box can run it. Returns the engine's id of it if it
-/// was pulled.
+/// was pulled. `login` is given to the engine for this pull and kept by nobody.
 pub async fn ensure_image(
     docker: &Docker,
     image: &str,
     policy: PullPolicy,
+    login: Option<&PullLogin>,
 ) -> Result<Option<String>, DockerError> {
     if policy != PullPolicy::Always {
         if let Some(found) = find(docker, image).await? {
@@ -29,7 +31,8 @@ pub async fn ensure_image(
         .from_image(name)
         .tag(tag)
         .build();
-    let mut progress = std::pin::pin!(docker.create_image(Some(options), None, None));
+    let mut progress =
+        std::pin::pin!(docker.create_image(Some(options), None, login.map(credentials)));
     while let Some(step) = progress.next().await {
         let step = step.map_err(DockerError::refused("pull image", image))?;
         if let Some(status) = step.status {
@@ -42,6 +45,15 @@ pub async fn ensure_image(
             Ok(Some(found.id.unwrap_or_default()))
         }
         None => Err(DockerError::ImageGone(image.to_owned())),
+    }
+}
+
+fn credentials(login: &PullLogin) -> DockerCredentials {
+    DockerCredentials {
+        username: Some(login.username.clone()),
+        password: Some(login.password.clone()),
+        serveraddress: login.server.clone(),
+        ..DockerCredentials::default()
     }
 }
 

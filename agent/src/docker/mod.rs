@@ -12,7 +12,7 @@ mod steps;
 mod volume;
 mod watch;
 
-pub use body::{Labels, container_body, container_name, pause_body};
+pub use body::{Brought, Labels, container_body, container_name, pause_body};
 pub use device::find_devices;
 pub use error::DockerError;
 pub use exec::exec;

@@ -2,15 +2,19 @@
 
 use super::images::{Room, collect};
 use super::{Keeper, explain};
-use crate::docker::{self, DockerError, container_body, container_name, pause_body};
+use crate::docker::{self, Brought, DockerError, container_body, container_name, pause_body};
 use crate::probe::probe;
 use crate::reconcile::{Action, Lane, Part, PulledImage};
+use crate::vault::{self, VaultError};
 use crate::wiring::{self, WiringError};
 use bollard::Docker;
 use kc_agent_api::{ContainerSpec, EventKind, PullPolicy};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use tokio::task::{Id, JoinError};
+
+/// Where opened secrets are, below the run directory.
+const SECRETS: &str = "secrets";
 
 /// What a step has changed.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,6 +38,8 @@ pub(super) enum Touched {
 pub(super) enum StepError {
     #[error(transparent)]
     Docker(#[from] DockerError),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
     #[error(transparent)]
     Wiring(#[from] WiringError),
     #[error("the Docker engine is away")]
@@ -66,6 +72,8 @@ impl Keeper {
             docker: self.docker.clone(),
             node: self.settings.node.to_string(),
             files: self.settings.state_dir.join("files"),
+            secrets: self.settings.run_dir.join(SECRETS),
+            state_dir: self.settings.state_dir.clone(),
             pause_image: self.settings.pause_image.clone(),
             want: self.wanted(action.lane().object()).cloned(),
             room: self.room(),
@@ -159,6 +167,7 @@ impl Keeper {
                 ..
             } if self.wanted(name).is_none() => {
                 docker::forget_files(&self.settings.state_dir.join("files"), name);
+                vault::forget_secrets(&self.settings.run_dir.join(SECRETS), name);
             }
             _ => {}
         }
@@ -216,6 +225,8 @@ struct Step {
     docker: Option<Docker>,
     node: String,
     files: PathBuf,
+    secrets: PathBuf,
+    state_dir: PathBuf,
     pause_image: String,
     want: Option<ContainerSpec>,
     /// When a disk has room again.
@@ -227,15 +238,18 @@ struct Step {
 impl Step {
     async fn run(self, action: Action) -> Result<Touched, StepError> {
         let docker = || self.docker.as_ref().ok_or(StepError::NoEngine);
+        let key = || vault::own_key(&self.state_dir);
         let grace_s = self.want.as_ref().and_then(|want| want.stop_timeout_s);
         match action {
             Action::Image {
                 image,
                 policy,
                 pinned,
+                part,
                 ..
             } => {
                 let docker = docker()?;
+                let wanted = self.want.as_ref().filter(|_| part == Part::Main);
                 let mut policy = policy;
                 if let Some(pinned) = pinned {
                     if docker::has_image(docker, &pinned).await? {
@@ -246,7 +260,14 @@ impl Step {
                         policy = PullPolicy::IfNotPresent;
                     }
                 }
-                let pulled = docker::ensure_image(docker, &image, policy).await?;
+                let asked = policy == PullPolicy::Always
+                    || wanted.is_some_and(|want| want.pull_secret.is_some())
+                        && !docker::has_image(docker, &image).await?;
+                let login = match wanted {
+                    Some(want) if asked => vault::login(want, key)?,
+                    _ => None,
+                };
+                let pulled = docker::ensure_image(docker, &image, policy, login.as_ref()).await?;
                 Ok(pulled.map_or(Touched::Nothing, Touched::Pulled))
             }
             Action::Create { name, part, join } => {
@@ -258,8 +279,11 @@ impl Step {
                     (Some(want), Part::Main) => {
                         docker::find_devices(want)?;
                         docker::ensure_volumes(&docker, &self.node, want).await?;
-                        let files = docker::write_files(&self.files, want)?;
-                        container_body(&self.node, want, join.as_deref(), files)
+                        let brought = Brought {
+                            files: docker::write_files(&self.files, want)?,
+                            secrets: vault::write_secrets(&self.secrets, want, key)?,
+                        };
+                        container_body(&self.node, want, join.as_deref(), brought)
                     }
                 };
                 if let (Some(pinned), Part::Main) = (self.pinned, part)
@@ -274,6 +298,8 @@ impl Step {
             Action::Start { name, part, id, .. } => {
                 if let (Some(want), Part::Main) = (&self.want, part) {
                     docker::find_devices(want)?;
+                    // A reboot has taken them away.
+                    vault::write_secrets(&self.secrets, want, key)?;
                 }
                 docker::start(docker()?, &id, &container_name(&name, part)).await?;
                 Ok(Touched::Container(id))

@@ -1,20 +1,30 @@
 //! Fingerprints of what a container is made from. They outlive agent versions: absent, empty
 //! and false are left out, so that a field added later, and not used, changes nothing.
 
-use kc_agent_api::{ContainerSpec, HealthCheck, Probe, UpdatePolicy};
+use kc_agent_api::{ContainerSpec, HealthCheck, Probe, Sealed, SecretFile, UpdatePolicy};
 use serde::Serialize;
 use serde_json::Value;
 
 /// Fingerprint of everything a container is made from. How it is checked, updated and stopped is
 /// the agent's own work and changes without it; but whether the engine leaves the image's own check
-/// alone is decided when it is made.
+/// alone is decided when it is made. Of secrets their versions count: one that is sealed to another key
+/// is still the same value.
 pub fn container_hash(spec: &ContainerSpec) -> String {
     fingerprint(&ContainerSpec {
         health: overrides_image(spec).then(|| HealthCheck::new(Probe::None)),
         update: UpdatePolicy::default(),
         stop_timeout_s: None,
+        secrets: spec.secrets.iter().map(unsealed).collect(),
+        pull_secret: None,
         ..spec.clone()
     })
+}
+
+fn unsealed(secret: &SecretFile) -> SecretFile {
+    SecretFile {
+        sealed: Sealed::default(),
+        ..secret.clone()
+    }
 }
 
 /// Whether the image's own health check is not wanted.

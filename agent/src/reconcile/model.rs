@@ -60,6 +60,8 @@ pub(crate) fn container(name: &str, network: Network) -> ContainerSpec {
         devices: vec![],
         labels: BTreeMap::new(),
         sysctls: BTreeMap::new(),
+        secrets: vec![],
+        pull_secret: None,
     }
 }
 

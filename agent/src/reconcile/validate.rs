@@ -149,7 +149,8 @@ fn check_paths(container: &ContainerSpec) -> Result<(), SpecError> {
     let files = container.files.iter().map(|file| &file.path);
     let volumes = container.volumes.iter().map(|volume| &volume.target);
     let tmpfs = container.tmpfs.iter().map(|tmpfs| &tmpfs.target);
-    let all = mounts.chain(devices).chain(files);
+    let secrets = container.secrets.iter().map(|secret| &secret.path);
+    let all = mounts.chain(devices).chain(files).chain(secrets);
     for path in all
         .chain(volumes)
         .chain(tmpfs)

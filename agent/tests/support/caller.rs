@@ -81,6 +81,7 @@ async fn answer(engine: &Engine, said: Overrides) -> tokio::task::JoinHandle<()>
         underlay_mtu: 1500,
         version: "0.1.0".into(),
         update: None,
+        seal_key: None,
     });
     let (link, mut incoming) = linked("agent", "call").await;
     let shelf = Shelf::below(&settings.state_dir);

@@ -167,5 +167,7 @@ fn container(name: &str, role: Role, work: WorkloadSpec<'_>, network: Network) -
         devices: work.devices.iter().map(DeviceSpec::wire).collect(),
         labels: work.labels.clone(),
         sysctls: work.sysctls.clone(),
+        secrets: Vec::new(),
+        pull_secret: None,
     }
 }

@@ -373,6 +373,7 @@ impl Part {
             underlay_mtu: 1_500,
             engine: Some("20.10.24".into()),
             update: self.update.clone(),
+            seal_key: None,
         }
     }
 

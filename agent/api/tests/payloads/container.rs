@@ -1,7 +1,7 @@
 //! Arbitrary processes and storage of containers.
 
 use super::strategies::text;
-use kc_agent_api::{Device, Tmpfs, Volume};
+use kc_agent_api::{Device, PullSecret, Sealed, SecretFile, Tmpfs, Volume};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -15,6 +15,25 @@ pub(crate) fn process()
     let words = [(); 3].map(|()| option::of(text()));
     let maps = [(); 2].map(|()| btree_map(text(), text(), 0..2));
     (words, vec(text(), 0..2), any::<bool>(), maps)
+}
+
+/// Secret files, and who pulls.
+pub(crate) fn secrets() -> impl Strategy<Value = (Vec<SecretFile>, Option<PullSecret>)> {
+    let file = (text(), text(), any::<u16>(), text(), text()).prop_map(
+        |(name, path, mode, version, sealed)| SecretFile {
+            name,
+            path,
+            mode,
+            version,
+            sealed: Sealed(sealed),
+        },
+    );
+    let pull = (text(), text(), text()).prop_map(|(name, version, sealed)| PullSecret {
+        name,
+        version,
+        sealed: Sealed(sealed),
+    });
+    (vec(file, 0..2), option::of(pull))
 }
 
 pub(crate) fn storage() -> impl Strategy<Value = (Vec<Tmpfs>, Vec<Volume>, Vec<Device>)> {

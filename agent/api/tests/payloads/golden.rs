@@ -33,6 +33,7 @@ fn a_status_is_written_so() {
         underlay_mtu: 1500,
         engine: None,
         update: None,
+        seal_key: None,
     };
     is_written(
         &status,

@@ -6,5 +6,6 @@ mod container;
 mod golden;
 mod hostile;
 mod round_trip;
+mod sealing;
 mod strategies;
 mod updates;

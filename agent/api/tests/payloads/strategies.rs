@@ -1,6 +1,6 @@
 //! Arbitrary payloads, corner values included.
 
-use super::container::{process, storage};
+use super::container::{process, secrets, storage};
 use ipnet::IpNet;
 use kc_agent_api::*;
 use kc_forwarder_api::{
@@ -281,6 +281,8 @@ pub(crate) fn status() -> impl Strategy<Value = NodeStatus> {
                     underlay_mtu: mtu,
                     engine,
                     update,
+                    seal_key: (session % 2 == 1)
+                        .then(|| BoxKey::new([session.to_le_bytes()[0]; 32]).public()),
                 }
             },
         )
@@ -416,6 +418,7 @@ fn container() -> impl Strategy<Value = ContainerSpec> {
         ),
         process(),
         storage(),
+        secrets(),
     )
         .prop_map(
             |(
@@ -425,6 +428,7 @@ fn container() -> impl Strategy<Value = ContainerSpec> {
                 (health, (deadline_ms, rollback), stop_timeout_s),
                 ([working_dir, user, hostname], group_add, read_only_root, [labels, sysctls]),
                 (tmpfs, volumes, devices),
+                (secrets, pull_secret),
             )| ContainerSpec {
                 name,
                 role,
@@ -457,6 +461,8 @@ fn container() -> impl Strategy<Value = ContainerSpec> {
                 volumes,
                 devices,
                 labels,
+                secrets,
+                pull_secret,
                 sysctls,
             },
         )

@@ -95,6 +95,7 @@ impl Cluster {
             underlay_mtu: 1500,
             engine: Some("20.10".into()),
             update: None,
+            seal_key: None,
         };
         self.observed.status(status, self.now_ms);
     }
