@@ -79,6 +79,8 @@ pub enum Command {
     Cordon(NodeArgs),
     /// Place on a node again
     Uncordon(NodeArgs),
+    /// Take a node's new key for right, and seal secrets to it
+    Trust(NodeArgs),
     /// Move everything away from a node, and wait for it
     Drain(NodeArgs),
     /// Put another version of the agent onto boxes, one after the other

@@ -12,7 +12,7 @@ use crate::alarm::AlarmReport;
 use crate::store::StoredEvent;
 use crate::views::{
     ChainView, ExplainView, FunctionView, InstanceView, NodeView, PacketIoView, PathView,
-    ServiceView, UpdateStateView, UpdateView,
+    SecretView, ServiceView, UpdateStateView, UpdateView,
 };
 
 /// Events at the end of a story.
@@ -59,6 +59,11 @@ pub(super) async fn describe(client: &Client, args: &DescribeArgs) -> Result<(),
             story.field("Chain", &path.chain);
             story.path(&path);
             vec![path.chain]
+        }
+        Kind::Secrets => {
+            let secret: SecretView = find(client, name).await?;
+            story.secret(&secret);
+            vec![name.clone()]
         }
         Kind::Alarms => {
             let alarm: AlarmReport = find(client, name).await?;
@@ -211,7 +216,22 @@ impl Story {
         self.list("Packet I/O", &rows);
         self.list("No answer", &node.dead);
         self.list("Drops", &drops);
+        if let Some(held) = &node.secrets_held {
+            self.field("Secrets held", held);
+        }
         self.list("Errors", &node.errors);
+    }
+
+    fn secret(&mut self, secret: &SecretView) {
+        self.field("Secret", &secret.name);
+        let ago = |ms| format!("{} ago", human::age(ms, human::now_ms()));
+        self.field("Changed", &secret.since_ms.map_or_else(String::new, ago));
+        let keys = secret.keys.iter();
+        let keys: Vec<String> = keys
+            .map(|key| format!("{}: {} octets", key.name, key.octets))
+            .collect();
+        self.list("Keys", &keys);
+        self.list("Used by", &secret.used_by);
     }
 
     fn chain(&mut self, chain: &ChainView) {

@@ -18,13 +18,15 @@ pub enum Kind {
     Instances,
     /// Rendered service paths.
     Paths,
+    /// Values that only containers see.
+    Secrets,
     /// What is watched for.
     Alarms,
     /// History.
     Events,
 }
 
-const WORDS: [(Kind, &[&str]); 8] = [
+const WORDS: [(Kind, &[&str]); 9] = [
     (Kind::Nodes, &["nodes", "node", "no"]),
     (
         Kind::Functions,
@@ -44,6 +46,7 @@ const WORDS: [(Kind, &[&str]); 8] = [
         &["instances", "instance", "containers", "container", "in"],
     ),
     (Kind::Paths, &["paths", "path", "rsp"]),
+    (Kind::Secrets, &["secrets", "secret"]),
     (Kind::Alarms, &["alarms", "alarm", "al"]),
     (Kind::Events, &["events", "event", "ev"]),
 ];
@@ -66,6 +69,7 @@ impl Kind {
             Self::Functions => Some("ServiceFunction"),
             Self::Chains => Some("Chain"),
             Self::Services => Some("Service"),
+            Self::Secrets => Some("Secret"),
             Self::Instances | Self::Paths | Self::Alarms | Self::Events => None,
         }
     }

@@ -97,6 +97,7 @@ async fn run(client: &Client, global: &Global, command: Command) -> Result<(), F
         Command::Top(args) => top::top(client, &args).await,
         Command::Cordon(args) => node::set(client, &args.node, "cordon").await,
         Command::Uncordon(args) => node::set(client, &args.node, "uncordon").await,
+        Command::Trust(args) => node::set(client, &args.node, "trust").await,
         Command::Drain(args) => {
             node::drain(client, &args.node, global.timeout.unwrap_or(DRAIN)).await
         }

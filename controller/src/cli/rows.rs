@@ -5,7 +5,9 @@ use super::kind::Kind;
 use super::table::Column;
 use crate::alarm::AlarmReport;
 use crate::store::StoredEvent;
-use crate::views::{ChainView, FunctionView, InstanceView, NodeView, PathView, ServiceView};
+use crate::views::{
+    ChainView, FunctionView, InstanceView, NodeView, PathView, SecretView, ServiceView,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -258,6 +260,30 @@ impl Listed for ServiceView {
             endpoints.join(","),
             text(&self.update),
             self.image.clone(),
+        ]
+    }
+}
+
+impl Listed for SecretView {
+    const KIND: Kind = Kind::Secrets;
+    const COLUMNS: &'static [Column] = &[
+        Column::new("NAME"),
+        Column::new("KEYS"),
+        Column::new("USED BY"),
+        Column::new("AGE").drifts(),
+    ];
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn row(&self, now_ms: u64) -> Vec<String> {
+        let keys: Vec<&str> = self.keys.iter().map(|key| key.name.as_str()).collect();
+        vec![
+            self.name.clone(),
+            keys.join(","),
+            self.used_by.join(","),
+            since(self.since_ms, now_ms),
         ]
     }
 }

@@ -93,6 +93,7 @@ pub(crate) const fn word(kind: Kind) -> &'static str {
         Kind::Chain => "chain",
         Kind::Service => "service",
         Kind::Node => "node",
+        Kind::Secret => "secret",
     }
 }
 

@@ -22,6 +22,9 @@ const WAITING: usize = 64;
 /// Why the run loop cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// No key for secrets can be drawn.
+    #[error("the kernel gives no random octets")]
+    Random(#[source] std::io::Error),
     /// The stored state is not one.
     #[error("the stored state cannot be read; was it written by a newer controller?")]
     State(#[source] serde_json::Error),
@@ -76,6 +79,14 @@ impl Engine {
         };
         let timeout = u64::try_from(self.heartbeat_timeout.as_millis()).unwrap_or(u64::MAX);
         state.settings.heartbeat_timeout_ms = timeout;
+        if state.vault.is_new() {
+            let mut root = [0; 32];
+            std::fs::File::open("/dev/urandom")
+                .and_then(|mut random| std::io::Read::read_exact(&mut random, &mut root))
+                .map_err(StartError::Random)?;
+            // Kept with the first secret at the latest: until then nothing is made of it.
+            state.vault.begin(root);
+        }
         let clock = Clock::start(clock_ms);
         let mut observed = Observations::default();
         for (name, body) in nodes {

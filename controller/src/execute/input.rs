@@ -23,6 +23,8 @@ pub enum Mutation {
     },
     /// Take one resource back.
     Delete(ResourceId),
+    /// Seal to the key that a node has now.
+    Trust(NodeName),
     /// Cordon, drain or free a node.
     Cordon {
         /// The node.

@@ -14,7 +14,7 @@ mod owner;
 mod snapshot;
 
 pub use clock::Clock;
-pub(crate) use events::word;
+pub(crate) use events::{object, word};
 pub use handle::{Engine, Handle, StartError};
 pub use input::{Mutation, MutationError, Outcome};
 pub use snapshot::Snapshot;

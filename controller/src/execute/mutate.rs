@@ -58,6 +58,22 @@ pub(super) fn mutate(state: &State, mutation: &Mutation) -> Result<Mutated, Muta
             }
         }
         Mutation::Delete(id) => delete(state, &mut mutated, id)?,
+        Mutation::Trust(node) => {
+            let Some(trusted) = mutated.state.trust(node) else {
+                return Err(MutationError::NoNode(node.clone()));
+            };
+            let change = if trusted {
+                crate::plan::Change::Configured
+            } else {
+                crate::plan::Change::Unchanged
+            };
+            mutated.changed.push(Changed {
+                id: ResourceId::new(Kind::Node, Name::from(node.clone())),
+                change: Some(change),
+                before: None,
+                after: None,
+            });
+        }
         Mutation::Cordon {
             node,
             cordon,
@@ -101,6 +117,8 @@ fn named(files: &[ManifestFile]) -> Result<Vec<ResourceId>, MutationError> {
         Kind::Service => 1,
         Kind::ServiceFunction => 2,
         Kind::Node => 3,
+        // Last: everything else may name one.
+        Kind::Secret => 4,
     };
     let mut resources = loaded.resources;
     resources.reverse();

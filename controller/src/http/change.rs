@@ -101,6 +101,14 @@ pub(super) async fn uncordon(State(app): State<App>, Segments(name): Segments<St
     set(&app, &name, false, false).await
 }
 
+/// Seals secrets to the key that a node tells now.
+#[utoipa::path(post, path = "/api/v1/nodes/{name}/trust", tag = "nodes",
+    params(("name" = String, Path, description = "node")),
+    responses((status = 200, body = ApplyResult), (status = 404, body = ErrorReply)))]
+pub(super) async fn trust(State(app): State<App>, Segments(name): Segments<String>) -> Answer {
+    change(&app, Mutation::Trust(node(&name)?), false).await
+}
+
 /// Moves what can run elsewhere away from a node. Returns at once; instances tell when it is done.
 #[utoipa::path(post, path = "/api/v1/nodes/{name}/drain", tag = "nodes",
     params(("name" = String, Path, description = "node")),
@@ -109,9 +117,13 @@ pub(super) async fn drain(State(app): State<App>, Segments(name): Segments<Strin
     set(&app, &name, true, true).await
 }
 
+/// A node's name from a path; what cannot exist does not exist.
+fn node(name: &str) -> Result<NodeName, ApiError> {
+    NodeName::new(name).map_err(|_| ApiError::not_found(format!("node {name} does not exist")))
+}
+
 async fn set(app: &App, name: &str, cordon: bool, drain: bool) -> Answer {
-    let node = NodeName::new(name)
-        .map_err(|_| ApiError::not_found(format!("node {name} does not exist")))?;
+    let node = node(name)?;
     let mutation = Mutation::Cordon {
         node,
         cordon,

@@ -9,7 +9,7 @@ use crate::execute::Snapshot;
 use crate::resource::Resource;
 use crate::views::{
     self, ChainView, ErrorReply, ExplainView, FunctionView, InstanceView, NodeView, PathView,
-    PlanView, ServiceView, TopView,
+    PlanView, SecretView, ServiceView, TopView,
 };
 use axum::Json;
 use axum::extract::State;
@@ -57,6 +57,8 @@ lists! {
     chains, chain, ChainView, "/api/v1/chains", "/api/v1/chains/{name}";
     /// Services.
     services, service, ServiceView, "/api/v1/services", "/api/v1/services/{name}";
+    /// Secrets, without their values.
+    secrets, secret, SecretView, "/api/v1/secrets", "/api/v1/secrets/{name}";
     /// Alarms, the worst first.
     alarms, alarm, AlarmReport, "/api/v1/alarms", "/api/v1/alarms/{name}";
 }

@@ -1,6 +1,6 @@
 //! What can be judged about one resource by itself.
 
-use super::{Document, ManifestError, container};
+use super::{Document, ManifestError, container, secret};
 use crate::alarm::{AlarmSpec, Comparison};
 use crate::plan::MAX_REPLICAS;
 use crate::resource::{
@@ -25,6 +25,15 @@ pub(super) struct Desk<'a> {
 impl Desk<'_> {
     pub(super) fn wrong(&mut self, path: &[&str], message: impl Into<String>) {
         self.errors.push(self.document.error(path, message));
+    }
+
+    /// Whether something was written at `path`.
+    pub(super) fn has(&self, path: &[&str]) -> bool {
+        let mut tree = Some(&self.document.tree);
+        for key in path {
+            tree = tree.and_then(|tree| tree.get(key));
+        }
+        tree.is_some()
     }
 
     pub(super) fn refuse_if(&mut self, wrong: bool, path: &[&str], message: impl Into<String>) {
@@ -53,6 +62,7 @@ pub(super) fn check(document: &Document<'_>, errors: &mut Vec<ManifestError>) {
         Resource::ServiceFunction(object) => function(&mut desk, &object.spec),
         Resource::Chain(object) => chain(&mut desk, &object.spec),
         Resource::Service(object) => service(&mut desk, &object.spec),
+        Resource::Secret(own) => secret::check(&mut desk, own),
         Resource::Node(object) => node(&mut desk, name.as_str(), &object.spec),
     }
 }

@@ -116,7 +116,13 @@ fn targets(desk: &mut Desk<'_>, work: WorkloadSpec<'_>) {
     let volumes = volumes.map(|volume| ("volumes", "target", &volume.target));
     let tmpfs = work.tmpfs.iter();
     let tmpfs = tmpfs.map(|tmpfs| ("tmpfs", "target", &tmpfs.target));
+    secrets(desk, work);
     let mut seen = BTreeSet::new();
+    let known = work.secrets.iter().filter(|secret| secret.key.is_some());
+    let known: Vec<_> = known
+        .map(|secret| secret.file(secret.key.as_deref().unwrap_or_default()))
+        .collect();
+    seen.extend(known.iter().map(String::as_str));
     target(desk, files.enumerate(), &mut seen);
     target(desk, mounts.enumerate(), &mut seen);
     target(desk, volumes.enumerate(), &mut seen);
@@ -137,6 +143,31 @@ fn targets(desk: &mut Desk<'_>, work: WorkloadSpec<'_>) {
         );
         let at = ["spec", "volumes", &index.to_string(), "name"];
         desk.refuse_if(!Volume::is_legal_name(name), &at, message);
+    }
+}
+
+fn secrets(desk: &mut Desk<'_>, work: WorkloadSpec<'_>) {
+    let mut seen = BTreeSet::new();
+    for (index, secret) in work.secrets.iter().enumerate() {
+        let index = index.to_string();
+        let at = |key| ["spec", "secrets", &index, key];
+        if let Some(path) = secret.path.as_ref().filter(|path| !is_absolute(path)) {
+            let message =
+                format!("{path:?} is no absolute path in the container without `..` and `:`");
+            desk.wrong(&at("path"), message);
+        }
+        if let Some(mode) = secret
+            .mode
+            .as_ref()
+            .filter(|_| secret.permissions().is_none())
+        {
+            let message = format!(
+                "mode {mode:?}; write permissions in octal, the owner reading, such as \"0400\""
+            );
+            desk.wrong(&at("mode"), message);
+        }
+        let twice = !seen.insert((&secret.name, &secret.key, &secret.path));
+        desk.refuse_if(twice, &at("name"), format!("{} is here twice", secret.name));
     }
 }
 

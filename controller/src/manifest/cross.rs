@@ -2,7 +2,7 @@
 
 use super::words::hint;
 use super::{Context, Document, ManifestError};
-use crate::resource::{ChainSpec, End, Kind, Name, Resource, ResourceId, ReturnPath};
+use crate::resource::{ChainSpec, End, Kind, Name, Resource, ResourceId, ReturnPath, Secret};
 use kc_agent_api::NodeName;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -76,6 +76,7 @@ pub(super) fn check(
     types(&union, context, errors);
     ends(&union, errors);
     dependencies(&union, errors);
+    secrets(&union, errors);
     nodes(&union, context, warnings);
 }
 
@@ -85,7 +86,7 @@ fn names(union: &Union<'_>, errors: &mut Vec<ManifestError>) {
         let other = match id.kind {
             Kind::Service => Kind::ServiceFunction,
             Kind::ServiceFunction => Kind::Service,
-            Kind::Chain | Kind::Node => continue,
+            Kind::Chain | Kind::Node | Kind::Secret => continue,
         };
         let other = ResourceId::new(other, id.name.clone());
         if union.resources.contains_key(&other) {
@@ -234,6 +235,75 @@ fn circle<'a>(
     None
 }
 
+/// What containers name must be there, and must stay.
+fn secrets(union: &Union<'_>, errors: &mut Vec<ManifestError>) {
+    let secrets: BTreeMap<&Name, &Secret> = union
+        .resources
+        .values()
+        .filter_map(|resource| match resource {
+            Resource::Secret(secret) => Some((&secret.metadata.name, secret)),
+            _ => None,
+        })
+        .collect();
+    for (id, resource) in &union.resources {
+        let work = match resource {
+            Resource::ServiceFunction(object) => object.spec.workload(),
+            Resource::Service(object) => object.spec.workload(),
+            Resource::Chain(_) | Resource::Node(_) | Resource::Secret(_) => continue,
+        };
+        let mut look = |path: &[&str], name: &Name, keys: &[&str]| {
+            let secret = secrets.get(name);
+            let missing = keys
+                .iter()
+                .find(|key| secret.is_some_and(|s| !s.keys.contains_key(**key)));
+            let (message, hint) = match (secret, missing) {
+                (None, _) => {
+                    let known = secrets.keys().map(|name| name.as_str());
+                    (
+                        format!("there is no Secret {name}"),
+                        hint(name.as_str(), "secrets", known),
+                    )
+                }
+                (Some(secret), Some(key)) => {
+                    let known = secret.keys.keys().map(String::as_str);
+                    (
+                        format!("Secret {name} has no key {key}"),
+                        hint(key, "its keys", known),
+                    )
+                }
+                (Some(_), None) => return,
+            };
+            let mine = union.documents.get(id);
+            let error = match (mine, union.document(Kind::Secret, name)) {
+                (Some(document), _) => document.error(path, message),
+                (None, Some(taken)) => taken.error(
+                    &["metadata", "name"],
+                    format!("{message}, which {id} needs"),
+                ),
+                (None, None) => return,
+            };
+            errors.push(ManifestError { hint, ..error });
+        };
+        for (index, secret) in work.secrets.iter().enumerate() {
+            let index = index.to_string();
+            let field = if secret.key.is_some() && secrets.contains_key(&secret.name) {
+                "key"
+            } else {
+                "name"
+            };
+            let key = secret.key.as_deref();
+            look(
+                &["spec", "secrets", &index, field],
+                &secret.name,
+                key.as_slice(),
+            );
+        }
+        if let Some(name) = work.pull_secret {
+            look(&["spec", "pullSecret"], name, &["username", "password"]);
+        }
+    }
+}
+
 /// Nodes register themselves, so a name nobody knows is odd but may become right.
 fn nodes(union: &Union<'_>, context: Context<'_>, warnings: &mut Vec<ManifestError>) {
     let announced = union.resources.keys().filter(|id| id.kind == Kind::Node);
@@ -258,6 +328,7 @@ fn nodes(union: &Union<'_>, context: Context<'_>, warnings: &mut Vec<ManifestErr
         let placement = match &document.resource {
             Resource::ServiceFunction(object) => &object.spec.placement.nodes,
             Resource::Service(object) => &object.spec.placement.nodes,
+            Resource::Secret(_) => continue,
             Resource::Chain(object) => {
                 look(document, &["spec", "from", "node"], &object.spec.from.node);
                 look(document, &["spec", "to", "node"], &object.spec.to.node);

@@ -13,6 +13,9 @@ mod error;
 mod health;
 mod place;
 mod read;
+mod secret;
+#[cfg(test)]
+mod secret_tests;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -63,7 +66,7 @@ impl<'a> Source<'a> {
             .and_then(|good| std::str::from_utf8(good).ok());
         let good = good.unwrap_or_default();
         let last = good.rsplit('\n').next().unwrap_or_default();
-        let page = Page::new(name, good);
+        let page = Page::new(name, good).hiding(secret::is_secret(good));
         let line = good.matches('\n').count() + 1;
         Err(page.error(
             line,
@@ -161,10 +164,11 @@ fn parse<'a>(source: Source<'a>) -> Result<Vec<Document<'a>>, Vec<ManifestError>
         return Err(vec![too_large(source.name, source.text.len())]);
     }
     let page = Page::new(source.name, source.text);
+    let whole = page.hiding(secret::is_secret(source.text));
     if let Some((line, column, control)) = split::control_character(source.text) {
         let code = u32::from(control);
         let message = format!("control character U+{code:04X} does not belong in a manifest");
-        return Err(vec![page.error(line, column, message)]);
+        return Err(vec![whole.error(line, column, message)]);
     }
     let parts = split::split(source.text);
     if parts.len() > MAX_DOCUMENTS {
@@ -177,7 +181,11 @@ fn parse<'a>(source: Source<'a>) -> Result<Vec<Document<'a>>, Vec<ManifestError>
     let mut documents = Vec::new();
     let mut errors = Vec::new();
     for part in parts {
-        match read::read(page.at(part.first_line), &part.text) {
+        match read::read(
+            page.at(part.first_line)
+                .hiding(secret::is_secret(&part.text)),
+            &part.text,
+        ) {
             Ok(document) => documents.push(document),
             Err(error) => errors.push(error),
         }

@@ -12,6 +12,8 @@ pub(crate) struct Page<'a> {
     text: &'a str,
     /// Lines of the file before the document.
     before: usize,
+    /// Whether what is written there is nobody's to see.
+    hidden: bool,
 }
 
 impl<'a> Page<'a> {
@@ -20,6 +22,7 @@ impl<'a> Page<'a> {
             name,
             text,
             before: 0,
+            hidden: false,
         }
     }
 
@@ -31,18 +34,30 @@ impl<'a> Page<'a> {
         }
     }
 
+    /// The same file, of which no line is shown when `hidden`.
+    pub(crate) const fn hiding(self, hidden: bool) -> Self {
+        Self { hidden, ..self }
+    }
+
+    /// Whether nothing of it may be quoted.
+    pub(crate) const fn is_hidden(&self) -> bool {
+        self.hidden
+    }
+
     /// A mistake at a line and column of the document, both from 1; 0 for the file as a whole.
     pub(crate) fn error(&self, line: usize, column: usize, message: String) -> ManifestError {
         let line = if line == 0 { 0 } else { self.before + line };
         let snippet = line
             .checked_sub(1)
             .and_then(|index| self.text.lines().nth(index));
-        let snippet = snippet.filter(|_| column <= SHOWN).map(|line| {
-            let shown = line.chars().take(SHOWN);
-            shown
-                .map(|c| if c.is_control() { '\u{b7}' } else { c })
-                .collect()
-        });
+        let snippet = snippet
+            .filter(|_| !self.hidden && column <= SHOWN)
+            .map(|line| {
+                let shown = line.chars().take(SHOWN);
+                shown
+                    .map(|c| if c.is_control() { '\u{b7}' } else { c })
+                    .collect()
+            });
         ManifestError {
             file: self.name.to_owned(),
             line: u32::try_from(line).unwrap_or(u32::MAX),

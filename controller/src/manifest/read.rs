@@ -65,6 +65,7 @@ pub(super) fn read<'a>(page: Page<'a>, text: &str) -> Result<Document<'a>, Manif
         }
         Kind::Chain => Resource::Chain(object::<ChainSpec>(&page, text, &tree)?),
         Kind::Service => Resource::Service(object::<ServiceSpec>(&page, text, &tree)?),
+        Kind::Secret => Resource::Secret(super::secret::read(&page, text, &tree)?),
         Kind::Node => {
             let written: WrittenNode = typed(&page, text, Some(&tree))?;
             Resource::Node(Object {
@@ -170,6 +171,11 @@ fn explain(page: &Page<'_>, tree: Option<&Tree>, error: &Error) -> ManifestError
         Error::SerdeMissingField { field, .. } => {
             (format!("field {field:?} is missing"), None, None)
         }
+        Error::SerdeInvalidType { expected, .. } | Error::SerdeInvalidValue { expected, .. }
+            if page.is_hidden() =>
+        {
+            (format!("expected {expected}"), None, None)
+        }
         Error::SerdeInvalidType {
             unexpected,
             expected,
@@ -187,6 +193,12 @@ fn explain(page: &Page<'_>, tree: Option<&Tree>, error: &Error) -> ManifestError
         Error::InvalidScalar { ty, .. } => (format!("this must be {}", plain(ty)), None, None),
         Error::DuplicateMappingKey { key: Some(key), .. } => {
             (format!("field {key:?} is here twice"), None, None)
+        }
+        // Whatever else there is to say may quote a value.
+        _ if page.is_hidden() => {
+            let message =
+                "this cannot be read; it is not shown, because it may be a secret's value";
+            (message.to_owned(), None, None)
         }
         Error::Message { msg, .. } => (msg.clone(), None, None),
         Error::Budget { breach, .. } => (

@@ -302,6 +302,7 @@ fn every_example_is_sound() {
         "shared-nat.yaml",
         "service.yaml",
         "container.yaml",
+        "secret.yaml",
         "nodes.yaml"
     ] {
         let loaded = load(&[Source { name, text }], context).unwrap();

@@ -109,7 +109,7 @@ fn wanted(state: &State) -> Vec<(ResourceId, AlarmSpec)> {
             Resource::ServiceFunction(object) => &object.spec.alarms,
             Resource::Service(object) => &object.spec.alarms,
             Resource::Node(object) => &object.spec.alarms,
-            Resource::Chain(_) => &[],
+            Resource::Chain(_) | Resource::Secret(_) => &[],
         };
         alarms.iter().map(|alarm| (id.clone(), alarm.clone()))
     });

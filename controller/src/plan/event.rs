@@ -36,6 +36,8 @@ pub enum PlanEventKind {
     NodeReady,
     /// A box is gone.
     NodeGone,
+    /// A box tells another key than the one it is known by.
+    NodeKeyChanged,
     /// An instance or replica was given a node.
     Placed,
     /// An instance or replica fits nowhere.
@@ -79,6 +81,7 @@ impl PlanEventKind {
             Self::NodeJoined => "node-joined",
             Self::NodeReady => "node-ready",
             Self::NodeGone => "node-gone",
+            Self::NodeKeyChanged => "node-key-changed",
             Self::Placed => "placed",
             Self::Unplaced => "unplaced",
             Self::Running => "running",

@@ -15,12 +15,14 @@ mod nodes;
 mod places;
 mod record;
 mod rollout;
+mod secrets;
 mod spare;
 mod state;
 mod step;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod vault;
 
 pub use alarms::{AlarmRecord, Subject};
 pub use event::{PlanEvent, PlanEventKind};
@@ -29,9 +31,11 @@ pub use record::{
     ChainRecord, ChainStatus, Instance, InstanceHealth, NodeRecord, PathInstance, PathRecord, Phase,
 };
 pub use rollout::RolloutRecord;
+pub use secrets::SecretInFile;
 pub use state::{Applied, Change, DeleteError, Settings, State};
 pub use step::Step;
 pub(crate) use survey::can_tunnel;
+pub use vault::Vault;
 
 use crate::observation::Observations;
 use kc_agent_api::{NodeName, NodeSpec};
@@ -58,6 +62,7 @@ pub fn plan(state: &State, observed: &Observations, now_ms: u64) -> Plan {
     nodes::observe(&mut draft);
     instances::observe(&mut draft);
     alarms::evaluate(&mut draft);
+    secrets::settle(&mut draft);
     instances::reconcile(&mut draft);
     // In this order nothing that is decided later changes what was decided before, so that
     // planning the same again does nothing.

@@ -28,10 +28,36 @@ pub(super) fn observe(draft: &mut Draft<'_>) {
             record.vtep = status.vtep.or(record.vtep);
             record.underlay_mtu = status.underlay_mtu;
         }
+        key(draft, name, status);
     }
     let names: Vec<_> = draft.state.nodes.keys().cloned().collect();
     for name in names {
         judge(draft, &name);
+    }
+}
+
+/// The first key is believed; another one is told, and waited with.
+fn key(draft: &mut Draft<'_>, name: &NodeName, status: &NodeStatus) {
+    let (Some(told), Some(record)) = (status.seal_key, draft.state.nodes.get_mut(name)) else {
+        return;
+    };
+    let known = *record.seal_key.get_or_insert(told);
+    let strange = (told != known).then_some(told);
+    if record.strange_key == strange {
+        return;
+    }
+    record.strange_key = strange;
+    if strange.is_some() {
+        let message = format!(
+            "{name} tells another key than before: secrets are held back from it; if that is right, \
+             for instance because it was installed anew, `kc trust {name}` takes the new key"
+        );
+        draft.tell(
+            PlanEventKind::NodeKeyChanged,
+            &id(name),
+            Some(name),
+            message,
+        );
     }
 }
 
@@ -47,6 +73,8 @@ fn register(draft: &mut Draft<'_>, name: &NodeName, status: &NodeStatus) {
         capacity: status.capacity,
         vtep: status.vtep,
         underlay_mtu: status.underlay_mtu,
+        seal_key: status.seal_key,
+        strange_key: None,
         generation: 0,
         digest: 0,
     };

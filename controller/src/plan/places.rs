@@ -16,15 +16,20 @@ struct Owner {
     requests: Requests,
     overlay: bool,
     depends_on: Vec<String>,
+    secrets: bool,
 }
 
 fn owner(draft: &Draft<'_>, id: &ResourceId) -> Option<Owner> {
-    match draft.state.owner(id)? {
+    let resource = draft.state.owner(id)?;
+    let work = super::rollout::workload(resource)?;
+    let secrets = !work.secrets.is_empty() || work.pull_secret.is_some();
+    match resource {
         Resource::ServiceFunction(object) => Some(Owner {
             placement: object.spec.placement.clone(),
             requests: object.spec.resources,
             overlay: false,
             depends_on: Vec::new(),
+            secrets,
         }),
         Resource::Service(object) => Some(Owner {
             placement: object.spec.placement.clone(),
@@ -36,8 +41,9 @@ fn owner(draft: &Draft<'_>, id: &ResourceId) -> Option<Owner> {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            secrets,
         }),
-        Resource::Chain(_) | Resource::Node(_) => None,
+        Resource::Chain(_) | Resource::Node(_) | Resource::Secret(_) => None,
     }
 }
 
@@ -67,6 +73,7 @@ pub(super) fn unsettled(draft: &Draft<'_>, instance: &Instance) -> Option<String
 
 /// Every registered node as a place for something of `of`.
 fn rooms(draft: &Draft<'_>, of: &ResourceId) -> Vec<Room> {
+    let secrets = owner(draft, of).is_some_and(|owner| owner.secrets);
     let room = |(name, record): (&NodeName, &super::NodeRecord)| {
         let spec = draft.state.node_resource(name).map(|object| &object.spec);
         let closed = if !record.ready {
@@ -80,6 +87,8 @@ fn rooms(draft: &Draft<'_>, of: &ResourceId) -> Vec<Room> {
             Some("drained".to_owned())
         } else if spec.is_some_and(|spec| spec.cordon) {
             Some("cordoned".to_owned())
+        } else if secrets {
+            keyless(name, record)
         } else {
             None
         };
@@ -110,6 +119,17 @@ fn rooms(draft: &Draft<'_>, of: &ResourceId) -> Vec<Room> {
         room
     };
     draft.state.nodes.iter().map(room).collect()
+}
+
+/// Why nothing with secrets may come to a node.
+fn keyless(name: &NodeName, record: &super::NodeRecord) -> Option<String> {
+    if record.strange_key.is_some() {
+        return Some(format!(
+            "its key has changed; `kc trust {name}` takes the new one"
+        ));
+    }
+    let none = record.seal_key.is_none();
+    none.then(|| "its agent has no key that secrets could be sealed to".to_owned())
 }
 
 /// Places what has no node, and moves what must move.

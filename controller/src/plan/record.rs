@@ -2,7 +2,7 @@
 
 use crate::resource::{ChainSpec, Name, ResourceId};
 use crate::scheduler::Explanation;
-use kc_agent_api::{Capacity, NodeName};
+use kc_agent_api::{Capacity, NodeName, PublicKey};
 use kc_forwarder_api::{SfName, Spi, Vid};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +33,12 @@ pub struct NodeRecord {
     pub vtep: Option<IpAddr>,
     /// MTU of the interface that carries tunnels, in bytes.
     pub underlay_mtu: u16,
+    /// What secrets are sealed to: the first key that it told, or a later one that somebody trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal_key: Option<PublicKey>,
+    /// Another key that it tells now. Secrets are held back until somebody trusts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strange_key: Option<PublicKey>,
     /// Generation of its newest document; 0 before the first.
     pub generation: u64,
     /// Fingerprint of that document without its generation.

@@ -6,9 +6,10 @@
 use super::draft::Draft;
 use super::instances::on_a_path;
 use super::places::has_stand_in;
+use super::secrets::{SecretInFile, Secrets, files};
 use super::spare::{self, Spare};
 use super::{Instance, InstanceHealth, PlanEventKind, State, Step};
-use crate::resource::{Name, Resource, ResourceId, UpdateSpec, WorkloadSpec};
+use crate::resource::{Name, Resource, ResourceId, Secret, UpdateSpec, WorkloadSpec};
 use kc_agent_api::{ContainerPhase, NodeName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ const CLEARING_MS: u64 = 30_000;
 #[serde(rename_all = "camelCase", default)]
 pub struct RolloutRecord {
     /// The resource as it was, once or several times.
-    versions: Vec<Resource>,
+    versions: Vec<Former>,
     /// Instances that are still as they were: which version.
     held: BTreeMap<String, usize>,
     /// Whose turn it is, and since when.
@@ -35,16 +36,50 @@ pub struct RolloutRecord {
     pub(super) spare: Option<Spare>,
 }
 
+/// A resource as it was, and the secrets it names as they were.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Former {
+    resource: Resource,
+    #[serde(default, skip_serializing_if = "Secrets::is_empty")]
+    secrets: Secrets,
+}
+
+impl Former {
+    fn made_of(&self) -> Option<(WorkloadSpec<'_>, Vec<SecretInFile>)> {
+        made_of(&self.resource, |name| self.secrets.get(name))
+    }
+}
+
+impl RolloutRecord {
+    /// Secrets that instances still have as they were.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let versions = self.versions.iter();
+        versions.flat_map(|former| former.secrets.values())
+    }
+}
+
 impl State {
-    /// A resource was changed from `old`: its instances stay as they are until their turn comes.
-    pub(super) fn hold(&mut self, id: &ResourceId, old: &Resource) {
+    /// A resource was changed from `old`, or one of the `secrets` it names: its instances stay as they
+    /// are until their turn comes.
+    pub(super) fn hold(&mut self, id: &ResourceId, old: &Resource, secrets: &Secrets) {
         let Some(new) = self.resources.get(id) else {
             return;
         };
-        if made_of(old) == made_of(new) {
+        let wanted = made_of(new, |name| self.secret(name));
+        if made_of(old, |name| secrets.get(name)) == wanted {
             return;
         }
-        let before = self.rollouts.remove(id).unwrap_or_default();
+        let named = workload(old).map(|work| work.secrets.as_slice());
+        let named = named.unwrap_or_default().iter();
+        let named = named.filter_map(|reference| secrets.get_key_value(&reference.name));
+        let old = Former {
+            resource: old.clone(),
+            secrets: named
+                .map(|(name, secret)| (name.clone(), secret.clone()))
+                .collect(),
+        };
+        let before = self.rollouts.get(id).cloned().unwrap_or_default();
         let mut record = RolloutRecord::default();
         let placed = |instance: &&Instance| instance.owner == *id && instance.node.is_some();
         for (name, _) in self
@@ -56,8 +91,8 @@ impl State {
                 .held
                 .get(name)
                 .and_then(|at| before.versions.get(*at));
-            let version = version.unwrap_or(old);
-            if made_of(version) == made_of(new) {
+            let version = version.unwrap_or(&old);
+            if version.made_of() == wanted {
                 continue;
             }
             let known = record.versions.iter().position(|known| known == version);
@@ -67,16 +102,33 @@ impl State {
             });
             record.held.insert(name.clone(), at);
         }
-        if !record.held.is_empty() {
+        if record.held.is_empty() {
+            self.rollouts.remove(id);
+        } else {
             self.rollouts.insert(id.clone(), record);
         }
     }
 
     /// The container of an instance: as its resource says, or as it said before.
     pub fn workload(&self, name: &str, owner: &ResourceId) -> Option<WorkloadSpec<'_>> {
-        let record = self.rollouts.get(owner);
-        let held = record.and_then(|record| record.versions.get(*record.held.get(name)?));
+        let held = self.held(name, owner).map(|former| &former.resource);
         workload(held.or_else(|| self.owner(owner))?)
+    }
+
+    /// The files with values of secrets that an instance has.
+    pub fn secret_files(&self, name: &str, owner: &ResourceId) -> Vec<SecretInFile> {
+        let Some(work) = self.workload(name, owner) else {
+            return Vec::new();
+        };
+        match self.held(name, owner) {
+            Some(former) => files(work.secrets, |secret| former.secrets.get(secret)),
+            None => files(work.secrets, |secret| self.secret(secret)),
+        }
+    }
+
+    fn held(&self, name: &str, owner: &ResourceId) -> Option<&Former> {
+        let record = self.rollouts.get(owner)?;
+        record.versions.get(*record.held.get(name)?)
     }
 
     /// Whether it is the turn of an instance to be changed.
@@ -118,16 +170,24 @@ pub(super) fn workload(resource: &Resource) -> Option<WorkloadSpec<'_>> {
     match resource {
         Resource::ServiceFunction(object) => Some(object.spec.workload()),
         Resource::Service(object) => Some(object.spec.workload()),
-        Resource::Chain(_) | Resource::Node(_) => None,
+        Resource::Chain(_) | Resource::Node(_) | Resource::Secret(_) => None,
     }
 }
 
 /// What a change of is a change of containers.
-fn made_of(resource: &Resource) -> Option<WorkloadSpec<'_>> {
-    workload(resource).map(|work| WorkloadSpec {
-        update: &UpdateSpec::USUAL,
-        stop_timeout: &None,
-        ..work
+fn made_of<'a>(
+    resource: &'a Resource,
+    secrets: impl Fn(&Name) -> Option<&'a Secret>,
+) -> Option<(WorkloadSpec<'a>, Vec<SecretInFile>)> {
+    workload(resource).map(|work| {
+        let files = files(work.secrets, secrets);
+        let work = WorkloadSpec {
+            update: &UpdateSpec::USUAL,
+            stop_timeout: &None,
+            pull_secret: &None,
+            ..work
+        };
+        (work, files)
     })
 }
 
@@ -135,7 +195,7 @@ pub(super) fn update(resource: &Resource) -> UpdateSpec {
     match resource {
         Resource::ServiceFunction(object) => object.spec.update,
         Resource::Service(object) => object.spec.update,
-        Resource::Chain(_) | Resource::Node(_) => UpdateSpec::default(),
+        Resource::Chain(_) | Resource::Node(_) | Resource::Secret(_) => UpdateSpec::default(),
     }
 }
 

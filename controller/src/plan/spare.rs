@@ -112,7 +112,7 @@ fn free_ordinal(state: &State, id: &ResourceId, resource: &Resource) -> u32 {
     let replicas = match resource {
         Resource::ServiceFunction(object) => object.spec.replicas,
         Resource::Service(object) => object.spec.replicas,
-        Resource::Chain(_) | Resource::Node(_) => 0,
+        Resource::Chain(_) | Resource::Node(_) | Resource::Secret(_) => 0,
     };
     let taken = |ordinal: &u32| {
         !state

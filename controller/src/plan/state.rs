@@ -1,6 +1,6 @@
 //! The planner's whole memory: what users asked for, and what was decided. Stored in one piece.
 
-use super::{AlarmRecord, ChainRecord, Instance, NodeRecord, RolloutRecord};
+use super::{AlarmRecord, ChainRecord, Instance, NodeRecord, RolloutRecord, Vault};
 use crate::resource::{
     ApiVersion, Kind, Metadata, Name, NodeResourceSpec, Object, Resource, ResourceId,
 };
@@ -66,6 +66,9 @@ pub struct State {
     /// Resources whose containers are being changed.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub rollouts: BTreeMap<ResourceId, RolloutRecord>,
+    /// Values of secrets.
+    #[serde(skip_serializing_if = "Vault::is_unused")]
+    pub vault: Vault,
     /// Round robin: the instance of each type that was taken last.
     pub rotation: BTreeMap<Name, String>,
     /// Last instance id given away.
@@ -120,21 +123,27 @@ pub enum DeleteError {
 impl State {
     /// Adds or replaces resources that were validated before.
     pub fn apply(&mut self, resources: Vec<Resource>) -> Vec<Applied> {
-        resources
+        let (before, secrets) = (self.resources.clone(), self.secrets_by_name());
+        let applied = resources
             .into_iter()
-            .map(|resource| {
+            .map(|mut resource| {
+                let known = self.resources.get(&resource.id());
+                Self::take_up(&mut self.vault, &mut resource, known);
                 let id = resource.id();
                 let change = match self.resources.get(&id) {
                     None => Change::Created,
                     Some(known) if *known == resource => Change::Unchanged,
                     Some(_) => Change::Configured,
                 };
-                if let Some(old) = self.resources.insert(id.clone(), resource) {
-                    self.hold(&id, &old);
-                }
+                self.resources.insert(id.clone(), resource);
                 Applied { id, change }
             })
-            .collect()
+            .collect();
+        // A changed secret changes containers of resources that were not applied.
+        for (id, old) in &before {
+            self.hold(id, old, &secrets);
+        }
+        applied
     }
 
     /// Takes a resource back. A node that registered itself and is gone is forgotten.
@@ -189,8 +198,26 @@ impl State {
                 .services()
                 .find(|other| other.spec.depends_on.contains(&object.metadata.name))
                 .map(|other| ResourceId::new(Kind::Service, other.metadata.name.clone())),
+            Resource::Secret(secret) => {
+                let name = &secret.metadata.name;
+                let all = self.resources.values().chain(self.retired.values());
+                all.filter_map(|other| Some((other, super::rollout::workload(other)?)))
+                    .find(|(_, work)| work.names_secret(name))
+                    .map(|(other, _)| other.id())
+            }
             Resource::Chain(_) | Resource::Node(_) => None,
         }
+    }
+
+    /// Takes the key that a node tells now for right. False when it is known already, nothing when there is
+    /// no such node.
+    pub fn trust(&mut self, node: &NodeName) -> Option<bool> {
+        let record = self.nodes.get_mut(node)?;
+        let strange = record.strange_key.take();
+        if strange.is_some() {
+            record.seal_key = strange;
+        }
+        Some(strange.is_some())
     }
 
     /// Cordons, drains or frees a node. False when no such node is known.

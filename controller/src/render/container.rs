@@ -1,13 +1,16 @@
 //! Containers of a node and how its functions are attached.
 
 use super::overlay;
+use super::seal::Sealer;
 use super::wiring::{LegKind, mac_address, port_name};
-use crate::plan::{Instance, State};
+use crate::plan::{Instance, NodeRecord, State};
 use crate::resource::{
     DeviceSpec, FunctionSpec, HealthSpec, Period, Resource, ServiceNetwork, TmpfsSpec, VolumeSpec,
     Wiring, WorkloadSpec,
 };
-use kc_agent_api::{ContainerSpec, File, Leg, Limits, Mount, Network, NodeName, Role};
+use kc_agent_api::{
+    ContainerSpec, File, Leg, Limits, Mount, Network, NodeName, PullSecret, Role, SecretFile,
+};
 use kc_forwarder_api::{Attachment, Function, Liveness, PortName, SfName, Vid};
 use std::collections::BTreeMap;
 
@@ -15,7 +18,12 @@ use std::collections::BTreeMap;
 const LEG_MTU: u16 = 1500;
 
 /// What runs on `node`, and which of it are functions.
-pub(super) fn containers(state: &State, node: &NodeName) -> (Vec<ContainerSpec>, Vec<Function>) {
+pub(super) fn containers(
+    state: &State,
+    node: &NodeName,
+    record: &NodeRecord,
+) -> (Vec<ContainerSpec>, Vec<Function>) {
+    let sealer = Sealer::new(state, record);
     let mut containers = Vec::new();
     let mut functions = Vec::new();
     let here = state
@@ -35,7 +43,8 @@ pub(super) fn containers(state: &State, node: &NodeName) -> (Vec<ContainerSpec>,
                 let Some(work) = state.workload(name, &instance.owner) else {
                     continue;
                 };
-                containers.push(container(name, role, work, network));
+                let own = sealer.of(name, instance, work);
+                containers.push(container(name, role, work, network, own));
                 functions.extend(entries(state, name, &attachment));
             }
             Some(Resource::Service(object)) => {
@@ -51,7 +60,8 @@ pub(super) fn containers(state: &State, node: &NodeName) -> (Vec<ContainerSpec>,
                 let Some(work) = state.workload(name, &instance.owner) else {
                     continue;
                 };
-                containers.push(container(name, role, work, network));
+                let own = sealer.of(name, instance, work);
+                containers.push(container(name, role, work, network, own));
             }
             _ => {}
         }
@@ -126,7 +136,13 @@ fn attach(spec: &FunctionSpec, instance: &Instance) -> Option<(Attachment, Vec<L
     }
 }
 
-fn container(name: &str, role: Role, work: WorkloadSpec<'_>, network: Network) -> ContainerSpec {
+fn container(
+    name: &str,
+    role: Role,
+    work: WorkloadSpec<'_>,
+    network: Network,
+    (secrets, pull_secret): (Vec<SecretFile>, Option<PullSecret>),
+) -> ContainerSpec {
     let seconds = |period: Period| u16::try_from(period.millis() / 1_000).unwrap_or(u16::MAX);
     let files = work.files.iter().map(|file| File {
         path: file.path.clone(),
@@ -167,7 +183,7 @@ fn container(name: &str, role: Role, work: WorkloadSpec<'_>, network: Network) -
         devices: work.devices.iter().map(DeviceSpec::wire).collect(),
         labels: work.labels.clone(),
         sysctls: work.sysctls.clone(),
-        secrets: Vec::new(),
-        pull_secret: None,
+        secrets,
+        pull_secret,
     }
 }

@@ -5,6 +5,7 @@ mod classify;
 mod container;
 mod overlay;
 mod path;
+mod seal;
 mod wiring;
 
 pub use wiring::{LegKind, mac_address, port_name};
@@ -29,7 +30,7 @@ const ETHERNET_MTU: u16 = 1500;
 /// The document of every registered node.
 pub fn documents(state: &State) -> BTreeMap<NodeName, NodeSpec> {
     let render = |(name, record): (&NodeName, &NodeRecord)| {
-        let (containers, functions) = container::containers(state, name);
+        let (containers, functions) = container::containers(state, name, record);
         let segment = overlay::segment(state, name);
         let mut tables = Tables {
             generation: 0,

@@ -9,6 +9,7 @@ mod name;
 mod node;
 mod period;
 mod quantity;
+mod secret;
 mod service;
 mod workload;
 
@@ -19,6 +20,7 @@ pub use name::{Kind, KindError, Name, NameError, ResourceId, ResourceIdError};
 pub use node::{LinkSpec, NodeResourceSpec};
 pub use period::{Period, PeriodError};
 pub use quantity::{Cpu, Memory, QuantityError, Requests};
+pub use secret::{Secret, SecretKey, SecretRef};
 pub use service::{PlacementSpec, ServiceNetwork, ServicePort, ServiceSpec};
 pub use workload::{DeviceSpec, FileSpec, MountSpec, TmpfsSpec, VolumeSpec, WorkloadSpec};
 
@@ -72,6 +74,8 @@ pub enum Resource {
     Service(Object<ServiceSpec>),
     /// What a user says about a box.
     Node(Object<NodeResourceSpec>),
+    /// Values that only containers see.
+    Secret(Secret),
 }
 
 impl Resource {
@@ -82,6 +86,7 @@ impl Resource {
             Self::Chain(_) => Kind::Chain,
             Self::Service(_) => Kind::Service,
             Self::Node(_) => Kind::Node,
+            Self::Secret(_) => Kind::Secret,
         }
     }
 
@@ -92,6 +97,7 @@ impl Resource {
             Self::Chain(object) => &object.metadata,
             Self::Service(object) => &object.metadata,
             Self::Node(object) => &object.metadata,
+            Self::Secret(secret) => &secret.metadata,
         }
     }
 

@@ -72,15 +72,18 @@ pub enum Kind {
     Service,
     /// A box.
     Node,
+    /// Values that only containers see.
+    Secret,
 }
 
 impl Kind {
     /// All kinds, in the order they are listed to users.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::ServiceFunction,
         Self::Chain,
         Self::Service,
         Self::Node,
+        Self::Secret,
     ];
 
     /// As written in manifests.
@@ -90,6 +93,7 @@ impl Kind {
             Self::Chain => "Chain",
             Self::Service => "Service",
             Self::Node => "Node",
+            Self::Secret => "Secret",
         }
     }
 
@@ -100,6 +104,7 @@ impl Kind {
             Self::Chain => "chains",
             Self::Service => "services",
             Self::Node => "nodes",
+            Self::Secret => "secrets",
         }
     }
 
@@ -110,6 +115,7 @@ impl Kind {
             Self::Chain => &["chain", "chains"],
             Self::Service => &["service", "services", "svc"],
             Self::Node => &["node", "nodes"],
+            Self::Secret => &["secret", "secrets"],
         }
     }
 }

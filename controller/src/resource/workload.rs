@@ -36,6 +36,12 @@ macro_rules! with_container_fields {
             /// Small files mounted read-only.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             files: Vec<super::FileSpec>,
+            /// Values of secrets, as files.
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            secrets: Vec<super::SecretRef>,
+            /// The secret that the image is pulled with.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pull_secret: Option<super::Name>,
             /// Paths of the box.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             mounts: Vec<super::MountSpec>,
@@ -125,6 +131,13 @@ with_container_fields! {
         /// What is wanted of one container.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub struct WorkloadSpec
+    }
+}
+
+impl WorkloadSpec<'_> {
+    /// Whether it is about this secret, for files or for pulling.
+    pub fn names_secret(&self, name: &super::Name) -> bool {
+        self.pull_secret.as_ref() == Some(name) || self.secrets.iter().any(|s| s.name == *name)
     }
 }
 

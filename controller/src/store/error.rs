@@ -14,6 +14,15 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// The file cannot be made its owner's only.
+    #[error("cannot keep others from reading the database {}", path.display())]
+    Permissions {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The file cannot be opened.
     #[error("cannot open the database {}", path.display())]
     Open {

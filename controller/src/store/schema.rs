@@ -2,7 +2,7 @@
 
 use super::error::{Damage, Report, StoreError};
 use rusqlite::{Connection, ErrorCode};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -66,12 +66,36 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
                 source,
             })?;
     }
+    // Wherever it is, it is its owner's only: the values of secrets are in it. SQLite's other files take
+    // after it.
+    close_to_others(path).map_err(|source| StoreError::Permissions {
+        path: path.to_owned(),
+        source,
+    })?;
     let connection = Connection::open(path).map_err(|source| StoreError::Open {
         path: path.to_owned(),
         source,
     })?;
     prepare(&connection).map_err(|trouble| trouble.at(path))?;
     Ok(connection)
+}
+
+fn close_to_others(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    let made = options.create(true).append(true).mode(0o600).open(path)?;
+    let mode = made.metadata()?.permissions().mode();
+    if mode & 0o077 != 0 {
+        made.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        for beside in ["-wal", "-shm"] {
+            let mut name = path.as_os_str().to_owned();
+            name.push(beside);
+            match std::fs::set_permissions(&name, std::fs::Permissions::from_mode(0o600)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Trouble before the file's name is put to it.

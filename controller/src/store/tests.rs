@@ -53,6 +53,32 @@ fn node(name: &str) -> NodeName {
 }
 
 #[tokio::test]
+async fn the_file_is_its_owners_only_even_if_it_was_not() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("controller.db");
+    let open_up = |path: &Path| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    };
+    for round in 0..2 {
+        let (store, _) = reopen(&file);
+        let state = Some("{}".to_owned());
+        let commit = Commit {
+            state,
+            ..Commit::default()
+        };
+        store.commit(commit).await.unwrap();
+        for entry in std::fs::read_dir(directory.path()).unwrap() {
+            let entry = entry.unwrap();
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "round {round}: {:?}", entry.path());
+        }
+        drop(store);
+        open_up(&file);
+    }
+}
+
+#[tokio::test]
 async fn what_was_committed_is_there_after_a_restart() {
     let place = place();
     let store = open(&place.file);

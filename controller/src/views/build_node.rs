@@ -127,6 +127,9 @@ fn node(moment: &Snapshot, name: &NodeName) -> NodeView {
         packet_io: state.map(packet_io).unwrap_or_default(),
         dead: dead.unwrap_or_default(),
         drops: drops.unwrap_or_default(),
+        secrets_held: record.and_then(|record| record.strange_key).map(|key| {
+            format!("it tells another key than before, {key}; kc trust {name} takes it")
+        }),
         errors,
     }
 }

@@ -120,11 +120,23 @@ pub struct ManifestFiles {
 }
 
 /// One file of manifests.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ManifestFile {
     /// Name, for error messages.
     pub name: String,
     /// YAML, one or more documents.
     pub content: String,
+}
+
+impl std::fmt::Debug for ManifestFile {
+    /// Secrets may be in it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "ManifestFile({}, {} octets)",
+            self.name,
+            self.content.len()
+        )
+    }
 }

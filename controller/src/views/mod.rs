@@ -12,6 +12,7 @@ mod doctor;
 mod inside;
 mod look;
 mod node;
+mod secret;
 mod unified;
 mod update;
 mod workload;
@@ -31,6 +32,7 @@ pub use doctor::{
 pub use inside::{CopyRequest, ExecRequest};
 pub use look::{EchoAnswer, EchoFunctionView, EchoView, ProbeView, TraceHop, TraceView};
 pub use node::{NodeCondition, NodeView, PacketIoView};
+pub use secret::{SecretKeyView, SecretView, secrets};
 pub use unified::unified;
 pub use update::{UpdateRequest, UpdateStateView, UpdateView};
 pub use workload::{EndpointView, FunctionView, InstanceView, ServiceView};

@@ -103,6 +103,9 @@ pub struct NodeView {
     pub packet_io: Vec<PacketIoView>,
     /// Tunnels and functions that its forwarder gets no answer from, such as `tunnel box2`.
     pub dead: Vec<String>,
+    /// Why secrets are held back from it.
+    #[serde(default)]
+    pub secrets_held: Option<String>,
     /// What keeps it from matching its document.
     pub errors: Vec<String>,
 }

@@ -4,7 +4,7 @@
 use super::inside::Inside;
 use super::site::PATIENCE;
 use kc_agent_api::{
-    BootId, BoxLoad, Call, CallBody, Capacity, ContainerLoad, ContainerPhase, ContainerState,
+    BootId, BoxKey, BoxLoad, Call, CallBody, Capacity, ContainerLoad, ContainerPhase, ContainerState,
     ControllerStatus, DomainName, Event, EventAck, EventKind, Finding, LoadReport, NodeName,
     NodeSpec, NodeState, NodeStatus, PathLoad, Payload, Presence, Reply, ReplyBody, Stamp, Topic,
     UpdateManifest, UpdateOutcome, UpdateRecord, decode, encode,
@@ -36,6 +36,11 @@ struct Kept {
     /// What the controller said of itself, and of events.
     controller: Mutex<Vec<ControllerStatus>>,
     acks: Mutex<Vec<EventAck>>,
+}
+
+/// What box `number` opens secrets with.
+pub(crate) fn seal_key(number: u8) -> BoxKey {
+    BoxKey::new([number; 32])
 }
 
 /// A box.
@@ -373,7 +378,7 @@ impl Part {
             underlay_mtu: 1_500,
             engine: Some("20.10.24".into()),
             update: self.update.clone(),
-            seal_key: None,
+            seal_key: Some(seal_key(self.number).public()),
         }
     }
 

@@ -19,6 +19,7 @@ mod logs;
 mod nodes;
 mod output;
 mod restart;
+mod secrets;
 mod site;
 mod terminal;
 mod top;

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 /// Sends a request as it is and reads the whole answer.
-fn ask(address: &str, request: &[u8]) -> (u16, String) {
+pub(crate) fn ask(address: &str, request: &[u8]) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream
         .set_read_timeout(Some(super::site::PATIENCE))
@@ -20,7 +20,7 @@ fn ask(address: &str, request: &[u8]) -> (u16, String) {
     (status.unwrap_or(0), body.to_owned())
 }
 
-fn request(method: &str, path: &str, token: Option<&str>) -> Vec<u8> {
+pub(crate) fn request(method: &str, path: &str, token: Option<&str>) -> Vec<u8> {
     let authorization = token.map_or_else(String::new, |token| {
         format!("Authorization: Bearer {token}\r\n")
     });

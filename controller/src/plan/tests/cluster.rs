@@ -41,6 +41,8 @@ pub(super) struct Cluster {
     pub(super) observed: Observations,
     pub(super) now_ms: u64,
     pub(super) boxes: BTreeMap<NodeName, FakeBox>,
+    /// What boxes open secrets with; those that are not here have no key.
+    pub(super) keys: BTreeMap<NodeName, BoxKey>,
     /// Steps and events as they came, for golden files.
     pub(super) story: Vec<String>,
     pub(super) wake_at_ms: Option<u64>,
@@ -59,6 +61,7 @@ impl Cluster {
             observed,
             now_ms: 1_000_000,
             boxes: BTreeMap::new(),
+            keys: BTreeMap::new(),
             story: Vec::new(),
             wake_at_ms: None,
         };
@@ -95,7 +98,7 @@ impl Cluster {
             underlay_mtu: 1500,
             engine: Some("20.10".into()),
             update: None,
-            seal_key: None,
+            seal_key: self.keys.get(name).map(BoxKey::public),
         };
         self.observed.status(status, self.now_ms);
     }

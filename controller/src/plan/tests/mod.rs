@@ -6,6 +6,7 @@ mod crash;
 mod golden;
 mod invariants;
 mod placing;
+mod secrets;
 mod updating;
 
 use cluster::Cluster;
