@@ -8,82 +8,13 @@ use kc_agent_api::{
     ContainerPhase, ContainerSpec, EventKind, Health, HealthCheck, NodeSpec, NodeState, Probe,
     PullPolicy,
 };
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use support::registry::{REGISTRY, Registry, publish};
 use support::{Agent, Engine, leg, of, on_a_box, play, run, spec_of};
 
 #[test]
 #[ignore = "plays the forwarder in a process of its own"]
 fn plays_forwarder() {
     play();
-}
-
-const REGISTRY: &str = "127.0.0.1:5000";
-
-/// A registry in the test's network namespace.
-struct Registry(Child);
-
-impl Registry {
-    /// Nothing where there is none to be had, and says so.
-    fn start(engine: &Engine) -> Option<Self> {
-        let found = Command::new("docker-registry").arg("--version").output();
-        if found.is_err() {
-            let ci = std::env::var_os("CI").is_some_and(|value| value == "true");
-            assert!(!ci, "CI must have docker-registry");
-            eprintln!("skipped: needs docker-registry");
-            return None;
-        }
-        let dir = engine.dir.path();
-        let config = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}/registry}}}}\n\
-             http: {{addr: \"{REGISTRY}\"}}\n",
-            dir.display()
-        );
-        let file = dir.join("registry.yml");
-        std::fs::write(&file, config).unwrap();
-        let child = Command::new("docker-registry")
-            .arg("serve")
-            .arg(&file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while std::net::TcpStream::connect(REGISTRY).is_err() {
-            assert!(Instant::now() < deadline, "no registry");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Some(Self(child))
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Builds an image, pushes it, and takes it off the engine; returns its digest.
-fn publish(engine: &Engine, tag: &str, lines: &str) -> String {
-    let context = engine
-        .dir
-        .path()
-        .join(format!("build-{}", tag.replace(':', "-")));
-    std::fs::create_dir_all(&context).unwrap();
-    std::fs::write(
-        context.join("Dockerfile"),
-        format!("FROM kc-test:1\n{lines}\nCMD [\"/kc-function\"]\n"),
-    )
-    .unwrap();
-    let image = format!("{REGISTRY}/{tag}");
-    engine.docker(&["build", "-q", "-t", &image, context.to_str().unwrap()]);
-    let told = engine.docker(&["push", &image]);
-    engine.docker(&["rmi", &image]);
-    let digest = told
-        .split_whitespace()
-        .find(|word| word.starts_with("sha256:"));
-    digest.unwrap().to_owned()
 }
 
 /// The test's image once more, under another name and for another architecture.

@@ -34,7 +34,11 @@ pub async fn ensure_image(
     let mut progress =
         std::pin::pin!(docker.create_image(Some(options), None, login.map(credentials)));
     while let Some(step) = progress.next().await {
-        let step = step.map_err(DockerError::refused("pull image", image))?;
+        let verb = match login {
+            Some(_) => "pull, with the login of its pull secret, image",
+            None => "pull image",
+        };
+        let step = step.map_err(DockerError::refused(verb, image))?;
         if let Some(status) = step.status {
             tracing::debug!(%image, id = step.id.unwrap_or_default(), %status, "pulling");
         }

@@ -12,6 +12,7 @@ mod caller;
 mod engine;
 mod fake;
 mod keeper;
+pub(crate) mod registry;
 
 pub(crate) use broker::{Broker, Listener};
 pub(crate) use caller::{Answer, Caller};

@@ -2,7 +2,9 @@
 
 use super::words::hint;
 use super::{Context, Document, ManifestError};
-use crate::resource::{ChainSpec, End, Kind, Name, Resource, ResourceId, ReturnPath, Secret};
+use crate::resource::{
+    ChainSpec, DOCKER_CONFIG, End, Kind, Name, Resource, ResourceId, ReturnPath, Secret,
+};
 use kc_agent_api::NodeName;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -299,7 +301,15 @@ fn secrets(union: &Union<'_>, errors: &mut Vec<ManifestError>) {
             );
         }
         if let Some(name) = work.pull_secret {
-            look(&["spec", "pullSecret"], name, &["username", "password"]);
+            let whole = secrets
+                .get(name)
+                .is_some_and(|s| s.keys.contains_key(DOCKER_CONFIG));
+            let keys: &[&str] = if whole {
+                &[]
+            } else {
+                &["username", "password"]
+            };
+            look(&["spec", "pullSecret"], name, keys);
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use super::check::Desk;
 use super::{ManifestError, Page, Tree, read};
-use crate::resource::{ApiVersion, Kind, Metadata, Secret, SecretKey};
+use crate::resource::{
+    ApiVersion, DOCKER_CONFIG, Kind, Metadata, Secret, SecretKey, is_docker_config,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kc_agent_api::Hidden;
@@ -77,6 +79,16 @@ pub(super) fn check(desk: &mut Desk<'_>, secret: &Secret) {
                 desk.refuse_if(!is_key(key), &[field, key], message.clone());
             }
         }
+    }
+    let config = secret
+        .keys
+        .get(DOCKER_CONFIG)
+        .and_then(|key| key.value.as_ref());
+    if config.is_some_and(|config| !is_docker_config(config.reveal())) {
+        let message = format!(
+            "{DOCKER_CONFIG} is Docker's config.json: {{\"auths\": {{\"registry\": {{\"auth\": …}}}}}}"
+        );
+        desk.wrong(&["metadata", "name"], message);
     }
     let total: usize = secret.keys.values().map(|key| key.octets).sum();
     let message = format!("values of {total} octets in all; at most {MAX_OCTETS} are taken");

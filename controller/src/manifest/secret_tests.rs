@@ -127,6 +127,12 @@ fn what_is_wrong_with_a_secret_or_its_use_is_told_and_not_quoted() {
         assert!(told.contains(words), "{wrong}: {words}: {told}");
         assert!(!told.contains("swordfish"), "{wrong}: {told}");
     }
+    let form = "stringData: {.dockerconfigjson: '{\"swordfish\": 1}'}";
+    let config = told(&SECRET.replacen("stringData: {username: me, password: halibut}", form, 1));
+    assert!(
+        config.contains("config.json") && !config.contains("swordfish"),
+        "{config}"
+    );
     let told = told(
         &SECRET
             .replacen("stringData:\n  password: swordfish", "", 1)

@@ -1,8 +1,8 @@
 //! What a node's containers are told that nobody else may read, sealed to that node.
 
 use crate::plan::{Instance, NodeRecord, State};
-use crate::resource::{Secret, WorkloadSpec};
-use kc_agent_api::{PublicKey, PullLogin, PullSecret, Sealed, Sealing, SecretFile};
+use crate::resource::{Secret, WorkloadSpec, login};
+use kc_agent_api::{PublicKey, PullSecret, Sealed, Sealing, SecretFile};
 use std::cell::OnceCell;
 
 /// Seals to one node. The key agreement is made when the first value is sealed, and once.
@@ -52,16 +52,10 @@ impl<'a> Sealer<'a> {
         let name = secret.metadata.name.to_string();
         let value = |key: &str| {
             let version = &secret.keys.get(key)?.version;
-            let octets = self.state.vault.value(version)?.reveal();
-            String::from_utf8(octets.to_vec()).ok()
+            Some(self.state.vault.value(version)?.reveal())
         };
-        let login = PullLogin {
-            username: value("username")?,
-            password: value("password")?,
-            server: value("server"),
-        };
+        let login = login(value, image)?;
         let octets = zeroize::Zeroizing::new(serde_json::to_vec(&login).ok()?);
-        let _ = image;
         Some(PullSecret {
             sealed: self.seal(&name, &octets)?,
             version: self

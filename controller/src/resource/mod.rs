@@ -5,6 +5,7 @@
 mod chain;
 mod function;
 mod health;
+mod login;
 mod name;
 mod node;
 mod period;
@@ -16,6 +17,7 @@ mod workload;
 pub use chain::{Algorithm, ChainSpec, End, MissingLoad, ReturnPath, SchedulerSpec, TrafficMatch};
 pub use function::{FunctionSpec, LegSharing, Wiring};
 pub use health::{HealthSpec, HttpProbe, TcpProbe, UpdateSpec};
+pub use login::{DOCKER_CONFIG, is_docker_config, login};
 pub use name::{Kind, KindError, Name, NameError, ResourceId, ResourceIdError};
 pub use node::{LinkSpec, NodeResourceSpec};
 pub use period::{Period, PeriodError};
