@@ -1,7 +1,7 @@
 //! What is reported: the observed state of the box in the terms of its document. Pure.
 
-use crate::reconcile::{Lane, LegState, Observed, Part, Phase, World, container_hash, leg_state};
-use kc_agent_api::{ContainerPhase, ContainerSpec, ContainerState, Leg, Network, NodeState};
+use crate::reconcile::{Lane, Part, Phase, World, container_hash, is_wired, waits_for};
+use kc_agent_api::{ContainerPhase, ContainerSpec, ContainerState, NodeState};
 use kc_forwarder_api::{HealthState, PortStatus, SfName, TunnelName, UnderlayStatus};
 use std::collections::BTreeMap;
 
@@ -79,10 +79,7 @@ fn container_state(want: &ContainerSpec, world: &World<'_>, facts: &Facts) -> Co
     let pulling = lanes[1..]
         .iter()
         .any(|lane| world.memory.in_flight.contains(lane));
-    let wired = match &want.network {
-        Network::Host => true,
-        Network::Legs(legs) => is_wired(name, legs, world.seen),
-    };
+    let wired = is_wired(want, world.seen);
     let phase = match main {
         Some(main) if main.phase == Phase::Running && wired => ContainerPhase::Running,
         _ if failure.is_some() => ContainerPhase::Failed,
@@ -98,6 +95,10 @@ fn container_state(want: &ContainerSpec, world: &World<'_>, facts: &Facts) -> Co
     let image = main
         .filter(|_| !right)
         .map_or(&want.image, |main| &main.image);
+    let waits = || {
+        let need = waits_for(want, world).filter(|_| phase != ContainerPhase::Running);
+        need.map(|need| format!("waits for {need} to be ready"))
+    };
     ContainerState {
         name: name.clone(),
         id: main.map(|main| main.id.clone()).unwrap_or_default(),
@@ -106,7 +107,9 @@ fn container_state(want: &ContainerSpec, world: &World<'_>, facts: &Facts) -> Co
         exit_code: main.and_then(|main| main.exit_code),
         restarts: main.map_or(0, |main| main.restarts),
         started_at: main.and_then(|main| main.started_at.clone()),
-        error: failure.or_else(|| main.and_then(|main| main.error.clone())),
+        error: failure
+            .or_else(|| main.and_then(|main| main.error.clone()))
+            .or_else(waits),
         health: main.and_then(|main| world.memory.vitals.health(want, main)),
         digest: main
             .and_then(|main| facts.digests.get(main.image_id.as_ref()?))
@@ -117,25 +120,11 @@ fn container_state(want: &ContainerSpec, world: &World<'_>, facts: &Facts) -> Co
     }
 }
 
-fn is_wired(name: &str, legs: &[Leg], seen: &Observed) -> bool {
-    let Some(pause) = seen.find(name, Part::Pause) else {
-        return false;
-    };
-    let main = seen.find(name, Part::Main);
-    let together = main.is_some_and(|main| main.netns == pause.netns);
-    let inner = seen.inner.get(&pause.id);
-    together
-        && legs.iter().all(|leg| {
-            let inside = inner.and_then(|links| links.get(leg.interface.as_str()));
-            let outside = seen.host.get(leg.port.as_str());
-            leg_state(leg, inside, outside) == LegState::Wired
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::reconcile::model::{Model, container, leg};
+    use kc_agent_api::Network;
 
     fn settled() -> Model {
         let wired = |name: &str| Network::Legs(vec![leg("eth0", &format!("{name}e"))]);

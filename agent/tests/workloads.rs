@@ -5,7 +5,8 @@ mod support;
 
 use kc_agent::vault::own_key;
 use kc_agent_api::{
-    BoxKey, ContainerPhase, ContainerSpec, EventKind, NodeSpec, NodeState, Sealed, Sealing,
+    BoxKey, ContainerPhase, ContainerSpec, ContainerState, EventKind, NodeSpec, NodeState, Sealed,
+    Sealing,
 };
 use serde_json::json;
 use std::process::Command;
@@ -305,6 +306,64 @@ fn a_value_for_another_key_is_that_containers_trouble_and_no_other() {
         let again = json!({"secrets": [secret(&engine, "swordfish")]});
         agent.want(&document(2, &[with("db", again), with("other", json!({}))]));
         agent.until_running(2).await;
+        agent.stop().await;
+    });
+}
+
+#[test]
+fn what_others_need_starts_first_when_the_box_comes_back_too() {
+    on_a_box("order", async |mut engine| {
+        let mut agent = Agent::start(&engine);
+        let check = json!({"probe": {"exec": {"command": ["/bin/sh", "-c", "test -e /ready"]}},
+            "interval-ms": 100, "timeout-ms": 2000});
+        let db = with(
+            "db",
+            json!({"health": check, "role": {"service": {"service": "db"}}}),
+        );
+        let web = with("web", json!({"depends-on": ["db", "elsewhere"]}));
+        agent.want(&document(1, &[web, db]));
+        let waits = |state: &NodeState| {
+            let runs = |c: &ContainerState| c.phase == ContainerPhase::Running;
+            let waits = |c: &ContainerState| c.error.as_deref() == Some("waits for db to be ready");
+            state.containers.iter().any(waits) && state.containers.iter().any(runs)
+        };
+        let state = agent.until("one runs, the other waits", waits).await;
+        assert_eq!(of(&state, "web").id, "");
+        inside(&engine, "db", "echo > /ready");
+        let before = agent.until_running(1).await;
+        assert_eq!(of(&before, "web").error, None);
+        let policy = [
+            "inspect",
+            "-f",
+            "{{.HostConfig.RestartPolicy.Name}}",
+            "kc-web",
+        ];
+        assert_eq!(engine.docker(&policy), "no");
+
+        // A reboot, with nobody to ask: everything has ended when the engine comes.
+        agent.stop().await;
+        engine.docker(&["kill", "kc-web", "kc-db"]);
+        engine.crash();
+        engine.start_again();
+        let mut agent = Agent::start(&engine);
+        let both = |state: &NodeState| {
+            let runs = |name| {
+                state
+                    .containers
+                    .iter()
+                    .any(|c| c.name == name && c.phase == ContainerPhase::Running)
+            };
+            runs("db") && runs("web")
+        };
+        let after = agent.until("both run again", both).await;
+        let since = |name| of(&after, name).started_at.clone().unwrap();
+        assert!(
+            since("db") < since("web"),
+            "{} {}",
+            since("db"),
+            since("web")
+        );
+        assert_eq!(of(&after, "web").id, of(&before, "web").id);
         agent.stop().await;
     });
 }

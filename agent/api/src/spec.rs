@@ -114,6 +114,9 @@ pub struct ContainerSpec {
     /// The user's own labels of the engine's container.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Functions and services of which a container has to be ready first, where one is on this box.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<String>,
     /// Files that nobody else may read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretFile>,
@@ -139,6 +142,16 @@ pub enum Role {
         /// The `Service` it belongs to.
         service: String,
     },
+}
+
+impl Role {
+    /// The function or service a container belongs to.
+    pub fn owner(&self) -> &str {
+        match self {
+            Self::Function { function } => function,
+            Self::Service { service } => service,
+        }
+    }
 }
 
 /// When an image is pulled.

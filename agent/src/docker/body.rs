@@ -147,7 +147,9 @@ pub fn container_body(
             tmpfs: (!spec.tmpfs.is_empty()).then(|| spec.tmpfs.iter().map(tmpfs).collect()),
             devices: (!spec.devices.is_empty()).then(|| spec.devices.iter().map(device).collect()),
             sysctls: (!spec.sysctls.is_empty()).then(|| spec.sysctls.clone().into_iter().collect()),
+            // The engine knows no order: what waits for others is started by the agent alone.
             restart_policy: Some(policy(match spec.restart {
+                _ if !spec.depends_on.is_empty() => RestartPolicyNameEnum::NO,
                 Restart::Always => RestartPolicyNameEnum::ALWAYS,
                 Restart::OnFailure => RestartPolicyNameEnum::ON_FAILURE,
                 Restart::Never => RestartPolicyNameEnum::NO,
@@ -201,16 +203,12 @@ fn labels_over_users(node: &str, spec: &ContainerSpec, role: &str) -> HashMap<St
 }
 
 fn labels(node: &str, spec: &ContainerSpec, role: &str, hash: String) -> HashMap<String, String> {
-    let owner = match &spec.role {
-        Role::Function { function } => function,
-        Role::Service { service } => service,
-    };
     HashMap::from([
         (Labels::NODE.into(), node.into()),
         (Labels::NAME.into(), spec.name.clone()),
         (Labels::HASH.into(), hash),
         (Labels::ROLE.into(), role.into()),
-        (Labels::OWNER.into(), owner.clone()),
+        (Labels::OWNER.into(), spec.role.owner().to_owned()),
     ])
 }
 

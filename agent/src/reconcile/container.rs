@@ -3,6 +3,7 @@
 use super::plan::World;
 use super::{
     Action, Lane, LegState, Observed, Part, Phase, Seen, container_hash, leg_state, pause_hash,
+    waits_for,
 };
 use kc_agent_api::{ContainerSpec, Health, Leg, Network, PullPolicy, Restart};
 
@@ -231,8 +232,9 @@ impl Entry<'_> {
     fn main(&mut self, pause: Option<&Seen>) {
         let world = self.world;
         let name = self.want.name.as_str();
+        let held = waits_for(self.want, world).is_some();
         let Some(main) = world.seen.find(name, Part::Main) else {
-            if self.image(Part::Main) {
+            if self.image(Part::Main) && !held {
                 self.emit(Action::Create {
                     name: name.to_owned(),
                     part: Part::Main,
@@ -242,7 +244,7 @@ impl Entry<'_> {
             return;
         };
         if main.hash != self.hash && !world.memory.outdated {
-            if self.image(Part::Main) {
+            if self.image(Part::Main) && !held {
                 let why = match world.memory.rollouts.why(name) {
                     Some(_) => "the former one comes back",
                     None => "the document wants another",
@@ -269,7 +271,9 @@ impl Entry<'_> {
             }
             Phase::Restarting | Phase::Removing => {}
             Phase::Created => {
-                self.emit(start(false));
+                if !held {
+                    self.emit(start(false));
+                }
             }
             Phase::Dead => {
                 self.remove(main, "the engine could not finish it");
@@ -281,7 +285,7 @@ impl Entry<'_> {
                     Restart::OnFailure => main.exit_code != Some(0),
                     Restart::Never => false,
                 };
-                if again && !self.waits(&Lane::Restart(name.to_owned())) {
+                if again && !held && !self.waits(&Lane::Restart(name.to_owned())) {
                     self.emit(start(true));
                 }
             }

@@ -16,6 +16,13 @@ pub fn container_hash(spec: &ContainerSpec) -> String {
         stop_timeout_s: None,
         secrets: spec.secrets.iter().map(unsealed).collect(),
         pull_secret: None,
+        // Whether it waits for others decides who starts it again, and not which ones.
+        depends_on: spec
+            .depends_on
+            .first()
+            .map(|_| String::new())
+            .into_iter()
+            .collect(),
         ..spec.clone()
     })
 }

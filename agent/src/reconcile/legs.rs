@@ -1,7 +1,7 @@
 //! Whether a leg is wired as the document says.
 
-use super::SeenLink;
-use kc_agent_api::Leg;
+use super::{Observed, Part, SeenLink};
+use kc_agent_api::{ContainerSpec, Leg, Network};
 
 /// How a leg is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,4 +38,24 @@ pub fn leg_state(leg: &Leg, inner: Option<&SeenLink>, outer: Option<&SeenLink>) 
     } else {
         LegState::Drifted
     }
+}
+
+/// Whether a container sits in its pause's namespace with all of its legs as they shall be.
+pub fn is_wired(want: &ContainerSpec, seen: &Observed) -> bool {
+    let (name, legs) = match &want.network {
+        Network::Host => return true,
+        Network::Legs(legs) => (&want.name, legs),
+    };
+    let Some(pause) = seen.find(name, Part::Pause) else {
+        return false;
+    };
+    let main = seen.find(name, Part::Main);
+    let together = main.is_some_and(|main| main.netns == pause.netns);
+    let inner = seen.inner.get(&pause.id);
+    together
+        && legs.iter().all(|leg| {
+            let inside = inner.and_then(|links| links.get(leg.interface.as_str()));
+            let outside = seen.host.get(leg.port.as_str());
+            leg_state(leg, inside, outside) == LegState::Wired
+        })
 }

@@ -62,6 +62,7 @@ pub(crate) fn container(name: &str, network: Network) -> ContainerSpec {
         sysctls: BTreeMap::new(),
         secrets: vec![],
         pull_secret: None,
+        depends_on: vec![],
     }
 }
 

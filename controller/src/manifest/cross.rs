@@ -157,36 +157,36 @@ fn ends(union: &Union<'_>, errors: &mut Vec<ManifestError>) {
     }
 }
 
-/// `dependsOn` must name services, and must not go in a circle.
+/// `dependsOn` must name functions and services, and must not go in a circle.
 fn dependencies(union: &Union<'_>, errors: &mut Vec<ManifestError>) {
-    let services: BTreeMap<&Name, &Vec<Name>> = union
+    let all: BTreeMap<&Name, (&ResourceId, &Vec<Name>)> = union
         .resources
-        .values()
-        .filter_map(|resource| match resource {
-            Resource::Service(object) => Some((&object.metadata.name, &object.spec.depends_on)),
-            _ => None,
+        .iter()
+        .filter_map(|(id, resource)| match resource {
+            Resource::Service(object) => Some((&id.name, (id, &object.spec.depends_on))),
+            Resource::ServiceFunction(object) => Some((&id.name, (id, &object.spec.depends_on))),
+            Resource::Chain(_) | Resource::Node(_) | Resource::Secret(_) => None,
         })
         .collect();
+    let needs: BTreeMap<&Name, &Vec<Name>> =
+        all.iter().map(|(n, (_, needs))| (*n, *needs)).collect();
     let mut told = BTreeSet::new();
-    for (name, needs) in &services {
-        let Some(document) = union.document(Kind::Service, name) else {
+    for (name, (id, own)) in &all {
+        let Some(document) = union.documents.get(id) else {
             continue;
         };
-        for (index, need) in needs.iter().enumerate() {
+        for (index, need) in own.iter().enumerate() {
             let index = index.to_string();
             let path = ["spec", "dependsOn", index.as_str()];
-            if !services.contains_key(need) {
-                let hint = hint(
-                    need.as_str(),
-                    "services",
-                    services.keys().map(|s| s.as_str()),
-                );
-                let message = format!("there is no Service {need}");
+            if !needs.contains_key(need) {
+                let known = needs.keys().map(|name| name.as_str());
+                let hint = hint(need.as_str(), "services and functions", known);
+                let message = format!("there is no Service or ServiceFunction {need}");
                 errors.push(ManifestError {
                     hint,
                     ..document.error(&path, message)
                 });
-            } else if let Some(circle) = circle(&services, name, need) {
+            } else if let Some(circle) = circle(&needs, name, need) {
                 let members: BTreeSet<_> = circle.iter().copied().collect();
                 if told.insert(members) {
                     let names: Vec<_> = circle.iter().map(|name| name.as_str()).collect();
@@ -203,7 +203,7 @@ fn dependencies(union: &Union<'_>, errors: &mut Vec<ManifestError>) {
 
 /// The way from `start` over `next` back to `start`, if there is one.
 fn circle<'a>(
-    services: &BTreeMap<&'a Name, &'a Vec<Name>>,
+    needs: &BTreeMap<&'a Name, &'a Vec<Name>>,
     start: &'a Name,
     next: &'a Name,
 ) -> Option<Vec<&'a Name>> {
@@ -223,11 +223,7 @@ fn circle<'a>(
             way.reverse();
             return Some(way);
         }
-        for need in services
-            .get(here)
-            .into_iter()
-            .flat_map(|needs| needs.iter())
-        {
+        for need in needs.get(here).into_iter().flat_map(|needs| needs.iter()) {
             if !came_from.contains_key(need) {
                 came_from.insert(need, here);
                 ahead.push(need);

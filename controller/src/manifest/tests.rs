@@ -142,7 +142,7 @@ fn one_name_twice_names_both_places() {
 }
 
 #[test]
-fn a_circle_of_services_is_named() {
+fn a_circle_of_services_and_functions_is_named() {
     let service = |name: &str, needs: &str| {
         format!(
             "---\napiVersion: kcluster/v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{image: x, dependsOn: [{needs}]}}\n"
@@ -154,7 +154,10 @@ fn a_circle_of_services_is_named() {
         "{text}"
     );
     assert!(told(&service("a", "a")).contains("a -> a"));
-    assert!(told(&service("a", "q")).contains("there is no Service q"));
+    let function = service("b", "a").replace("Service", "ServiceFunction");
+    let text = told(&[service("a", "b"), function].concat());
+    assert!(text.contains("a -> b -> a"), "{text}");
+    assert!(told(&service("a", "q")).contains("there is no Service or ServiceFunction q"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::draft::Draft;
 use super::instances::on_a_path;
 use super::{Instance, InstanceHealth, PlanEventKind, Step};
 use crate::placement::{Room, Wish, choose, suits};
-use crate::resource::{Kind, PlacementSpec, Requests, Resource, ResourceId, ServiceNetwork};
+use crate::resource::{Name, PlacementSpec, Requests, Resource, ResourceId, ServiceNetwork};
 use kc_agent_api::NodeName;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -15,7 +15,7 @@ struct Owner {
     placement: PlacementSpec,
     requests: Requests,
     overlay: bool,
-    depends_on: Vec<String>,
+    depends_on: Vec<Name>,
     secrets: bool,
 }
 
@@ -23,24 +23,20 @@ fn owner(draft: &Draft<'_>, id: &ResourceId) -> Option<Owner> {
     let resource = draft.state.owner(id)?;
     let work = super::rollout::workload(resource)?;
     let secrets = !work.secrets.is_empty() || work.pull_secret.is_some();
+    let depends_on = work.depends_on.clone();
     match resource {
         Resource::ServiceFunction(object) => Some(Owner {
             placement: object.spec.placement.clone(),
             requests: object.spec.resources,
             overlay: false,
-            depends_on: Vec::new(),
+            depends_on,
             secrets,
         }),
         Resource::Service(object) => Some(Owner {
             placement: object.spec.placement.clone(),
             requests: object.spec.resources,
             overlay: object.spec.network == ServiceNetwork::Overlay,
-            depends_on: object
-                .spec
-                .depends_on
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            depends_on,
             secrets,
         }),
         Resource::Chain(_) | Resource::Node(_) | Resource::Secret(_) => None,
@@ -245,12 +241,9 @@ fn place(
     let Some(wants) = owner(draft, &instance.owner) else {
         return Ok(());
     };
-    let lacking = wants
-        .depends_on
-        .iter()
-        .find(|service| !runs(draft, service));
+    let lacking = wants.depends_on.iter().find(|need| !runs(draft, need));
     let found = match lacking {
-        Some(service) if leaving.is_none() => Err(format!("waits for a replica of {service}")),
+        Some(need) if leaving.is_none() => Err(format!("waits for a replica of {need}")),
         _ => find(draft, instance, &wants),
     };
     let (node, address, why) = match found {
@@ -353,11 +346,11 @@ fn free_address(draft: &Draft<'_>, node: &NodeName) -> Result<Ipv4Addr, String> 
         .ok_or_else(|| format!("no address is left on {node}"))
 }
 
-/// Whether a replica of a service runs.
-fn runs(draft: &Draft<'_>, service: &str) -> bool {
-    draft.state.instances.values().any(|instance| {
-        instance.owner.kind == Kind::Service
-            && instance.owner.name.as_str() == service
-            && instance.health == InstanceHealth::Running
-    })
+/// Whether an instance of a function or service runs; no two of these have one name.
+fn runs(draft: &Draft<'_>, need: &Name) -> bool {
+    draft
+        .state
+        .instances
+        .values()
+        .any(|instance| instance.owner.name == *need && instance.health == InstanceHealth::Running)
 }

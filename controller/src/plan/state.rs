@@ -193,11 +193,9 @@ impl State {
                     .find(|c| c.spec.functions.contains(lost));
                 user.filter(|_| !another)
                     .map(|chain| ResourceId::new(Kind::Chain, chain.metadata.name.clone()))
+                    .or_else(|| self.dependent(name))
             }
-            Resource::Service(object) => self
-                .services()
-                .find(|other| other.spec.depends_on.contains(&object.metadata.name))
-                .map(|other| ResourceId::new(Kind::Service, other.metadata.name.clone())),
+            Resource::Service(object) => self.dependent(&object.metadata.name),
             Resource::Secret(secret) => {
                 let name = &secret.metadata.name;
                 let all = self.resources.values().chain(self.retired.values());
@@ -207,6 +205,13 @@ impl State {
             }
             Resource::Chain(_) | Resource::Node(_) => None,
         }
+    }
+
+    /// The first resource whose containers start after those of `name`.
+    fn dependent(&self, name: &Name) -> Option<ResourceId> {
+        let mut all = self.workloads();
+        let found = all.find(|(_, work)| work.depends_on.contains(name));
+        found.map(|(id, _)| id.clone())
     }
 
     /// Takes the key that a node tells now for right. False when it is known already, nothing when there is

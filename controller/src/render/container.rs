@@ -185,5 +185,6 @@ fn container(
         sysctls: work.sysctls.clone(),
         secrets,
         pull_secret,
+        depends_on: work.depends_on.iter().map(ToString::to_string).collect(),
     }
 }

@@ -1,6 +1,5 @@
 //! `Service`: replicas of one container, reachable over the overlay or the box's own network.
 
-use super::Name;
 use super::workload::{spec, with_container_fields};
 use crate::alarm::AlarmSpec;
 use kc_agent_api::NodeName;
@@ -21,9 +20,6 @@ with_container_fields! {
             /// How replicas are on the network.
             #[serde(default)]
             pub network: ServiceNetwork,
-            /// Services of which a replica must run before this one is placed.
-            #[serde(default, skip_serializing_if = "Vec::is_empty")]
-            pub depends_on: Vec<Name>,
             /// Where replicas may run.
             #[serde(default, skip_serializing_if = "PlacementSpec::is_default")]
             pub placement: PlacementSpec,

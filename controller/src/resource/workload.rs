@@ -66,6 +66,10 @@ macro_rules! with_container_fields {
             /// Labels of the engine's container.
             #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
             labels: std::collections::BTreeMap<String, String>,
+            /// Functions and services of which an instance must be ready before this one is placed, and, on
+            /// its own box, before it is started.
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            depends_on: Vec<super::Name>,
             /// What one container asks for and is limited to.
             #[serde(default)]
             resources: super::Requests,

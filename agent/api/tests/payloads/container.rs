@@ -17,8 +17,9 @@ pub(crate) fn process()
     (words, vec(text(), 0..2), any::<bool>(), maps)
 }
 
-/// Secret files, and who pulls.
-pub(crate) fn secrets() -> impl Strategy<Value = (Vec<SecretFile>, Option<PullSecret>)> {
+/// Secret files, who pulls, and what has to be ready first.
+pub(crate) fn secrets() -> impl Strategy<Value = (Vec<SecretFile>, Option<PullSecret>, Vec<String>)>
+{
     let file = (text(), text(), any::<u16>(), text(), text()).prop_map(
         |(name, path, mode, version, sealed)| SecretFile {
             name,
@@ -33,7 +34,7 @@ pub(crate) fn secrets() -> impl Strategy<Value = (Vec<SecretFile>, Option<PullSe
         version,
         sealed: Sealed(sealed),
     });
-    (vec(file, 0..2), option::of(pull))
+    (vec(file, 0..2), option::of(pull), vec(text(), 0..2))
 }
 
 pub(crate) fn storage() -> impl Strategy<Value = (Vec<Tmpfs>, Vec<Volume>, Vec<Device>)> {

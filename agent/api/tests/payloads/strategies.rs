@@ -428,7 +428,7 @@ fn container() -> impl Strategy<Value = ContainerSpec> {
                 (health, (deadline_ms, rollback), stop_timeout_s),
                 ([working_dir, user, hostname], group_add, read_only_root, [labels, sysctls]),
                 (tmpfs, volumes, devices),
-                (secrets, pull_secret),
+                (secrets, pull_secret, depends_on),
             )| ContainerSpec {
                 name,
                 role,
@@ -463,6 +463,7 @@ fn container() -> impl Strategy<Value = ContainerSpec> {
                 labels,
                 secrets,
                 pull_secret,
+                depends_on,
                 sysctls,
             },
         )

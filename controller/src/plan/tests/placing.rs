@@ -83,6 +83,36 @@ fn a_service_waits_for_what_it_depends_on() {
 }
 
 #[test]
+fn a_function_waits_for_a_service_and_its_box_is_told_of_it() {
+    let mut cluster = Cluster::new(1);
+    let function = "\
+apiVersion: kcluster/v1
+kind: ServiceFunction
+metadata: {name: proxy}
+spec: {image: p, dependsOn: [hello]}
+";
+    let both = format!("{HELLO}---\n{function}").replace("replicas: 3", "replicas: 1");
+    let box1 = cluster.boxes.get_mut(&node("box1")).unwrap();
+    box1.unready.insert("hello-1".into());
+    cluster.apply(&both);
+    cluster.settle();
+    assert_eq!(places(&cluster, "proxy"), ["-"]);
+    let box1 = cluster.boxes.get_mut(&node("box1")).unwrap();
+    box1.unready.clear();
+    cluster.pass(1_000);
+    assert_eq!(places(&cluster, "proxy"), ["box1"]);
+    let document = cluster.boxes[&node("box1")].retained.clone().unwrap();
+    let proxy = document.containers.iter().find(|c| c.name == "proxy-1");
+    assert_eq!(proxy.unwrap().depends_on, ["hello"]);
+    let refused = cluster.state.delete(&"Service/hello".parse().unwrap());
+    let refused = refused.unwrap_err().to_string();
+    assert!(
+        refused.contains("needed by ServiceFunction/proxy"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn changed_labels_move_what_no_longer_suits() {
     let mut cluster = Cluster::new(3);
     let picky = HELLO.replace(
