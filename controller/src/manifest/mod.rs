@@ -5,6 +5,7 @@
 //! that any later check can point at its place, and once into the resource's own type.
 
 mod check;
+pub mod compose;
 mod container;
 #[cfg(test)]
 mod container_tests;
@@ -149,13 +150,18 @@ pub fn load(sources: &[Source<'_>], context: Context<'_>) -> Result<Loaded, Vec<
             warnings,
         });
     }
+    Err(limit(errors))
+}
+
+/// As many mistakes as can be read, and how many more there are.
+fn limit(mut errors: Vec<ManifestError>) -> Vec<ManifestError> {
     let more = errors.len().saturating_sub(MAX_ERRORS);
     errors.truncate(MAX_ERRORS);
     if let Some(last) = errors.last_mut().filter(|_| more > 0) {
         last.message
             .push_str(&format!(" (and {more} more mistakes)"));
     }
-    Err(errors)
+    errors
 }
 
 /// Reads one file without looking at anything else.

@@ -109,6 +109,11 @@ fn header(page: &Page<'_>, tree: &Tree) -> Result<Kind, ManifestError> {
         return Err(at(&[], message.to_owned(), None));
     };
     let keys: Vec<_> = keys.collect();
+    if super::compose::is_project(tree) {
+        let message = "this is a Compose file, which is no manifest";
+        let hint = "kc apply -f translates it; kc convert -f prints the translation";
+        return Err(at(&["services"], message.to_owned(), Some(hint.to_owned())));
+    }
     for wanted in ["apiVersion", "kind"] {
         if tree.get(wanted).is_none() {
             let wrong = super::words::nearest(wanted, keys.iter().copied());

@@ -5,7 +5,7 @@ use serde_saphyr::{Location, Spanned};
 use std::fmt;
 
 /// Line and column, from 1.
-type Place = (usize, usize);
+pub(crate) type Place = (usize, usize);
 
 /// One node.
 #[derive(Debug, Clone)]
@@ -19,6 +19,7 @@ enum Content {
     Map(Vec<(String, Place, Tree)>),
     Sequence(Vec<Tree>),
     Scalar(String),
+    Null,
 }
 
 fn place(location: Location) -> Place {
@@ -47,7 +48,62 @@ impl Tree {
     pub(crate) fn scalar(&self) -> Option<&str> {
         match &self.content {
             Content::Scalar(text) => Some(text),
+            Content::Null => Some(""),
             _ => None,
+        }
+    }
+
+    /// Keys, where each stands, and values of a mapping; `None` for anything else.
+    pub(crate) fn entries(&self) -> Option<&[(String, Place, Self)]> {
+        match &self.content {
+            Content::Map(entries) => Some(entries),
+            _ => None,
+        }
+    }
+
+    /// The items of a sequence; `None` for anything else.
+    pub(crate) fn items(&self) -> Option<&[Self]> {
+        match &self.content {
+            Content::Sequence(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing was said.
+    pub(crate) const fn is_null(&self) -> bool {
+        matches!(self.content, Content::Null)
+    }
+
+    /// The same tree with other scalars. `path` leads to it; `change` is told the path and place
+    /// of each scalar.
+    pub(crate) fn map_scalars(
+        &self,
+        path: &str,
+        change: &mut impl FnMut(&str, Place, &str) -> String,
+    ) -> Self {
+        let below = |key: &dyn fmt::Display| match path {
+            "" => key.to_string(),
+            path => format!("{path}.{key}"),
+        };
+        let content = match &self.content {
+            Content::Map(entries) => {
+                let entries = entries.iter().map(|(key, place, value)| {
+                    let value = value.map_scalars(&below(key), change);
+                    (key.clone(), *place, value)
+                });
+                Content::Map(entries.collect())
+            }
+            Content::Sequence(items) => {
+                let items = items.iter().enumerate();
+                let items = items.map(|(at, item)| item.map_scalars(&below(&at), change));
+                Content::Sequence(items.collect())
+            }
+            Content::Scalar(text) => Content::Scalar(change(path, self.place, text)),
+            Content::Null => Content::Null,
+        };
+        Self {
+            place: self.place,
+            content,
         }
     }
 
@@ -64,7 +120,7 @@ impl Tree {
         let next = match &self.content {
             Content::Map(_) => self.get(first),
             Content::Sequence(items) => first.parse().ok().and_then(|i: usize| items.get(i)),
-            Content::Scalar(_) => None,
+            Content::Scalar(_) | Content::Null => None,
         };
         match next {
             Some(next) => next.locate(rest),
@@ -83,7 +139,7 @@ impl Tree {
                 }
             }),
             Content::Sequence(items) => items.iter().find_map(|item| item.find_key(key)),
-            Content::Scalar(_) => None,
+            Content::Scalar(_) | Content::Null => None,
         }
     }
 }
@@ -134,11 +190,11 @@ impl<'de> Visitor<'de> for Any {
     }
 
     fn visit_unit<E: Error>(self) -> Result<Content, E> {
-        Ok(Content::Scalar(String::new()))
+        Ok(Content::Null)
     }
 
     fn visit_none<E: Error>(self) -> Result<Content, E> {
-        Ok(Content::Scalar(String::new()))
+        Ok(Content::Null)
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Content, D::Error> {
