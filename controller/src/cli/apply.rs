@@ -1,26 +1,32 @@
 //! `kc apply`, `kc diff` and `kc delete`.
 
-use super::args::{ApplyArgs, DeleteArgs, FileArgs, Format};
+use super::args::{ApplyArgs, ComposeArgs, DeleteArgs, FileArgs, Format};
 use super::client::Client;
+use super::compose::{Project, place};
 use super::failure::Failure;
 use super::get::escape;
 use super::human;
 use super::print;
 use crate::manifest::MAX_BYTES;
-use crate::views::{ApplyResult, Change, ErrorBody, ManifestFile, ManifestFiles};
+use crate::resource::Resource;
+use crate::views::{ApplyResult, Change, ErrorBody, ManifestFile, ManifestFiles, ManifestProblem};
 use anyhow::Context as _;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// `kc apply`.
 pub(super) async fn apply(client: &Client, args: &ApplyArgs) -> Result<(), Failure> {
-    let result = send(client, "apply", &args.from.files, args.dry_run, "").await?;
+    let sent = Sent::read(&args.from.files, &args.from.compose)?;
+    let mut result = sent.post(client, "apply", args.dry_run, "").await?;
+    let left = sent.left(client).await?;
+    result.warnings.extend(left);
     told(&result, args.from.output)
 }
 
 /// `kc diff`.
 pub(super) async fn diff(client: &Client, args: &FileArgs) -> Result<(), Failure> {
-    let result = send(client, "apply", &args.files, true, "").await?;
+    let sent = Sent::read(&args.files, &args.compose)?;
+    let result = sent.post(client, "apply", true, "").await?;
     if let Some(format) = args.output {
         print::value(&result, format)?;
     } else {
@@ -68,21 +74,65 @@ pub(super) async fn delete(client: &Client, args: &DeleteArgs) -> Result<(), Fai
         return Ok(());
     }
     let extra = format!("&ignore-not-found={ignore}");
-    let result = send(client, "delete", &args.files, dry, &extra).await?;
+    let sent = Sent::read(&args.files, &args.compose)?;
+    let result = sent.post(client, "delete", dry, &extra).await?;
     told(&result, None)
 }
 
-async fn send(
-    client: &Client,
-    verb: &str,
-    paths: &[PathBuf],
-    dry_run: bool,
-    extra: &str,
-) -> Result<ApplyResult, Failure> {
-    let files = read(paths)?;
-    let body = serde_json::to_vec(&ManifestFiles { files }).context("cannot write JSON")?;
-    let path = format!("/api/v1/{verb}?dry-run={dry_run}{extra}");
-    Ok(client.post(&path, body).await?)
+/// What the flags name, ready to be sent.
+struct Sent {
+    files: Vec<ManifestFile>,
+    projects: Vec<Project>,
+}
+
+impl Sent {
+    fn read(paths: &[PathBuf], compose: &ComposeArgs) -> Result<Self, Failure> {
+        let mut files = read(paths)?;
+        let projects = Project::translate(&mut files, compose)?;
+        Ok(Self { files, projects })
+    }
+
+    async fn post(
+        &self,
+        client: &Client,
+        verb: &str,
+        dry_run: bool,
+        extra: &str,
+    ) -> Result<ApplyResult, Failure> {
+        let files = self.files.clone();
+        let body = serde_json::to_vec(&ManifestFiles { files }).context("cannot write JSON")?;
+        let path = format!("/api/v1/{verb}?dry-run={dry_run}{extra}");
+        match client
+            .post::<ApplyResult>(&path, body)
+            .await
+            .map_err(Failure::from)
+        {
+            Ok(mut result) => {
+                place(&self.projects, &mut result.warnings);
+                let own = self.projects.iter().flat_map(Project::warnings);
+                result.warnings.splice(0..0, own);
+                Ok(result)
+            }
+            Err(Failure::Refused(mut body)) => {
+                place(&self.projects, &mut body.details);
+                Err(Failure::Refused(body))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Services that are of the same projects and in these files no more.
+    async fn left(&self, client: &Client) -> Result<Vec<ManifestProblem>, Failure> {
+        if self.projects.is_empty() {
+            return Ok(Vec::new());
+        }
+        let all: Vec<Resource> = client.get("/api/v1/resources").await?;
+        Ok(self
+            .projects
+            .iter()
+            .flat_map(|project| project.left(&all))
+            .collect())
+    }
 }
 
 fn told(result: &ApplyResult, format: Option<Format>) -> Result<(), Failure> {
@@ -108,15 +158,20 @@ fn told(result: &ApplyResult, format: Option<Format>) -> Result<(), Failure> {
 
 fn steps(result: &ApplyResult) -> Result<(), Failure> {
     for warning in &result.warnings {
-        let line = warning
-            .line
-            .map_or_else(String::new, |line| format!(":{line}"));
-        eprintln!("warning: {}{line}: {}", warning.file, warning.message);
+        warn(warning);
     }
     for step in &result.steps {
         print::line(&format!("  {}", step.text))?;
     }
     Ok(())
+}
+
+/// Tells on stderr what is odd but not wrong.
+pub(super) fn warn(warning: &ManifestProblem) {
+    let line = warning
+        .line
+        .map_or_else(String::new, |line| format!(":{line}"));
+    eprintln!("warning: {}{line}: {}", warning.file, warning.message);
 }
 
 fn painted(diff: &str, colours: bool) -> String {
@@ -138,7 +193,7 @@ fn painted(diff: &str, colours: bool) -> String {
 }
 
 /// Reads what the flags name; directories give their manifests in name order.
-fn read(paths: &[PathBuf]) -> Result<Vec<ManifestFile>, Failure> {
+pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<ManifestFile>, Failure> {
     let mut files = Vec::new();
     let mut total = 0;
     for path in paths {

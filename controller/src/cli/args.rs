@@ -53,6 +53,8 @@ pub enum Command {
     Apply(ApplyArgs),
     /// Show what apply would change (exit code 7 when something would)
     Diff(FileArgs),
+    /// Print a Compose file as manifests, without a controller
+    Convert(FileArgs),
     /// List things: nodes, functions, chains, services, instances, paths, events
     Get(GetArgs),
     /// Tell the whole story of one thing
@@ -114,12 +116,29 @@ pub enum Format {
 /// Where manifests come from.
 #[derive(Debug, Clone, Args)]
 pub struct FileArgs {
-    /// Manifest: a file, a directory (its *.yaml and *.yml), or - for stdin; repeatable
+    /// Manifest or Compose file: a file, a directory (its *.yaml and *.yml), or - for stdin; repeatable
     #[arg(short, long = "file", required = true, value_name = "FILE|DIR|-")]
     pub files: Vec<PathBuf>,
     /// json or yaml
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Format>,
+    /// What Compose files are read with.
+    #[command(flatten)]
+    pub compose: ComposeArgs,
+}
+
+/// What Compose files are read with, as `docker compose` has it.
+#[derive(Debug, Clone, Args)]
+pub struct ComposeArgs {
+    /// Project of a Compose file; else COMPOSE_PROJECT_NAME, its name:, or its directory's name
+    #[arg(short, long, value_name = "NAME")]
+    pub project_name: Option<String>,
+    /// Turn on a profile of a Compose file, or * for all; else those of COMPOSE_PROFILES
+    #[arg(long, value_name = "NAME")]
+    pub profile: Vec<String>,
+    /// Variables for a Compose file; else .env beside it
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
 }
 
 /// `kc apply`.
@@ -185,6 +204,9 @@ pub struct DeleteArgs {
     /// Say what would follow, change nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// What Compose files are read with.
+    #[command(flatten)]
+    pub compose: ComposeArgs,
 }
 
 /// `kc chain`.

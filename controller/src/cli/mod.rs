@@ -6,6 +6,7 @@ mod args;
 mod capture;
 mod chain;
 mod client;
+mod compose;
 mod copy;
 mod describe;
 mod doctor;
@@ -55,6 +56,7 @@ pub fn main() -> ExitCode {
         }
         Command::Completions(args) => offline::completions(&args),
         Command::Simulate(args) => offline::simulate(&args),
+        Command::Convert(args) => offline::convert(&args),
         Command::Version(args) if args.client => offline::version(),
         command => online(&cli.global, command),
     };
@@ -103,9 +105,10 @@ async fn run(client: &Client, global: &Global, command: Command) -> Result<(), F
         }
         Command::Update(args) => update::update(client, global.timeout, &args).await,
         Command::Version(_) => node::version(client).await,
-        Command::Playground(_) | Command::Completions(_) | Command::Simulate(_) => {
-            Err(Failure::Usage("this needs no controller".to_owned()))
-        }
+        Command::Playground(_)
+        | Command::Completions(_)
+        | Command::Convert(_)
+        | Command::Simulate(_) => Err(Failure::Usage("this needs no controller".to_owned())),
     }
 }
 

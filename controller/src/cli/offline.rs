@@ -1,6 +1,8 @@
 //! Verbs that need no controller.
 
-use super::args::{Cli, CompletionArgs, Format, SimulateArgs};
+use super::apply;
+use super::args::{Cli, CompletionArgs, FileArgs, Format, SimulateArgs};
+use super::compose::Project;
 use super::failure::Failure;
 use super::print;
 use crate::manifest::ManifestError;
@@ -20,6 +22,29 @@ pub(super) fn completions(args: &CompletionArgs) -> Result<(), Failure> {
 /// `kc version --client`.
 pub(super) fn version() -> Result<(), Failure> {
     print::line(concat!("kc ", env!("CARGO_PKG_VERSION")))
+}
+
+/// `kc convert`.
+pub(super) fn convert(args: &FileArgs) -> Result<(), Failure> {
+    let mut files = apply::read(&args.files)?;
+    let projects = Project::translate(&mut files, &args.compose)?;
+    if projects.len() < files.len() {
+        let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
+        return Err(Failure::Usage(format!(
+            "not all of {} are Compose files: those have services: at the top, and no kind:",
+            names.join(", ")
+        )));
+    }
+    for warning in projects.iter().flat_map(Project::warnings) {
+        apply::warn(&warning);
+    }
+    match args.output {
+        Some(Format::Json) => {
+            let resources = projects.iter().flat_map(Project::resources);
+            print::value(&resources.collect::<Vec<_>>(), Format::Json)
+        }
+        _ => files.iter().try_for_each(|file| print::raw(&file.content)),
+    }
 }
 
 /// `kc simulate`.

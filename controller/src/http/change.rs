@@ -1,6 +1,6 @@
 //! Routes that change what is wanted.
 
-use super::error::{ApiError, problem};
+use super::error::ApiError;
 use super::params::{Params, Segments};
 use super::routes::App;
 use crate::execute::{Mutation, Outcome};
@@ -206,7 +206,7 @@ fn told(outcome: Outcome, dry_run: bool) -> ApplyResult {
         dry_run,
         revision: outcome.revision,
         resources: resources.collect(),
-        warnings: outcome.warnings.into_iter().map(problem).collect(),
+        warnings: outcome.warnings.into_iter().map(Into::into).collect(),
         steps: outcome
             .steps
             .iter()

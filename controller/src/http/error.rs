@@ -1,7 +1,6 @@
 //! Errors as clients see them: `{"error": {"code", "message", "details"}}`.
 
 use crate::execute::MutationError;
-use crate::manifest::ManifestError;
 use crate::mqtt::CallError;
 use crate::plan::DeleteError;
 use crate::store::StoreError;
@@ -66,35 +65,13 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// A mistake with what would be right, as clients see it.
-pub(super) fn problem(error: ManifestError) -> ManifestProblem {
-    let whole = error.line == 0;
-    let mark = error.snippet.as_ref().map(|line| {
-        let number = error.line.to_string();
-        let gap = " ".repeat(number.len());
-        let before = usize::try_from(error.column).unwrap_or(1).saturating_sub(1);
-        format!(" {number} | {line}\n {gap} | {}^", " ".repeat(before))
-    });
-    let message = match error.hint {
-        Some(hint) => format!("{}; {hint}", error.message),
-        None => error.message,
-    };
-    ManifestProblem {
-        file: error.file,
-        line: (!whole).then_some(error.line.into()),
-        column: (!whole && error.column != 0).then_some(error.column.into()),
-        message,
-        snippet: mark,
-    }
-}
-
 impl From<MutationError> for ApiError {
     fn from(error: MutationError) -> Self {
         let text = chain(&error);
         match error {
             MutationError::Manifest(mistakes) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-manifest", text)
-                    .with(mistakes.into_iter().map(problem).collect())
+                    .with(mistakes.into_iter().map(Into::into).collect())
             }
             MutationError::Delete(DeleteError::NotFound(_)) | MutationError::NoNode(_) => {
                 Self::not_found(text)

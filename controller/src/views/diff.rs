@@ -1,5 +1,6 @@
 //! Answers to changes, and errors.
 
+use crate::manifest::ManifestError;
 use serde::{Deserialize, Serialize};
 
 /// One step of a plan.
@@ -109,6 +110,29 @@ pub struct ManifestProblem {
     pub message: String,
     /// The lines around it, with a mark.
     pub snippet: Option<String>,
+}
+
+impl From<ManifestError> for ManifestProblem {
+    fn from(error: ManifestError) -> Self {
+        let whole = error.line == 0;
+        let mark = error.snippet.as_ref().map(|line| {
+            let number = error.line.to_string();
+            let gap = " ".repeat(number.len());
+            let before = usize::try_from(error.column).unwrap_or(1).saturating_sub(1);
+            format!(" {number} | {line}\n {gap} | {}^", " ".repeat(before))
+        });
+        let message = match error.hint {
+            Some(hint) => format!("{}; {hint}", error.message),
+            None => error.message,
+        };
+        Self {
+            file: error.file,
+            line: (!whole).then_some(error.line.into()),
+            column: (!whole && error.column != 0).then_some(error.column.into()),
+            message,
+            snippet: mark,
+        }
+    }
 }
 
 /// Manifests sent together: all of them are taken, or none.
