@@ -14,7 +14,7 @@ playground=(dockerd:docker.io containerd:containerd runc:runc ip:iproute2 curl:c
 mosquitto=(mosquitto:mosquitto)
 test=(mmdebstrap:mmdebstrap ethtool:ethtool kill:procps ping:iputils-ping python3:python3
     ovs-vswitchd:openvswitch-switch scapy:python3-scapy setpriv:util-linux
-    nft:nftables haproxy:haproxy iperf3:iperf3 docker-registry:docker-registry)
+    nft:nftables haproxy:haproxy iperf3:iperf3 docker-registry:docker-registry docker-compose:docker-compose)
 
 # Compilers and libraries of the instruments, and the peers; one that is not there is skipped by name.
 bench=(cc:gcc ld:binutils clang:clang ip:iproute2 ethtool:ethtool setpriv:util-linux taskset:util-linux

@@ -11,6 +11,7 @@
 mod agent;
 mod apply;
 mod codes;
+mod compose;
 mod copies;
 mod doctor;
 mod exec;
