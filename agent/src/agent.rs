@@ -102,6 +102,7 @@ pub async fn run(settings: Settings, trial: Option<Expectation>) -> Result<Endin
         view: view_sender,
     };
     let keeper = Keeper::new(Arc::clone(&settings), ledger, forwarder.clone(), outputs);
+    let last_words = keeper.last_words();
     // The box first: it needs nobody.
     let keeping = tokio::spawn(keeper.run(inputs));
 
@@ -147,6 +148,7 @@ pub async fn run(settings: Settings, trial: Option<Expectation>) -> Result<Endin
             forwarder.clone(),
             Arc::clone(&settings),
             desk,
+            last_words,
         ),
         sampler: Sampler::new(DATA_ROOT),
         disk: disk_sender,

@@ -9,12 +9,14 @@ mod input;
 mod logs;
 mod output;
 mod pass;
+mod previous;
 mod running;
 mod update;
 
 use crate::config::Settings;
 use crate::doctor::{self, Vantage};
 use crate::forwarder::{Forwarder, ForwarderError};
+use crate::last_words::LastWords;
 use crate::status::Identity;
 use crate::update::{Desk, UpdateError};
 use bollard::Docker;
@@ -57,6 +59,7 @@ struct Answerer {
     forwarder: Forwarder,
     settings: Arc<Settings>,
     updates: Desk,
+    last_words: LastWords,
 }
 
 impl Calls {
@@ -67,6 +70,7 @@ impl Calls {
         forwarder: Forwarder,
         settings: Arc<Settings>,
         updates: Desk,
+        last_words: LastWords,
     ) -> Self {
         let answerer = Answerer {
             identity,
@@ -74,6 +78,7 @@ impl Calls {
             forwarder,
             settings,
             updates,
+            last_words,
         };
         Self {
             answerer,
@@ -175,6 +180,10 @@ enum CallError {
     Name(String),
     #[error("container {name:?} is not on this box")]
     NoContainer { name: String },
+    #[error(
+        "nothing ran before as {name:?}: it was neither restarted, nor replaced since the agent started"
+    )]
+    NoPrevious { name: String },
     #[error("the engine refuses for {name:?}")]
     Engine {
         name: String,
@@ -241,6 +250,7 @@ impl Answerer {
                 since_wall_s,
                 follow,
                 timestamps,
+                previous,
                 ..
             } => {
                 let container = Container::named(docker, &container)?;
@@ -251,6 +261,9 @@ impl Answerer {
                     follow,
                     timestamps,
                 };
+                if previous {
+                    return previous::previous(flow, &container, &self.last_words, lines).await;
+                }
                 logs::logs(flow, &container, lines).await
             }
             CallBody::Exec {

@@ -16,6 +16,7 @@ pub mod doctor;
 pub mod events;
 pub mod forwarder;
 pub mod keeper;
+pub mod last_words;
 pub mod ledger;
 pub mod load;
 pub mod probe;

@@ -39,6 +39,7 @@ fn follow(container: &str, credit: u32) -> CallBody {
         since_wall_s: None,
         follow: true,
         timestamps: false,
+        previous: false,
         credit,
     }
 }

@@ -8,6 +8,7 @@ use kc_agent::calls::Calls;
 use kc_agent::config::{DockerSocket, Overrides, Settings};
 use kc_agent::events::Events;
 use kc_agent::forwarder::Forwarder;
+use kc_agent::last_words::LastWords;
 use kc_agent::load::{self, Sampler, Watched};
 use kc_agent::status::{Boot, Identity};
 use kc_agent::update::{Desk, Shelf};
@@ -90,6 +91,7 @@ fn logs(container: &str, tail: Option<u32>) -> Vec<u8> {
         since_wall_s: None,
         follow: false,
         timestamps: false,
+        previous: false,
         credit: u32::MAX,
     };
     encode(&Call { body }).unwrap()
@@ -159,7 +161,14 @@ fn output_is_told_whole_and_load_is_measured_against_the_limit() {
         let (link, _told) = Link::start(Config::new("127.0.0.1", 1883, "agent"));
         let shelf = Shelf::below(&settings.state_dir);
         let (desk, _candidates) = Desk::new(shelf, semver::Version::new(0, 1, 0));
-        let mut calls = Calls::new(identity(), link, forwarder, settings, desk);
+        let mut calls = Calls::new(
+            identity(),
+            link,
+            forwarder,
+            settings,
+            desk,
+            LastWords::default(),
+        );
 
         // Twice the same call is one answer.
         for _ in 0..2 {

@@ -40,6 +40,10 @@ pub enum CallBody {
         /// Each line with the time at which the engine got it.
         #[serde(default)]
         timestamps: bool,
+        /// What ran before under this name: the container before its present start, or the one that it
+        /// took the place of. Neither is followed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        previous: bool,
         /// Parts the caller can take before it gives more [`CallBody::Credit`].
         #[serde(default)]
         credit: u32,

@@ -17,7 +17,7 @@ pub(super) struct Container {
     pub(super) docker: Docker,
     /// Name in the engine.
     pub(super) id: String,
-    name: String,
+    pub(super) name: String,
 }
 
 impl Container {

@@ -21,7 +21,7 @@ pub(super) struct Lines {
 
 impl Lines {
     /// The engine's `since`, as far as its API can say it; 0 means always.
-    fn since(self, now: SystemTime) -> i32 {
+    pub(super) fn since(self, now: SystemTime) -> i32 {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let aged = self.since_s.map(|age| now.saturating_sub(age));
         // 0 would mean "all there is".

@@ -9,6 +9,7 @@ mod files;
 mod image;
 mod observe;
 mod steps;
+mod tail;
 mod volume;
 mod watch;
 
@@ -20,6 +21,7 @@ pub use files::{forget_files, write_files};
 pub use image::{digest, ensure_image, has_image, remove_image};
 pub use observe::{inspect, list};
 pub use steps::{create, remove, start, stop};
+pub use tail::{last_words, words};
 pub use volume::ensure_volumes;
 pub(crate) use watch::connect;
 pub use watch::{Happening, Word, watch};

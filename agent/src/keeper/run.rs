@@ -4,6 +4,7 @@ use super::{Happened, View};
 use crate::config::Settings;
 use crate::docker::{self, DockerError};
 use crate::forwarder::{self, Forwarder};
+use crate::last_words::LastWords;
 use crate::ledger::Ledger;
 use crate::reconcile::{
     Action, Lane, Memory, Observed, Part, Phase, Plan, TablesProgress, World, reconcile,
@@ -87,6 +88,7 @@ pub struct Keeper {
     pub(super) memory: Memory,
     pub(super) facts: Facts,
     pub(super) forwarder: Forwarder,
+    pub(super) last_words: LastWords,
     pub(super) steps: JoinSet<Result<super::steps::Touched, super::steps::StepError>>,
     pub(super) running: HashMap<Id, (Action, AbortHandle)>,
     pub(super) ports_at: Option<Instant>,
@@ -127,6 +129,7 @@ impl Keeper {
             memory: Memory::default(),
             facts: Facts::default(),
             forwarder,
+            last_words: LastWords::default(),
             steps: JoinSet::new(),
             running: HashMap::new(),
             ports_at: None,
@@ -140,6 +143,11 @@ impl Keeper {
             born: Instant::now(),
             wake_at: None,
         }
+    }
+
+    /// What removed containers said last, as it is kept from now on.
+    pub fn last_words(&self) -> LastWords {
+        self.last_words.clone()
     }
 
     /// Runs until told to end.

@@ -3,6 +3,7 @@
 use super::images::{Room, collect};
 use super::{Keeper, explain};
 use crate::docker::{self, Brought, DockerError, container_body, container_name, pause_body};
+use crate::last_words::LastWords;
 use crate::probe::probe;
 use crate::reconcile::{Action, Lane, Part, PulledImage};
 use crate::vault::{self, VaultError};
@@ -70,6 +71,7 @@ impl Keeper {
         }
         let step = Step {
             docker: self.docker.clone(),
+            last_words: self.last_words.clone(),
             node: self.settings.node.to_string(),
             files: self.settings.state_dir.join("files"),
             secrets: self.settings.run_dir.join(SECRETS),
@@ -223,6 +225,7 @@ impl Keeper {
 /// What a step needs, apart from the loop.
 struct Step {
     docker: Option<Docker>,
+    last_words: LastWords,
     node: String,
     files: PathBuf,
     secrets: PathBuf,
@@ -327,6 +330,12 @@ impl Step {
             Action::Remove { name, part, id, .. } => {
                 let gently = part == Part::Main;
                 let full = container_name(&name, part);
+                if gently {
+                    // Ended first, so that it is heard out.
+                    docker::stop(docker()?, &id, &full, grace_s).await?;
+                    let words = docker::last_words(docker()?, &id).await;
+                    self.last_words.keep(&name, words);
+                }
                 docker::remove(docker()?, &id, &full, gently, grace_s).await?;
                 Ok(Touched::Container(id))
             }

@@ -6,6 +6,7 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use kc_agent::calls::Calls;
 use kc_agent::config::{DockerSocket, Overrides, Settings};
 use kc_agent::forwarder::Forwarder;
+use kc_agent::last_words::LastWords;
 use kc_agent::status::{Boot, Identity};
 use kc_agent::update::{Desk, Shelf};
 use kc_agent_api::{
@@ -58,7 +59,11 @@ async fn linked(name: &str, leaf: &str) -> (Link, Receiver<Incoming>) {
 }
 
 /// Answers calls as an agent does; `said` is what its file says.
-async fn answer(engine: &Engine, said: Overrides) -> tokio::task::JoinHandle<()> {
+async fn answer(
+    engine: &Engine,
+    said: Overrides,
+    last_words: LastWords,
+) -> tokio::task::JoinHandle<()> {
     let socket = engine.socket();
     let said = said.over(Overrides {
         node: Some(box1()),
@@ -86,7 +91,7 @@ async fn answer(engine: &Engine, said: Overrides) -> tokio::task::JoinHandle<()>
     let (link, mut incoming) = linked("agent", "call").await;
     let shelf = Shelf::below(&settings.state_dir);
     let (desk, _candidates) = Desk::new(shelf, Version::new(0, 1, 0));
-    let mut calls = Calls::new(identity, link, forwarder, settings, desk);
+    let mut calls = Calls::new(identity, link, forwarder, settings, desk, last_words);
     tokio::spawn(async move {
         while let Some(word) = incoming.recv().await {
             if let Incoming::Message(message) = word
@@ -100,7 +105,12 @@ async fn answer(engine: &Engine, said: Overrides) -> tokio::task::JoinHandle<()>
 
 impl Caller {
     pub(crate) async fn start(engine: &Engine, said: Overrides) -> Self {
-        let agent = answer(engine, said).await;
+        Self::beside(engine, said, LastWords::default()).await
+    }
+
+    /// Somebody who calls an agent whose loop keeps `last_words`.
+    pub(crate) async fn beside(engine: &Engine, said: Overrides, last_words: LastWords) -> Self {
+        let agent = answer(engine, said, last_words).await;
         let (link, incoming) = linked("controller", "reply").await;
         Self {
             link,

@@ -5,6 +5,7 @@ use kc_agent::config::{Overrides, Settings};
 use kc_agent::docker;
 use kc_agent::forwarder::{Forwarder, Supervision};
 use kc_agent::keeper::{Happened, Inputs, Keeper, Outputs, View};
+use kc_agent::last_words::LastWords;
 use kc_agent::ledger::Ledger;
 use kc_agent::service::Pulse;
 use kc_agent::wiring;
@@ -24,6 +25,7 @@ pub(crate) struct Agent {
     pub(crate) view: watch::Receiver<View>,
     pub(crate) happened: mpsc::UnboundedReceiver<Happened>,
     pub(crate) settings: Arc<Settings>,
+    pub(crate) last_words: LastWords,
     specs: watch::Sender<Option<Arc<[u8]>>>,
     end: watch::Sender<bool>,
     task: tokio::task::JoinHandle<()>,
@@ -73,12 +75,14 @@ impl Agent {
             view: view_sender,
         };
         let keeper = Keeper::new(Arc::clone(&settings), ledger, forwarder.clone(), outputs);
+        let last_words = keeper.last_words();
         let task = tokio::spawn(keeper.run(inputs));
         Self {
             state,
             view,
             happened,
             settings,
+            last_words,
             specs,
             end,
             task,

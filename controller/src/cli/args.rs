@@ -341,6 +341,10 @@ pub struct LogsArgs {
     /// Each line with the time at which the engine got it
     #[arg(short, long)]
     pub timestamps: bool,
+    /// What ran before: the container before its last start, or the one that an update or a rollback
+    /// removed; its last 1000 lines or 64 KiB
+    #[arg(short, long, conflicts_with = "follow")]
+    pub previous: bool,
 }
 
 /// `kc exec`.

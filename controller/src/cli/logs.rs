@@ -16,6 +16,7 @@ pub(super) async fn logs(client: &Client, args: &LogsArgs) -> Result<(), Failure
     let mut filters = vec![
         format!("follow={}", args.follow),
         format!("timestamps={}", args.timestamps),
+        format!("previous={}", args.previous),
     ];
     if let Some(tail) = args.tail {
         filters.push(format!("tail={tail}"));

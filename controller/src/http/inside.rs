@@ -35,6 +35,8 @@ pub(super) struct LogsQuery {
     follow: bool,
     /// Each line with its time.
     timestamps: bool,
+    /// What ran before: the container before its present start, or the one it took the place of.
+    previous: bool,
 }
 
 pub(super) fn known(app: &App, name: &str) -> Result<NodeName, ApiError> {
@@ -83,6 +85,7 @@ pub(super) async fn logs(
         since_wall_s: query.since_time,
         follow: query.follow,
         timestamps: query.timestamps,
+        previous: query.previous,
         credit: CREDIT,
     };
     let framed = headers.get(header::ACCEPT);

@@ -4,10 +4,10 @@
 use super::inside::Inside;
 use super::site::PATIENCE;
 use kc_agent_api::{
-    BootId, BoxKey, BoxLoad, Call, CallBody, Capacity, ContainerLoad, ContainerPhase, ContainerState,
-    ControllerStatus, DomainName, Event, EventAck, EventKind, Finding, LoadReport, NodeName,
-    NodeSpec, NodeState, NodeStatus, PathLoad, Payload, Presence, Reply, ReplyBody, Stamp, Topic,
-    UpdateManifest, UpdateOutcome, UpdateRecord, decode, encode,
+    BootId, BoxKey, BoxLoad, Call, CallBody, Capacity, ContainerLoad, ContainerPhase,
+    ContainerState, ControllerStatus, DomainName, Event, EventAck, EventKind, Finding, LoadReport,
+    NodeName, NodeSpec, NodeState, NodeStatus, PathLoad, Payload, Presence, Reply, ReplyBody,
+    Stamp, Topic, UpdateManifest, UpdateOutcome, UpdateRecord, decode, encode,
 };
 use kc_mqtt::{Config, Incoming, Link, Message, QoS};
 use std::collections::BTreeMap;

@@ -223,6 +223,16 @@ services:
 
 #[test]
 fn docker_compose_fills_in_variables_and_merges_alike() {
+    if Command::new("docker-compose")
+        .arg("version")
+        .output()
+        .is_err()
+    {
+        let ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+        assert!(!ci, "CI must have docker-compose");
+        eprintln!("skipped: needs docker-compose");
+        return;
+    }
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
     write("compose.yaml", JUDGED);
@@ -241,7 +251,7 @@ fn docker_compose_fills_in_variables_and_merges_alike() {
             .envs([("SET", "set"), ("EMPTY", "")])
             .env_remove("TAG")
             .output()
-            .unwrap_or_else(|error| panic!("{program}: {error}; tests/setup.sh test installs it"));
+            .unwrap();
         assert!(output.status.success(), "{program}: {}", said(&output));
         String::from_utf8(output.stdout).unwrap()
     };

@@ -63,6 +63,16 @@ fn logs_are_asked_of_the_box_and_their_outputs_stay_apart() {
     let text = site.says(&["logs", "firewall-1", "--since", "1970-01-01T00:01:40Z"]);
     assert!(text.contains("since_wall_s: Some(100)"), "{text}");
 
+    assert!(text.contains("previous: false"), "{text}");
+    let text = site.says(&["logs", "-p", "firewall-1"]);
+    assert!(text.contains("previous: true"), "{text}");
+    let both = site.kc(&["logs", "-p", "-f", "firewall-1"]).output();
+    assert_eq!(
+        both.unwrap().status.code(),
+        Some(2),
+        "what has ended is not followed"
+    );
+
     for (instance, since, code, words) in [
         ("firewal-1", "5m", 3, "did you mean firewall-1?"),
         ("firewall-1", "soon", 2, "2026-01-31T12:00:00Z"),

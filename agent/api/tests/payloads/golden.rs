@@ -97,6 +97,7 @@ fn calls_and_replies_are_written_so() {
             since_wall_s: None,
             follow: true,
             timestamps: false,
+            previous: false,
             credit: 32,
         },
     };

@@ -513,7 +513,7 @@ pub(crate) fn spec() -> impl Strategy<Value = NodeSpec> {
 
 pub(crate) fn call() -> impl Strategy<Value = Call> {
     let age = || option::of(any::<u64>());
-    let flags = any::<(bool, bool, u32)>();
+    let flags = any::<(bool, bool, bool, u32)>();
     let logs = (text(), option::of(any::<u32>()), age(), age(), flags);
     let window = || any::<(u16, u16)>().prop_map(|(rows, columns)| Window { rows, columns });
     let exec = (
@@ -534,7 +534,7 @@ pub(crate) fn call() -> impl Strategy<Value = Call> {
         Just(CallBody::Doctor),
         crate::updates::call(),
         logs.prop_map(|(container, tail, since_s, since_wall_s, flags)| {
-            let (follow, timestamps, credit) = flags;
+            let (follow, timestamps, previous, credit) = flags;
             CallBody::Logs {
                 container,
                 tail,
@@ -542,6 +542,7 @@ pub(crate) fn call() -> impl Strategy<Value = Call> {
                 since_wall_s,
                 follow,
                 timestamps,
+                previous,
                 credit,
             }
         }),
