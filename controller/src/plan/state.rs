@@ -198,7 +198,10 @@ impl State {
             Resource::Service(object) => self.dependent(&object.metadata.name),
             Resource::Secret(secret) => {
                 let name = &secret.metadata.name;
-                let all = self.resources.values().chain(self.retired.values());
+                // Functions may be on paths for a while; services leave with the next plan.
+                let leaving = self.retired.values();
+                let leaving = leaving.filter(|other| other.kind() == Kind::ServiceFunction);
+                let all = self.resources.values().chain(leaving);
                 all.filter_map(|other| Some((other, super::rollout::workload(other)?)))
                     .find(|(_, work)| work.names_secret(name))
                     .map(|(other, _)| other.id())
