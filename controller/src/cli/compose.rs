@@ -3,7 +3,7 @@
 
 use super::args::ComposeArgs;
 use super::failure::Failure;
-use crate::manifest::compose::{self, PROJECT, SERVICE, Surroundings, Translation};
+use crate::manifest::compose::{self, Manifest, PROJECT, SERVICE, Surroundings, Translation};
 use crate::manifest::{MAX_BYTES, ManifestError, Page, Source};
 use crate::resource::Resource;
 use crate::views::{ErrorBody, ManifestFile, ManifestProblem};
@@ -52,14 +52,14 @@ impl Project {
     }
 
     /// What it became.
-    pub(super) fn resources(&self) -> impl Iterator<Item = &Resource> {
-        self.translation.resources.iter()
+    pub(super) fn manifests(&self) -> Vec<Manifest<'_>> {
+        self.translation.manifests()
     }
 
     /// What `all` has of this project that the file does not have any more.
     pub(super) fn left(&self, all: &[Resource]) -> Vec<ManifestProblem> {
         let project = self.translation.project.as_str();
-        let ours: BTreeSet<_> = self.resources().map(Resource::id).collect();
+        let ours: BTreeSet<_> = self.translation.resources().map(Resource::id).collect();
         let of_project = |resource: &&Resource| {
             let labels = &resource.metadata().labels;
             labels.get(PROJECT).is_some_and(|found| found == project)
@@ -93,9 +93,9 @@ pub(super) fn place(projects: &[Project], problems: &mut [ManifestProblem]) {
             continue;
         };
         let Some(line) = problem.line else { continue };
-        let ((line, column), service) = project.translation.origin(line);
+        let ((line, column), path) = project.translation.origin(line);
         let page = Page::new(&project.file.name, &project.file.content);
-        let message = format!("services.{service}: {}", problem.message);
+        let message = format!("{path}: {}", problem.message);
         *problem = page.error(line, column, message).into();
     }
 }

@@ -40,8 +40,8 @@ pub(super) fn convert(args: &FileArgs) -> Result<(), Failure> {
     }
     match args.output {
         Some(Format::Json) => {
-            let resources = projects.iter().flat_map(Project::resources);
-            print::value(&resources.collect::<Vec<_>>(), Format::Json)
+            let manifests = projects.iter().flat_map(Project::manifests);
+            print::value(&manifests.collect::<Vec<_>>(), Format::Json)
         }
         _ => files.iter().try_for_each(|file| print::raw(&file.content)),
     }

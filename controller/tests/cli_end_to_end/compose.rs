@@ -18,9 +18,11 @@ services:
     image: store:1
     environment: [LEVEL]
     volumes: [data:/data]
+    secrets: [token]
     healthcheck: {test: [CMD, ready]}
     deploy: {placement: {constraints: [node.hostname == box1]}}
 volumes: {data: }
+secrets: {token: {environment: TOKEN}}
 ";
 
 fn said(output: &std::process::Output) -> String {
@@ -43,7 +45,7 @@ fn a_compose_file_is_applied_compared_and_deleted_as_manifests_are() {
         "{text}"
     );
 
-    site.file(".env", "TAG=2\nLEVEL='high'\n");
+    site.file(".env", "TAG=2\nLEVEL='high'\nTOKEN=hunter2\n");
     let text = site.says(&["apply", "-f", &file, "--dry-run"]);
     assert!(text.contains("service/lab-web created (dry run)"), "{text}");
     assert_eq!(site.json(&["get", "services"]), json!([]));
@@ -76,7 +78,15 @@ fn a_compose_file_is_applied_compared_and_deleted_as_manifests_are() {
     });
 
     // What is printed is what is applied.
-    site.kc(&["diff", "-f", &file]).assert().code(0);
+    let diff = site.kc(&["diff", "-f", &file]).output().unwrap();
+    assert_eq!(diff.status.code(), Some(0), "{}", said(&diff));
+    assert!(site.says(&["get", "secrets"]).contains("lab-token"));
+    for words in [
+        &["describe", "service", "lab-store"][..],
+        &["get", "secrets", "-o", "yaml"],
+    ] {
+        assert!(!site.says(words).contains("hunter2"), "{words:?}");
+    }
     let printed = site.says(&["convert", "-f", &file]);
     let again = site
         .kc(&["apply", "-f", "-"])
@@ -84,7 +94,7 @@ fn a_compose_file_is_applied_compared_and_deleted_as_manifests_are() {
         .output()
         .unwrap();
     let text = String::from_utf8(again.stdout).unwrap();
-    assert_eq!(text.matches(" unchanged").count(), 2, "{text}");
+    assert_eq!(text.matches(" unchanged").count(), 3, "{text}");
 
     // What the file has no more is named, and stays.
     let (one, _) = LAB.split_once("  web:").unwrap();

@@ -22,12 +22,17 @@ mod shell;
 mod spot;
 #[cfg(test)]
 mod tests;
+mod written;
 
 use super::tree::Place;
 use super::{Context, ManifestError, Page, Source, Tree, limit, read, split, too_large};
 use crate::resource::{Name, Resource};
 use spot::{Desk, Spot};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use written::{Made, written};
+
+pub use written::Manifest;
 
 /// The project that a resource was translated from; Docker's own label for it.
 pub const PROJECT: &str = "com.docker.compose.project";
@@ -53,31 +58,43 @@ pub struct Surroundings<'a> {
 }
 
 /// A Compose file, translated.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Translation {
     /// The project's name.
     pub project: Name,
-    /// In the order they were written.
-    pub resources: Vec<Resource>,
     /// What was left out, and why.
     pub warnings: Vec<ManifestError>,
     /// The resources as manifests.
     pub text: String,
-    /// First line of each in `text`, and where it stands in the Compose file.
-    places: Vec<(usize, Place)>,
+    made: Vec<Made>,
+    /// First line of each in `text`.
+    lines: Vec<usize>,
+}
+
+impl fmt::Debug for Translation {
+    /// Secrets may be in its text.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Translation({}, {:?})", self.project, self.made)
+    }
 }
 
 impl Translation {
-    /// Line and column of the Compose file that made a line of [`Self::text`], and the service there.
+    /// What it became: secrets, then services in the order they were written.
+    pub fn resources(&self) -> impl Iterator<Item = &Resource> {
+        self.made.iter().map(|made| &made.resource)
+    }
+
+    /// The same as they are written, for other formats than YAML.
+    pub fn manifests(&self) -> Vec<Manifest<'_>> {
+        self.resources().map(Manifest::from).collect()
+    }
+
+    /// Line, column and keys of what made a line of [`Self::text`].
     pub fn origin(&self, line: u64) -> (Place, &str) {
-        let at =
-            |(first, _): &&(usize, Place)| u64::try_from(*first).is_ok_and(|first| first <= line);
-        let behind = self.places.iter().take_while(at);
-        let found = behind.zip(&self.resources).last();
-        found.map_or(((1, 1), ""), |((_, place), resource)| {
-            let service = resource.metadata().labels.get(SERVICE);
-            (*place, service.map_or("", String::as_str))
-        })
+        let before = |first: &&usize| u64::try_from(**first).is_ok_and(|first| first <= line);
+        let behind = self.lines.iter().take_while(before);
+        let found = behind.zip(&self.made).last();
+        found.map_or(((1, 1), ""), |(_, made)| (made.place, &made.path))
     }
 }
 
@@ -131,15 +148,14 @@ pub fn translate(
     let tree = filled(&desk, &tree, around.variables);
     let root = Spot::root(&desk, &tree);
     let made = project::project(&root, around);
-    if let Some(made) = made.filter(|_| desk.errors.borrow().is_empty()) {
-        let (text, places) = written(&made.services);
-        let resources = made.services.into_iter().map(|(resource, _)| resource);
+    if let Some(project) = made.filter(|_| desk.errors.borrow().is_empty()) {
+        let (text, lines) = written(&project.made);
         let translation = Translation {
-            project: made.name,
-            resources: resources.collect(),
+            project: project.name,
             warnings: sorted(desk.warnings.take()),
             text,
-            places,
+            made: project.made,
+            lines,
         };
         return match judged(page, &translation) {
             errors if errors.is_empty() => Ok(translation),
@@ -221,21 +237,6 @@ fn loses_zeros<'a>(line: &'a str, text: &str) -> Option<&'a str> {
     (ends && number && written.starts_with('0') && written != text).then_some(written)
 }
 
-/// Resources as manifests, and where each came from.
-fn written(made: &[(Resource, Place)]) -> (String, Vec<(usize, Place)>) {
-    let mut text = String::new();
-    let mut places = Vec::new();
-    for (resource, place) in made {
-        places.push((text.matches('\n').count() + 1, *place));
-        text.push_str("---\n");
-        text.push_str(&serde_saphyr::to_string(resource).unwrap_or_default());
-        if !text.ends_with('\n') {
-            text.push('\n');
-        }
-    }
-    (text, places)
-}
-
 /// What any manifest is checked for, told where it came from.
 fn judged(page: Page<'_>, translation: &Translation) -> Vec<ManifestError> {
     let context = Context {
@@ -251,9 +252,12 @@ fn judged(page: Page<'_>, translation: &Translation) -> Vec<ManifestError> {
         Err(errors) => errors,
     };
     let told = errors.into_iter().map(|error| {
-        let ((line, column), service) = translation.origin(error.line.into());
+        let ((line, column), path) = translation.origin(error.line.into());
         let said = error.snippet.unwrap_or_default();
-        let message = format!("services.{service}: {}: {}", said.trim(), error.message);
+        let message = match said.trim() {
+            "" => format!("{path}: {}", error.message),
+            said => format!("{path}: {said}: {}", error.message),
+        };
         ManifestError {
             hint: error.hint,
             ..page.error(line, column, message)

@@ -2,15 +2,16 @@
 
 use super::keys::{self, Fate};
 use super::spot::Spot;
+use super::written::Made;
 use super::{Surroundings, service};
-use crate::manifest::tree::Place;
 use crate::resource::{Name, Resource};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Names and services of a project.
-pub(super) struct Made {
+/// A project's name, and what it became.
+pub(super) struct Translated {
     pub(super) name: Name,
-    pub(super) services: Vec<(Resource, Place)>,
+    pub(super) made: Vec<Made>,
 }
 
 /// What all services of a project have in common.
@@ -22,10 +23,12 @@ pub(super) struct Project<'a> {
     pub(super) services: BTreeMap<&'a str, Name>,
     /// Services that no profile turns on.
     pub(super) off: BTreeSet<&'a str>,
+    /// Secrets that services have, by their keys.
+    pub(super) secrets: RefCell<BTreeMap<String, Made>>,
 }
 
 /// Translates everything.
-pub(super) fn project<'a>(root: &'a Spot<'a>, around: Surroundings<'a>) -> Option<Made> {
+pub(super) fn project<'a>(root: &'a Spot<'a>, around: Surroundings<'a>) -> Option<Translated> {
     if !root.is_map() {
         root.wrong("a Compose file is a mapping", "begin with services:");
         return None;
@@ -47,6 +50,7 @@ pub(super) fn project<'a>(root: &'a Spot<'a>, around: Surroundings<'a>) -> Optio
         around,
         services: BTreeMap::new(),
         off: BTreeSet::new(),
+        secrets: RefCell::default(),
     };
     let Some(services) = root.get("services") else {
         root.wrong(
@@ -94,14 +98,20 @@ pub(super) fn project<'a>(root: &'a Spot<'a>, around: Surroundings<'a>) -> Optio
              localhost between services on the network of one box",
         );
     }
-    let made = all.iter().filter_map(|(key, spot)| {
-        let resource = service::service(&project, key, spot)?;
-        Some((Resource::Service(resource), spot.place()))
-    });
-    let services = made.collect();
-    Some(Made {
+    let services: Vec<Made> = all
+        .iter()
+        .filter_map(|(key, spot)| {
+            Some(Made {
+                resource: Resource::Service(service::service(&project, key, spot)?),
+                place: spot.place(),
+                path: spot.path().to_owned(),
+            })
+        })
+        .collect();
+    let secrets = project.secrets.take().into_values();
+    Some(Translated {
+        made: secrets.chain(services).collect(),
         name: project.name,
-        services,
     })
 }
 
@@ -137,12 +147,13 @@ fn plain(text: &str) -> String {
     kept.trim_matches('-').to_owned()
 }
 
-fn called(project: &Name, key: &str, spot: &Spot<'_>) -> Option<Name> {
+/// The name of a part of a project.
+pub(super) fn called(project: &Name, key: &str, spot: &Spot<'_>) -> Option<Name> {
     let full = format!("{project}-{}", key.to_lowercase().replace(['_', '.'], "-"));
     let name = Name::new(&full).ok();
     if name.is_none() {
         spot.wrong(
-            format!("{full:?} is no name for a service"),
+            format!("{full:?} is no name for a resource"),
             "a name has 1 to 50 characters of a-z 0-9 -, the project's name and a hyphen counted",
         );
     }

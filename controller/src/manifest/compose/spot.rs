@@ -96,6 +96,11 @@ impl<'a> Spot<'a> {
         self.key
     }
 
+    /// The keys that lead here.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
     pub(super) const fn is_null(&self) -> bool {
         self.tree.is_null()
     }

@@ -72,6 +72,7 @@ fn what_is_refused_is_told_with_its_place_and_a_way_out() {
         "stop_grace_period: soon",
         "configs: [settings]",
         "configs: [{target: /etc/x}]",
+        "secrets: [token]",
         "read_only: perhaps",
         "hostname: a_b",
         "user: \"a b\"",
@@ -122,6 +123,19 @@ fn what_is_wrong_with_the_whole_file_is_told() {
         more("volumes: {data: {driver_opts: {type: nfs}}}\nconfigs: {conf: {file: gone}}\n"),
         more("volumes: {data: }\nconfigs: {conf: {environment: NOT_SET}}\n"),
         more("volumes: {data: }\nconfigs: {conf: {}}\n"),
+        service(
+            "secrets: [a, b, c]",
+            "secrets: {a: {external: true}, b: {file: gone}, c: {environment: GONE}}\n",
+        ),
+        service(
+            "secrets: [{source: a, mode: \"0100\"}]",
+            "secrets: {a: {environment: SET}}\n",
+        ),
+        service(
+            "secrets: [{source: a, target: ../x}]",
+            "secrets: {a: {environment: SET}}\n",
+        ),
+        service("secrets: [A b]", "secrets: {A b: {environment: SET}}\n"),
     ];
     let mut told = String::new();
     for file in files {

@@ -39,8 +39,8 @@ fn service(keys: &str, more: &str) -> String {
 fn spec(keys: &str) -> crate::resource::ServiceSpec {
     let text = service(keys, "");
     let made = translated(&text).unwrap_or_else(|errors| panic!("{}: {errors:?}", text));
-    match made.resources.into_iter().next() {
-        Some(Resource::Service(object)) => object.spec,
+    match made.resources().last() {
+        Some(Resource::Service(object)) => object.spec.clone(),
         other => panic!("{other:?}"),
     }
 }

@@ -124,7 +124,7 @@ fn a_project_is_called_as_the_caller_the_file_or_the_directory_says() {
             text: &text,
         };
         let made = translate(source, around).unwrap();
-        made.resources[0].name().to_string()
+        made.resources().last().unwrap().name().to_string()
     };
     assert_eq!(named("", None, "My_Lab.1"), "my-lab-1-web");
     assert_eq!(named("name: own\n", None, "lab"), "own-web");
@@ -144,7 +144,7 @@ fn profiles_are_turned_on_by_name() {
             read: &|_| Err(String::new()),
         };
         let made = translate(Source { name: "f", text }, around).unwrap();
-        made.resources.len()
+        made.resources().count()
     };
     assert_eq!(
         (names(&[]), names(&["z"]), names(&["y"]), names(&["*"])),
@@ -163,9 +163,9 @@ fn lines_of_a_translation_lead_back_to_their_services() {
         .unwrap();
     assert_eq!(
         made.origin(u64::try_from(second + 1).unwrap()),
-        ((3, 3), "b")
+        ((3, 3), "services.b")
     );
-    assert_eq!(made.origin(2), ((2, 3), "a"));
+    assert_eq!(made.origin(2), ((2, 3), "services.a"));
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn judge(text: &str) {
     let lines = text.lines().count();
     match translated(text) {
         Ok(made) => {
-            assert!(!made.resources.is_empty());
+            assert!(made.resources().count() > 0);
             assert!(
                 made.warnings
                     .iter()
