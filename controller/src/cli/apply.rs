@@ -109,8 +109,11 @@ impl Sent {
         {
             Ok(mut result) => {
                 place(&self.projects, &mut result.warnings);
-                let own = self.projects.iter().flat_map(Project::warnings);
-                result.warnings.splice(0..0, own);
+                // Whoever deletes has heard them before.
+                if verb == "apply" {
+                    let own = self.projects.iter().flat_map(Project::warnings);
+                    result.warnings.splice(0..0, own);
+                }
                 Ok(result)
             }
             Err(Failure::Refused(mut body)) => {

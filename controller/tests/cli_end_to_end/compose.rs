@@ -106,7 +106,9 @@ fn a_compose_file_is_applied_compared_and_deleted_as_manifests_are() {
     assert_eq!(site.json(&["get", "services"]).as_array().unwrap().len(), 2);
 
     site.file("compose.yaml", LAB);
-    let text = site.says(&["delete", "-f", &file]);
+    let deleted = site.kc(&["delete", "-f", &file]).output().unwrap();
+    assert_eq!(said(&deleted), "", "no word of what is left out");
+    let text = String::from_utf8(deleted.stdout).unwrap();
     assert!(text.contains("service/lab-web deleted\n"), "{text}");
     assert!(text.contains("service/lab-store deleted\n"), "{text}");
     assert_eq!(site.json(&["get", "services"]), json!([]));
