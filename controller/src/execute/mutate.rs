@@ -102,7 +102,7 @@ pub(super) fn mutate(state: &State, mutation: &Mutation) -> Result<Mutated, Muta
 }
 
 /// What manifests name, in an order in which it can be taken back: chains before the functions
-/// they name, services before those they depend on.
+/// they name, functions and services before those they depend on.
 fn named(files: &[ManifestFile]) -> Result<Vec<ResourceId>, MutationError> {
     let loaded = manifest::load(
         &sources(files),
@@ -114,11 +114,10 @@ fn named(files: &[ManifestFile]) -> Result<Vec<ResourceId>, MutationError> {
     .map_err(MutationError::Manifest)?;
     let rank = |resource: &Resource| match resource.kind() {
         Kind::Chain => 0,
-        Kind::Service => 1,
-        Kind::ServiceFunction => 2,
-        Kind::Node => 3,
+        Kind::Service | Kind::ServiceFunction => 1,
+        Kind::Node => 2,
         // Last: everything else may name one.
-        Kind::Secret => 4,
+        Kind::Secret => 3,
     };
     let mut resources = loaded.resources;
     resources.reverse();
@@ -128,12 +127,15 @@ fn named(files: &[ManifestFile]) -> Result<Vec<ResourceId>, MutationError> {
     Ok(resources.iter().map(Resource::id).collect())
 }
 
-/// How many services are in the longest row of those that need one another, down to each service.
+/// How many are in the longest row of functions and services that need one another, down to each.
 fn needed(resources: &[Resource]) -> BTreeMap<Name, usize> {
     let needs: BTreeMap<&Name, &[Name]> = resources
         .iter()
         .filter_map(|resource| match resource {
             Resource::Service(object) => Some((&object.metadata.name, &*object.spec.depends_on)),
+            Resource::ServiceFunction(object) => {
+                Some((&object.metadata.name, &*object.spec.depends_on))
+            }
             _ => None,
         })
         .collect();
