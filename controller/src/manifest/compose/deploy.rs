@@ -162,6 +162,9 @@ fn update(spot: &Spot<'_>, spec: &mut ServiceSpec) {
             ("parallelism", _) => spec.update.max_unavailable = value.number(),
             ("failure_action", Some("rollback")) => spec.update.rollback = Some(true),
             ("failure_action", Some("pause" | "continue")) => spec.update.rollback = Some(false),
+            ("order", Some("start-first")) => spec.update.max_surge = Some(1),
+            ("order", Some("stop-first")) => spec.update.max_surge = Some(0),
+            ("order", _) => value.wrong("this is no order", "write start-first or stop-first"),
             ("failure_action", _) => value.wrong("this is no action", "write rollback or pause"),
             _ if value.is_idle() => {}
             ("order", _) => {
