@@ -167,9 +167,6 @@ fn update(spot: &Spot<'_>, spec: &mut ServiceSpec) {
             ("order", _) => value.wrong("this is no order", "write start-first or stop-first"),
             ("failure_action", _) => value.wrong("this is no action", "write rollback or pause"),
             _ if value.is_idle() => {}
-            ("order", _) => {
-                value.warn("left out: the next one is begun when the one before is healthy")
-            }
             _ => value.warn("left out: the next one is begun when the one before is healthy"),
         }
     }
