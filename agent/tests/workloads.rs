@@ -173,11 +173,15 @@ fn a_volume_outlives_every_container_that_had_it() {
         assert!(tried.contains("Read-only"), "{tried}");
 
         agent.want(&document(2, &[with("db", volumes("second"))]));
-        let another = |state: &NodeState| {
-            let mut containers = state.containers.iter();
-            containers.any(|db| db.phase == ContainerPhase::Running && db.id != of(&first, "db").id)
+        // Until it has gone the former one may be seen beside a new document.
+        let another = |former: NodeState| {
+            move |state: &NodeState| {
+                let mut containers = state.containers.iter();
+                let former = &of(&former, "db").id;
+                containers.any(|db| db.phase == ContainerPhase::Running && db.id != *former)
+            }
         };
-        agent.until("replaced", another).await;
+        let second = agent.until("replaced", another(first)).await;
         assert_eq!(inside(&engine, "db", "cat /data/row"), "kept");
 
         agent.want(&document(3, &[]));
@@ -196,7 +200,7 @@ fn a_volume_outlives_every_container_that_had_it() {
         let listed = engine.docker(&[&list[..], &[format]].concat());
         assert_eq!(listed, "kc-data data box1\nkc-maps maps box1");
         agent.want(&document(4, &[with("db", volumes("third"))]));
-        agent.until("made again", another).await;
+        agent.until("made again", another(second)).await;
         assert_eq!(inside(&engine, "db", "cat /data/row"), "kept");
         agent.stop().await;
     });
