@@ -131,9 +131,7 @@ impl Load {
         // As slow as to last longer than any step.
         let downloads = (0..CONNECTIONS).map(|_| Download::start(1_000_000, 20_000));
         let downloads: Vec<_> = downloads.collect::<Result<_>>()?;
-        for download in &downloads {
-            download.progress(1_000)?;
-        }
+        progress(&downloads, 1_000)?;
         let probe = Probe::start("kcpg-client", SERVER, 500, 30)?;
         Ok(Self { downloads, probe })
     }
@@ -142,15 +140,26 @@ impl Load {
     fn end(self) -> Result<String> {
         let report = self.probe.report()?;
         all_passed(&report)?;
-        for (number, download) in self.downloads.iter().enumerate() {
-            let more = download.progress(10_000);
-            more.with_context(|| format!("connection {number} of {CONNECTIONS}"))?;
-        }
+        progress(&self.downloads, 10_000)?;
         Ok(format!(
             "{CONNECTIONS} connections go on; {} of {} requests, longest gap {} ms",
             report["ok"], report["sent"], report["max-gap-ms"]
         ))
     }
+}
+
+/// Waits until every one of them has had so many octets more.
+fn progress(downloads: &[Download], octets: u64) -> Result<()> {
+    let wanted: Vec<u64> = downloads.iter().map(|one| one.got() + octets).collect();
+    let behind = || {
+        let each = downloads.iter().zip(&wanted);
+        each.filter(|(one, wanted)| one.got() < **wanted).count()
+    };
+    let waited = wait::until("every connection", Duration::from_secs(15), || {
+        Ok((behind() == 0).then_some(()))
+    });
+    waited.with_context(|| format!("{} of {CONNECTIONS} stand still", behind()))?;
+    Ok(())
 }
 
 /// Puts the functions' image into the registry once more, as something else.
