@@ -1,6 +1,6 @@
 //! Compose files (compose-spec.io) as our resources: a pure translation of the subset that has a
 //! meaning here. Every key is taken up, left out with a warning that says why nothing depends on
-//! it, or refused with what to write instead; [`keys`] lists which is which.
+//! it, or refused with what to write instead; `keys` lists which is which.
 //!
 //! What is beside the file (variables, `.env`, files it names) is handed in.
 
