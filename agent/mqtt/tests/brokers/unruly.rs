@@ -135,10 +135,9 @@ async fn every_message_is_acknowledged_in_the_end_and_order_holds() {
     let mut links = Vec::new();
     for seed in 0..16 {
         let (listener, port) = listen().await;
-        brokers.spawn(timeout(
-            PATIENCE,
-            capricious(listener, seed, COUNT as usize),
-        ));
+        // A link that is hung up on again and again waits up to 5 s each time.
+        let broker = capricious(listener, seed, COUNT as usize);
+        brokers.spawn(timeout(3 * PATIENCE, broker));
         let link = start(port, COUNT as usize);
         for number in 0..COUNT {
             link.publish(event("t", number)).unwrap();
