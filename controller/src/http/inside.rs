@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use std::time::Duration;
 
 /// How long a box may take to begin.
-pub(super) const PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Which lines.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -51,7 +51,7 @@ pub(super) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
 }
 
 /// Begins a call, and carries it over the connection once its box has said yes.
-async fn carry(
+pub(super) async fn carry(
     app: &App,
     node: &NodeName,
     body: CallBody,

@@ -1,7 +1,7 @@
 //! The route that hands a box another version of its agent.
 
 use super::error::ApiError;
-use super::inside::{PATIENCE, known, read};
+use super::inside::{carry, known, read};
 use super::params::Segments;
 use super::routes::App;
 use super::session::Upgrade;
@@ -37,7 +37,5 @@ pub(super) async fn update(
         allow_downgrade: wanted.allow_downgrade,
         credit: CREDIT,
     };
-    let calls = app.handle().calls();
-    let (entry, conversation) = calls.begin(&node, body, PATIENCE).await?;
-    Ok(upgrade.carry(entry, conversation))
+    carry(&app, &node, body, upgrade).await
 }

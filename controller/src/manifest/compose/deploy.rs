@@ -73,13 +73,16 @@ fn placement(spot: &Spot<'_>, spec: &mut ServiceSpec) {
 
 /// `node.labels.KEY == VALUE` and the like.
 fn constraint(text: &str, at: &Spot<'_>, spec: &mut ServiceSpec) {
-    const TODO: &str = "write node.labels.KEY == VALUE, or node.hostname == BOX";
+    const CONSTRAINTS: &str = "write node.labels.KEY == VALUE, or node.hostname == BOX";
     if text.contains("!=") {
-        at.wrong(format!("{text:?}: boxes are chosen, not ruled out"), TODO);
+        at.wrong(
+            format!("{text:?}: boxes are chosen, not ruled out"),
+            CONSTRAINTS,
+        );
         return;
     }
     let Some((what, value)) = text.split_once("==") else {
-        at.wrong(format!("{text:?} is no constraint"), TODO);
+        at.wrong(format!("{text:?} is no constraint"), CONSTRAINTS);
         return;
     };
     let (what, value) = (what.trim(), value.trim());
@@ -96,7 +99,7 @@ fn constraint(text: &str, at: &Spot<'_>, spec: &mut ServiceSpec) {
             "boxes have no label for what they are",
             "give them one, such as arch, in agent.toml or a Node manifest, and write node.labels.arch == arm64",
         ),
-        None => at.wrong(format!("{what:?} tells no boxes apart here"), TODO),
+        None => at.wrong(format!("{what:?} tells no boxes apart here"), CONSTRAINTS),
     }
 }
 
