@@ -107,14 +107,26 @@ fn manager(socket: &Path) -> Arc<Mutex<String>> {
     told
 }
 
+/// Processes whose program or arguments name what is below a directory.
+fn naming(path: &Path) -> Vec<u32> {
+    let name = path.to_str().unwrap();
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let all = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let names_it = |pid: &u32| {
+        let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&arguments).contains(name)
+    };
+    all.filter(names_it).collect()
+}
+
 impl Drop for Site {
     fn drop(&mut self) {
         if let Some(mut agent) = self.agent.take() {
             let _ = agent.kill();
             let _ = agent.wait();
         }
-        // What a failed test has left.
-        for pid in self.agents() {
+        // What a failed test has left, and forwarders, which outlive their agents.
+        for pid in naming(self.dir.path()) {
             let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
         }
@@ -265,14 +277,7 @@ impl Site {
 
     /// Processes that are agents of this box, by their programs or their arguments.
     pub(crate) fn agents(&self) -> Vec<u32> {
-        let ours = self.state_dir.to_str().unwrap().to_owned();
-        let all = fs::read_dir("/proc").unwrap().flatten();
-        let all = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        let is_ours = |pid: &u32| {
-            let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&arguments).contains(&ours)
-        };
-        all.filter(is_ours).collect()
+        naming(&self.state_dir)
     }
 
     /// What is in the directory of versions.
