@@ -18,6 +18,7 @@ pub mod playground;
 pub mod render;
 pub mod resource;
 pub mod scheduler;
+pub mod shared;
 pub mod simulate;
 pub mod store;
 pub mod topology;

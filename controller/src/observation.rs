@@ -2,6 +2,7 @@
 //! memory only; whether a node is there is decided from it and `now`, never from a box's clock.
 
 use crate::plan::Settings;
+use crate::shared::Shared;
 use kc_agent_api::{ContainerState, LoadReport, NodeName, NodeState, NodeStatus, Presence};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ pub struct Observations {
     /// While it is down nothing can be held against a node.
     pub link_up_since_ms: Option<u64>,
     /// Nodes that were heard of since the controller started.
-    pub nodes: BTreeMap<NodeName, NodeObservation>,
+    pub nodes: BTreeMap<NodeName, Shared<NodeObservation>>,
 }
 
 /// What one node said last.

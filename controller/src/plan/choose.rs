@@ -245,10 +245,10 @@ fn schedule(
     Ok(PathRecord {
         forward,
         reverse: (spec.return_path == ReturnPath::Symmetric).then_some(reverse),
-        spec: spec.clone(),
+        spec: spec.clone().into(),
         instances: instances.collect(),
         route,
-        explanation: choice.explanation,
+        explanation: choice.explanation.into(),
         dead: false,
         phase: Phase::Installing {
             waits: BTreeMap::new(),

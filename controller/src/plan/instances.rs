@@ -98,7 +98,7 @@ pub(super) fn reconcile(draft: &mut Draft<'_>) {
                     retiring: false,
                     waiting: None,
                 };
-                draft.state.instances.insert(name.clone(), instance);
+                draft.state.instances.insert(name.clone(), instance.into());
             }
         }
     }
@@ -152,7 +152,7 @@ pub(super) fn sweep(draft: &mut Draft<'_>) {
             draft.tell(PlanEventKind::Retired, &instance.owner, node, message);
             draft.steps.push(Step::Remove {
                 instance: name,
-                node: instance.node,
+                node: instance.into_inner().node,
             });
         }
     }
@@ -169,7 +169,8 @@ pub(super) fn of<'a>(
     owner: &'a ResourceId,
 ) -> impl Iterator<Item = (&'a String, &'a Instance)> {
     let all = state.instances.iter();
-    all.filter(move |(_, instance)| instance.owner == *owner && !instance.retiring)
+    all.map(|(name, instance)| (name, &**instance))
+        .filter(move |(_, instance)| instance.owner == *owner && !instance.retiring)
 }
 
 /// Whether any path still needs the instance where it is.

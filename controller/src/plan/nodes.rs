@@ -78,7 +78,7 @@ fn register(draft: &mut Draft<'_>, name: &NodeName, status: &NodeStatus) {
         generation: 0,
         digest: 0,
     };
-    draft.state.nodes.insert(name.clone(), record);
+    draft.state.nodes.insert(name.clone(), record.into());
     draft.steps.push(Step::Register { node: name.clone() });
     let message = format!("{name} joined ({}, agent {})", status.arch, status.version);
     draft.tell(PlanEventKind::NodeJoined, &id(name), Some(name), message);

@@ -6,6 +6,7 @@ use super::instances::on_a_path;
 use super::{Instance, InstanceHealth, PlanEventKind, Step};
 use crate::placement::{Room, Wish, choose, suits};
 use crate::resource::{Name, PlacementSpec, Requests, Resource, ResourceId, ServiceNetwork};
+use crate::shared::Shared;
 use kc_agent_api::NodeName;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -70,7 +71,7 @@ pub(super) fn unsettled(draft: &Draft<'_>, instance: &Instance) -> Option<String
 /// Every registered node as a place for something of `of`.
 fn rooms(draft: &Draft<'_>, of: &ResourceId) -> Vec<Room> {
     let secrets = owner(draft, of).is_some_and(|owner| owner.secrets);
-    let room = |(name, record): (&NodeName, &super::NodeRecord)| {
+    let room = |(name, record): (&NodeName, &Shared<super::NodeRecord>)| {
         let spec = draft.state.node_resource(name).map(|object| &object.spec);
         let closed = if !record.ready {
             Some(

@@ -2,6 +2,7 @@
 
 use crate::resource::{ChainSpec, Name, ResourceId};
 use crate::scheduler::Explanation;
+use crate::shared::Shared;
 use kc_agent_api::{Capacity, NodeName, PublicKey};
 use kc_forwarder_api::{SfName, Spi, Vid};
 use serde::{Deserialize, Serialize};
@@ -184,14 +185,14 @@ pub struct PathRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reverse: Option<Spi>,
     /// The chain as it was when this path was chosen.
-    pub spec: ChainSpec,
+    pub spec: Shared<ChainSpec>,
     /// Chosen instances in forward order.
     pub instances: Vec<PathInstance>,
     /// Boxes from each stop to the next, both included: from the ingress to the first function,
     /// from there to the second …, to the egress. One more than there are functions.
     pub route: Vec<Vec<NodeName>>,
     /// Why these.
-    pub explanation: Explanation,
+    pub explanation: Shared<Explanation>,
     /// Whether it no longer carries traffic to its end; flows then leave it at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dead: bool,

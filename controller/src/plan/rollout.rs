@@ -81,7 +81,7 @@ impl State {
         };
         let before = self.rollouts.get(id).cloned().unwrap_or_default();
         let mut record = RolloutRecord::default();
-        let placed = |instance: &&Instance| instance.owner == *id && instance.node.is_some();
+        let placed = |instance: &Instance| instance.owner == *id && instance.node.is_some();
         for (name, _) in self
             .instances
             .iter()

@@ -4,6 +4,7 @@ use super::{AlarmRecord, ChainRecord, Instance, NodeRecord, RolloutRecord, Vault
 use crate::resource::{
     ApiVersion, Kind, Metadata, Name, NodeResourceSpec, Object, Resource, ResourceId,
 };
+use crate::shared::Shared;
 use kc_agent_api::NodeName;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -50,25 +51,25 @@ pub struct State {
     /// Times.
     pub settings: Settings,
     /// What users asked for.
-    pub resources: BTreeMap<ResourceId, Resource>,
+    pub resources: Shared<BTreeMap<ResourceId, Resource>>,
     /// Resources that were deleted while instances of theirs are still on a path.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub retired: BTreeMap<ResourceId, Resource>,
     /// Boxes that registered.
-    pub nodes: BTreeMap<NodeName, NodeRecord>,
+    pub nodes: Shared<BTreeMap<NodeName, Shared<NodeRecord>>>,
     /// Function instances and service replicas by container name.
-    pub instances: BTreeMap<String, Instance>,
+    pub instances: Shared<BTreeMap<String, Shared<Instance>>>,
     /// Chains and their paths.
-    pub chains: BTreeMap<Name, ChainRecord>,
+    pub chains: Shared<BTreeMap<Name, Shared<ChainRecord>>>,
     /// Alarms by name, and how they stand.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub alarms: BTreeMap<String, AlarmRecord>,
+    pub alarms: Shared<BTreeMap<String, AlarmRecord>>,
     /// Resources whose containers are being changed.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub rollouts: BTreeMap<ResourceId, RolloutRecord>,
+    pub rollouts: Shared<BTreeMap<ResourceId, RolloutRecord>>,
     /// Values of secrets.
     #[serde(skip_serializing_if = "Vault::is_unused")]
-    pub vault: Vault,
+    pub vault: Shared<Vault>,
     /// Round robin: the instance of each type that was taken last.
     pub rotation: BTreeMap<Name, String>,
     /// Last instance id given away.

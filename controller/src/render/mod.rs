@@ -12,6 +12,7 @@ pub use wiring::{LegKind, mac_address, port_name};
 
 use crate::plan::{NodeRecord, State, can_tunnel};
 use crate::resource::{Resource, ServiceNetwork, ServiceSpec};
+use crate::shared::Shared;
 use kc_agent_api::{NodeName, NodeSpec};
 use kc_forwarder_api::{
     Liveness, Port, PortName, SffName, Tables, Transport, Tunnel, TunnelName, Underlay, Vni,
@@ -29,7 +30,7 @@ const ETHERNET_MTU: u16 = 1500;
 
 /// The document of every registered node.
 pub fn documents(state: &State) -> BTreeMap<NodeName, NodeSpec> {
-    let render = |(name, record): (&NodeName, &NodeRecord)| {
+    let render = |(name, record): (&NodeName, &Shared<NodeRecord>)| {
         let (containers, functions) = container::containers(state, name, record);
         let segment = overlay::segment(state, name);
         let mut tables = Tables {

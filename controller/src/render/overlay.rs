@@ -20,7 +20,12 @@ const AGEING_SECONDS: u32 = 300;
 
 /// One MTU for the whole segment, as layer 2 wants it.
 fn mtu(state: &State) -> u16 {
-    let least = state.nodes.values().map(underlay_mtu).min().unwrap_or(1500);
+    let least = state
+        .nodes
+        .values()
+        .map(|record| underlay_mtu(record))
+        .min()
+        .unwrap_or(1500);
     least.saturating_sub(OVERHEAD)
 }
 

@@ -15,7 +15,8 @@ pub fn chains(moment: &Snapshot) -> Vec<ChainView> {
         .chains_wanted()
         .map(|object| {
             let name = &object.metadata.name;
-            chain(moment, name, &object.spec, moment.state.chains.get(name))
+            let record = moment.state.chains.get(name).map(|record| &**record);
+            chain(moment, name, &object.spec, record)
         })
         .collect();
     for (name, record) in &moment.state.chains {
@@ -306,6 +307,6 @@ pub fn explain(moment: &Snapshot, name: &str) -> Option<ExplainView> {
         scheduler: view.scheduler,
         path: path.map(places).unwrap_or_default(),
         lines: path.map(explained).unwrap_or_default(),
-        explanation: path.map(|path| path.explanation.clone()),
+        explanation: path.map(|path| path.explanation.clone().into_inner()),
     })
 }

@@ -47,7 +47,7 @@ pub fn nodes(moment: &Snapshot) -> Vec<NodeView> {
 
 fn node(moment: &Snapshot, name: &NodeName) -> NodeView {
     let record = moment.state.nodes.get(name);
-    let none = NodeObservation::default();
+    let none = NodeObservation::default().into();
     let seen = moment.observed.nodes.get(name).unwrap_or(&none);
     let status = seen.status.as_ref();
     let load = seen.load.as_ref().map(|load| &load.report);
@@ -242,13 +242,13 @@ fn phase(
 
 /// How many of `owner`'s instances run.
 fn ready(moment: &Snapshot, kind: Kind, owner: &str) -> u32 {
-    let runs = |instance: &&Instance| {
+    let runs = |instance: &Instance| {
         instance.owner.kind == kind
             && instance.owner.name.as_str() == owner
             && instance.health == InstanceHealth::Running
             && !instance.retiring
     };
-    let count = moment.state.instances.values().filter(runs).count();
+    let count = moment.state.instances.values().filter(|i| runs(i)).count();
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 

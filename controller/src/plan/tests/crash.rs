@@ -21,6 +21,7 @@ fn survives(start: &Cluster, disturb: impl Fn(&mut Cluster), expect: &[&str]) {
                 cluster.now_ms += 700;
                 cluster.observed.link_up(cluster.now_ms);
                 for (name, seen) in remembered.nodes {
+                    let seen = seen.into_inner();
                     if let Some(status) = seen.status {
                         cluster.observed.status(status.report, cluster.now_ms);
                     }
