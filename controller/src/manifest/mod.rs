@@ -14,6 +14,9 @@ mod error;
 mod health;
 mod place;
 mod read;
+mod scaling;
+#[cfg(test)]
+mod scaling_tests;
 mod secret;
 #[cfg(test)]
 mod secret_tests;

@@ -9,6 +9,7 @@ use super::survey::{Kept, fault, full, gone, topology};
 use super::{
     ChainRecord, ChainStatus, InstanceHealth, PathInstance, PathRecord, Phase, PlanEventKind, Step,
 };
+use super::{rebalance, relief};
 use crate::resource::{Algorithm, ChainSpec, LegSharing, Name, Resource, ReturnPath};
 use crate::scheduler::{Choice, Request, from_spec};
 use crate::topology::Topology;
@@ -32,6 +33,10 @@ enum Occasion {
     Fault(String),
     /// An instance has to go, and still runs.
     Leaving(String),
+    /// An instance is overloaded, and another can take the chain.
+    Overloaded(String),
+    /// Another path has been better for long enough.
+    Better(String),
 }
 
 impl Occasion {
@@ -39,12 +44,20 @@ impl Occasion {
         match self {
             Self::First => "first path",
             Self::Changed => "the chain was changed",
-            Self::Fault(reason) | Self::Leaving(reason) => reason,
+            Self::Fault(reason)
+            | Self::Leaving(reason)
+            | Self::Overloaded(reason)
+            | Self::Better(reason) => reason,
         }
     }
 }
 
-fn occasion(draft: &Draft<'_>, chain: &ChainRecord, spec: &ChainSpec) -> Option<Occasion> {
+fn occasion(
+    draft: &Draft<'_>,
+    name: &Name,
+    chain: &ChainRecord,
+    spec: &ChainSpec,
+) -> Option<Occasion> {
     let Some(carrying) = chain.carrying() else {
         return Some(Occasion::First);
     };
@@ -59,6 +72,7 @@ fn occasion(draft: &Draft<'_>, chain: &ChainRecord, spec: &ChainSpec) -> Option<
         .iter()
         .find_map(|on_path| leaving(draft, &on_path.name))
         .map(Occasion::Leaving)
+        .or_else(|| relief::wanted(draft, name, chain).map(Occasion::Overloaded))
 }
 
 /// Why an instance has to leave its paths although it runs.
@@ -85,14 +99,18 @@ pub(super) fn choose(
     chain: &mut ChainRecord,
     spec: &ChainSpec,
 ) {
-    let occasion = occasion(draft, chain, spec);
+    let mut occasion = occasion(draft, name, chain, spec);
+    if occasion.is_none() && rebalance::is_due(draft, chain, spec) {
+        let topology = known.get_or_insert_with(|| topology(draft));
+        occasion = rebalance::better(draft, topology, name, chain, spec).map(Occasion::Better);
+    }
     let mut refusal = None;
     if let Some(occasion) = &occasion
         && chain.installing().is_none()
     {
         let early = match occasion {
             Occasion::First => patience(draft, chain, spec),
-            Occasion::Changed | Occasion::Fault(_) | Occasion::Leaving(_) => None,
+            _ => None,
         };
         let chosen = match early {
             Some(reason) => Err(reason),
@@ -203,19 +221,12 @@ fn schedule(
         }
     }
     let kept = kept(draft, chain, spec, occasion);
-    let without = full(draft, name, &spec.functions);
-    let attempt = |kept: &Kept| {
-        let request = Request {
-            topology,
-            functions: &spec.functions,
-            ingress: Some(spec.from.node.as_str()),
-            egress: Some(spec.to.node.as_str()),
-            rotation: &draft.state.rotation,
-            draws: chain.draws,
-            kept,
-            without: &without,
-            missing: spec.scheduler.missing_load,
-        };
+    let full = full(draft, name, &spec.functions);
+    // Where the overloaded ones are all there is, a chain that has nothing takes them.
+    let mut idle = relief::without(draft, name, chain, &spec.functions);
+    idle.extend(full.clone());
+    let attempt = |kept: &Kept, without: &BTreeMap<String, String>| {
+        let request = request(draft, topology, chain, spec, kept, without);
         let choice = from_spec(&spec.scheduler).schedule(&request);
         choice
             .map_err(|error| no_path(draft, &error))
@@ -224,8 +235,12 @@ fn schedule(
                 Ok((choice, route))
             })
     };
-    let (choice, route) = match attempt(&kept) {
-        Err(_) if !kept.is_empty() => attempt(&Kept::new())?,
+    let anew = |without| match attempt(&kept, without) {
+        Err(_) if !kept.is_empty() => attempt(&Kept::new(), without),
+        other => other,
+    };
+    let (choice, route) = match anew(&idle) {
+        Err(_) if !matches!(occasion, Occasion::Overloaded(_)) => anew(&full)?,
         other => other?,
     };
     let number = free_number(draft, chain);
@@ -256,6 +271,28 @@ fn schedule(
     })
 }
 
+/// What a scheduler is asked for a chain.
+pub(super) fn request<'a>(
+    draft: &'a Draft<'_>,
+    topology: &'a Topology,
+    chain: &ChainRecord,
+    spec: &'a ChainSpec,
+    kept: &'a Kept,
+    without: &'a BTreeMap<String, String>,
+) -> Request<'a> {
+    Request {
+        topology,
+        functions: &spec.functions,
+        ingress: Some(spec.from.node.as_str()),
+        egress: Some(spec.to.node.as_str()),
+        rotation: &draft.state.rotation,
+        draws: chain.draws,
+        kept,
+        without,
+        missing: spec.scheduler.missing_load,
+    }
+}
+
 /// Instances of the path in hand that a new one keeps.
 fn kept(draft: &Draft<'_>, chain: &ChainRecord, spec: &ChainSpec, occasion: &Occasion) -> Kept {
     let Some(carrying) = chain.carrying() else {
@@ -263,15 +300,22 @@ fn kept(draft: &Draft<'_>, chain: &ChainRecord, spec: &ChainSpec, occasion: &Occ
     };
     let same_choice =
         carrying.spec.functions == spec.functions && carrying.spec.scheduler == spec.scheduler;
-    if matches!(occasion, Occasion::Changed) && !same_choice {
+    if matches!(occasion, Occasion::Changed) && !same_choice
+        || matches!(occasion, Occasion::Better(_))
+    {
         return Kept::new();
     }
+    let relieved = |name: &str, owner| {
+        matches!(occasion, Occasion::Overloaded(_))
+            && relief::overload(&draft.state, name, owner).is_some()
+    };
     let healthy = carrying.instances.iter().filter(|on_path| {
         let instance = draft.state.instances.get(&on_path.name);
         instance.is_some_and(|instance| {
             instance.node.as_ref() == Some(&on_path.node)
                 && instance.health == InstanceHealth::Running
                 && draft.is_ready(&on_path.node)
+                && !relieved(&on_path.name, &instance.owner)
         }) && leaving(draft, &on_path.name).is_none()
     });
     healthy
@@ -396,6 +440,9 @@ fn install(
     occasion: &Occasion,
 ) {
     draft.state.last_path = path.forward.get() / 2;
+    let taken: Vec<_> = path.instances.iter().map(|i| i.name.clone()).collect();
+    relief::note(draft, chain, &taken);
+    chain.better_since_ms = None;
     chain.draws = chain.draws.saturating_add(1);
     if path.spec.scheduler.algorithm == Algorithm::RoundRobin {
         for on_path in &path.instances {

@@ -2,6 +2,7 @@
 //! manifests, stored and served. Types only: [`crate::manifest`] reads and checks them,
 //! [`crate::plan`] acts on them.
 
+mod autoscale;
 mod chain;
 mod function;
 mod health;
@@ -14,7 +15,10 @@ mod secret;
 mod service;
 mod workload;
 
-pub use chain::{Algorithm, ChainSpec, End, MissingLoad, ReturnPath, SchedulerSpec, TrafficMatch};
+pub use autoscale::{AutoscaleSpec, FlapBudget, Pace, StepPolicy, Targets};
+pub use chain::{
+    Algorithm, ChainSpec, End, MissingLoad, Rebalance, ReturnPath, SchedulerSpec, TrafficMatch,
+};
 pub use function::{FunctionSpec, LegSharing, Wiring};
 pub use health::{HealthSpec, HttpProbe, TcpProbe, UpdateSpec};
 pub use login::{DOCKER_CONFIG, is_docker_config, login};

@@ -6,6 +6,7 @@ mod crash;
 mod golden;
 mod invariants;
 mod placing;
+mod scaling;
 mod secrets;
 mod updating;
 
