@@ -4,6 +4,7 @@
 use crate::plan::Settings;
 use crate::shared::Shared;
 use kc_agent_api::{ContainerState, LoadReport, NodeName, NodeState, NodeStatus, Presence};
+use kc_forwarder_api::{HealthState, PortName, PortState};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -13,6 +14,9 @@ pub struct Observations {
     /// When the controller's own connection to the broker came up; `None` while it is down.
     /// While it is down nothing can be held against a node.
     pub link_up_since_ms: Option<u64>,
+    /// How far the wall clock is ahead of the planner's.
+    #[serde(default)]
+    pub wall_ahead_ms: i64,
     /// Nodes that were heard of since the controller started.
     pub nodes: BTreeMap<NodeName, Shared<NodeObservation>>,
 }
@@ -26,6 +30,9 @@ pub struct NodeObservation {
     pub state: Option<Received<NodeState>>,
     /// Load, and when it was received.
     pub load: Option<Received<LoadReport>>,
+    /// By interface: bits per second that it has sent between the last two samples.
+    #[serde(default)]
+    pub sent_bits: BTreeMap<String, u64>,
     /// When the node itself last said anything.
     pub heard_ms: Option<u64>,
 }
@@ -141,6 +148,10 @@ impl Observations {
     /// Takes up a load sample.
     pub fn load(&mut self, name: &NodeName, load: LoadReport, now_ms: u64) {
         let node = self.nodes.entry(name.clone()).or_default();
+        let before = node.load.as_ref().map(|load| &load.report);
+        if before.is_none_or(|before| before.at != load.at) {
+            node.sent_bits = sent_bits(before, &load);
+        }
         node.load = Some(Received {
             at_ms: now_ms,
             report: load,
@@ -221,6 +232,50 @@ impl Observations {
         percent.is_finite().then_some((percent, stale))
     }
 
+    /// The wall clock at a planner's time, milliseconds since 1970.
+    pub const fn wall(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_add_signed(self.wall_ahead_ms)
+    }
+
+    /// How a port of a node's forwarder is, as far as it is known.
+    pub fn port(&self, node: &NodeName, port: &PortName) -> Option<PortState> {
+        let state = &self.nodes.get(node)?.state.as_ref()?.report;
+        let port = state.ports.iter().find(|one| one.name == *port)?;
+        port.state.known().copied()
+    }
+
+    /// Whether a function answers by any of the ways into it.
+    pub fn answers(&self, node: &NodeName, name: &str) -> HealthState {
+        let state = self.nodes.get(node).and_then(|node| node.state.as_ref());
+        let ways = state.into_iter().flat_map(|state| &state.report.functions);
+        let mut best = HealthState::Unknown;
+        for (way, health) in ways {
+            let rest = way.as_str().strip_prefix(name);
+            if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) {
+                match health {
+                    HealthState::Alive => return HealthState::Alive,
+                    HealthState::Dead => best = HealthState::Dead,
+                    HealthState::Unknown => {}
+                }
+            }
+        }
+        best
+    }
+
+    /// Bits per second that an interface of a node sends, and whether the sample is older than
+    /// `max_age_ms`.
+    pub fn sent(
+        &self,
+        node: &NodeName,
+        interface: &str,
+        max_age_ms: u64,
+        now_ms: u64,
+    ) -> Option<(u64, bool)> {
+        let node = self.nodes.get(node)?;
+        let age_ms = now_ms.saturating_sub(node.load.as_ref()?.at_ms);
+        Some((*node.sent_bits.get(interface)?, age_ms > max_age_ms))
+    }
+
     /// Generation of the tables that `node`'s forwarder has in force.
     pub fn acknowledged(&self, node: &NodeName) -> u64 {
         self.nodes
@@ -228,4 +283,22 @@ impl Observations {
             .and_then(|node| node.state.as_ref())
             .map_or(0, |state| state.report.forwarder_generation)
     }
+}
+
+/// By interface of the box: bits per second sent from one sample to the next.
+fn sent_bits(before: Option<&LoadReport>, now: &LoadReport) -> BTreeMap<String, u64> {
+    let before = before.filter(|before| before.at.boot == now.at.boot);
+    let Some(before) = before else {
+        return BTreeMap::new();
+    };
+    let passed_ms = now.at.mono_ms.saturating_sub(before.at.mono_ms);
+    let interfaces = now.machine.networks.iter();
+    let rates = interfaces.filter_map(|interface| {
+        let mut former = before.machine.networks.iter();
+        let former = former.find(|former| former.name == interface.name)?;
+        let bytes = interface.tx_bytes.checked_sub(former.tx_bytes)?;
+        let rate = bytes.saturating_mul(8_000).checked_div(passed_ms)?;
+        Some((interface.name.clone(), rate))
+    });
+    rates.collect()
 }

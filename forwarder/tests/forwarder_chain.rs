@@ -315,6 +315,12 @@ fn an_interface_that_goes_and_comes_back_is_used_again() {
         state(PortState::Up);
         chain.ping("192.168.2.2");
 
+        chain.client.run("ip link set e0 down");
+        state(PortState::NoCarrier);
+        chain.client.run("ip link set e0 up");
+        state(PortState::Up);
+        chain.ping("192.168.2.2");
+
         chain.box1.run("ip link delete c0");
         state(PortState::Absent);
         assert_eq!(

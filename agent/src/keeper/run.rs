@@ -403,7 +403,15 @@ impl Keeper {
                 Network::Legs(legs) => legs.as_slice(),
                 Network::Host => &[],
             });
-        host.any(|known| known == name) || containers.any(|leg| leg.port.as_str() == name)
+        host.any(|known| known == name)
+            || containers.any(|leg| leg.port.as_str() == name)
+            || self.is_port(name)
+    }
+
+    /// Whether the forwarder has it as a port; it may be an interface that nobody made for us.
+    fn is_port(&self, name: &str) -> bool {
+        let ports = &self.spec.forwarder.ports;
+        ports.iter().any(|port| port.name.as_str() == name)
     }
 
     /// Records a failure of a lane; says whether it is news.

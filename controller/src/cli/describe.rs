@@ -316,16 +316,15 @@ impl Story {
     fn function(&mut self, function: &FunctionView, instances: &[InstanceView]) {
         self.field("Function", &function.name);
         self.field("Type", &function.kind);
-        self.field("Image", &function.image);
+        if !function.image.is_empty() {
+            self.field("Image", &function.image);
+        }
         self.field("Attachment", &function.attachment);
         self.field(
             "Ready",
             &format!("{}/{}", function.ready, function.replicas),
         );
         self.field("Chains", &function.chains.join(", "));
-        if let Some(scaling) = &function.scaling {
-            self.field("Scaling", scaling);
-        }
         if let Some(update) = &function.update {
             self.field("Update", update);
         }
@@ -349,9 +348,6 @@ impl Story {
         self.field("Image", &service.image);
         self.field("Network", &service.network);
         self.field("Ready", &format!("{}/{}", service.ready, service.replicas));
-        if let Some(scaling) = &service.scaling {
-            self.field("Scaling", scaling);
-        }
         if let Some(update) = &service.update {
             self.field("Update", update);
         }
@@ -376,6 +372,12 @@ impl Story {
         self.field("Phase", &instance.phase);
         if let Some(reason) = &instance.reason {
             self.field("Reason", reason);
+        }
+        if instance.physical {
+            let load = instance.cpu_percent;
+            self.field("Load", &load.map_or_else(String::new, human::percent));
+            self.field("Chains", &instance.chains.join(", "));
+            return;
         }
         self.field("Image", &instance.image);
         self.field("Digest", instance.digest.as_deref().unwrap_or(""));

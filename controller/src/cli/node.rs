@@ -52,6 +52,7 @@ pub(super) async fn drain(client: &Client, node: &str, limit: Duration) -> Resul
             }
         }
         if left.is_empty() {
+            stays(client, node).await?;
             return print::line(&format!(
                 "node/{node} drained in {:.1} s",
                 began.elapsed().as_secs_f32()
@@ -80,6 +81,19 @@ pub(super) async fn drain(client: &Client, node: &str, limit: Duration) -> Resul
     }
 }
 
+/// Says what cannot go.
+async fn stays(client: &Client, node: &str) -> Result<(), Failure> {
+    let instances: Vec<InstanceView> = client.get("/api/v1/instances").await?;
+    let here = |i: &&InstanceView| i.physical && i.node.as_deref() == Some(node);
+    for instance in instances.iter().filter(here) {
+        let name = &instance.name;
+        print::line(&format!(
+            "instance/{name} is physical and stays; no chain uses it"
+        ))?;
+    }
+    Ok(())
+}
+
 /// What is still on the node: containers, and paths that run through it.
 async fn remaining(client: &Client, node: &str) -> Result<BTreeSet<String>, Failure> {
     let instances: Vec<InstanceView> = client.get("/api/v1/instances").await?;
@@ -87,7 +101,7 @@ async fn remaining(client: &Client, node: &str) -> Result<BTreeSet<String>, Fail
     let here = |place: &String| place.rsplit_once('@').is_some_and(|(_, at)| at == node);
     let containers = instances
         .into_iter()
-        .filter(|instance| instance.node.as_deref() == Some(node))
+        .filter(|instance| instance.node.as_deref() == Some(node) && !instance.physical)
         .map(|instance| format!("instance/{}", instance.name));
     let paths = chains
         .into_iter()

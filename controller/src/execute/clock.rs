@@ -26,6 +26,12 @@ impl Clock {
         self.base_ms.saturating_add(passed)
     }
 
+    /// How far the wall clock is ahead as it goes now, in whole seconds.
+    pub fn wall_ahead_ms(&self) -> i64 {
+        let ahead = i128::from(wall_ms()) - i128::from(self.now_ms());
+        i64::try_from(ahead / 1_000 * 1_000).unwrap_or(0)
+    }
+
     /// When that was by the wall clock as it goes now, milliseconds since 1970.
     pub fn wall(&self, planner_ms: u64) -> u64 {
         let (now, wall) = (self.now_ms(), wall_ms());

@@ -269,6 +269,7 @@ impl Owner {
     async fn replan(&mut self) {
         self.due = None;
         let now = self.moment.clock.now_ms();
+        self.moment.observed.wall_ahead_ms = self.moment.clock.wall_ahead_ms();
         let plan = plan::plan(&self.moment.state, &self.moment.observed, now);
         for step in &plan.steps {
             tracing::info!("{step}");

@@ -46,6 +46,17 @@ pub(super) fn known(app: &App, name: &str) -> Result<NodeName, ApiError> {
     known.ok_or_else(|| ApiError::not_found(format!("node {name} does not exist")))
 }
 
+/// A node that exists, and no hardware where a container is meant.
+fn place_of(app: &App, node: &str, container: &str) -> Result<NodeName, ApiError> {
+    let moment = app.handle().snapshot();
+    let instance = moment.state.instances.get(container);
+    if instance.is_some_and(|instance| instance.hardware.is_some()) {
+        let message = format!("{container} is physical: nothing in it can be reached from here");
+        return Err(ApiError::bad_request(message));
+    }
+    known(app, node)
+}
+
 pub(super) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|error| ApiError::bad_request(error.to_string()))
 }
@@ -77,7 +88,7 @@ pub(super) async fn logs(
     Params(query): Params<LogsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let node = known(&app, &name)?;
+    let node = place_of(&app, &name, &container)?;
     let body = CallBody::Logs {
         container,
         tail: query.tail,
@@ -109,7 +120,7 @@ pub(super) async fn exec(
     upgrade: Upgrade,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let node = known(&app, &name)?;
+    let node = place_of(&app, &name, &container)?;
     let wanted: ExecRequest = read(&body)?;
     if wanted.command.is_empty() {
         return Err(ApiError::bad_request("command must name a program"));
@@ -140,7 +151,7 @@ pub(super) async fn copy(
     upgrade: Upgrade,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let node = known(&app, &name)?;
+    let node = place_of(&app, &name, &container)?;
     let CopyRequest { path, upload } = read(&body)?;
     let credit = CREDIT;
     let body = match upload {

@@ -26,6 +26,10 @@ const SYSCTLS: [&str; 9] = [
 /// Checks what is said about one container.
 pub(super) fn check(desk: &mut Desk<'_>, work: WorkloadSpec<'_>) {
     let image = work.image;
+    if !desk.has(&["spec", "image"]) {
+        desk.wrong(&["spec"], "field \"image\" is missing");
+        return;
+    }
     let odd = image.is_empty() || image.contains(char::is_whitespace);
     desk.refuse_if(
         odd,

@@ -9,9 +9,9 @@ use kc_agent_api::NodeName;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything there will be.
-struct Union<'a> {
-    resources: BTreeMap<ResourceId, &'a Resource>,
-    documents: BTreeMap<ResourceId, &'a Document<'a>>,
+pub(super) struct Union<'a> {
+    pub(super) resources: BTreeMap<ResourceId, &'a Resource>,
+    pub(super) documents: BTreeMap<ResourceId, &'a Document<'a>>,
 }
 
 impl<'a> Union<'a> {
@@ -29,7 +29,7 @@ impl<'a> Union<'a> {
         types.collect()
     }
 
-    fn chains(&self) -> impl Iterator<Item = (&Name, &'a ChainSpec)> {
+    pub(super) fn chains(&self) -> impl Iterator<Item = (&Name, &'a ChainSpec)> {
         self.resources
             .values()
             .filter_map(|resource| match resource {
@@ -79,6 +79,7 @@ pub(super) fn check(
     ends(&union, errors);
     dependencies(&union, errors);
     secrets(&union, errors);
+    super::physical::cross(&union, errors);
     nodes(&union, context, warnings);
 }
 
@@ -332,7 +333,13 @@ fn nodes(union: &Union<'_>, context: Context<'_>, warnings: &mut Vec<ManifestErr
     };
     for document in union.documents.values() {
         let placement = match &document.resource {
-            Resource::ServiceFunction(object) => &object.spec.placement.nodes,
+            Resource::ServiceFunction(object) => {
+                for (index, hardware) in object.spec.physical.iter().enumerate() {
+                    let path = ["spec", "physical", &index.to_string(), "node"];
+                    look(document, &path, &hardware.node);
+                }
+                &object.spec.placement.nodes
+            }
             Resource::Service(object) => &object.spec.placement.nodes,
             Resource::Secret(_) => continue,
             Resource::Chain(object) => {

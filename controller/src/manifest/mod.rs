@@ -12,11 +12,11 @@ mod container_tests;
 mod cross;
 mod error;
 mod health;
+mod physical;
+#[cfg(test)]
+mod physical_tests;
 mod place;
 mod read;
-mod scaling;
-#[cfg(test)]
-mod scaling_tests;
 mod secret;
 #[cfg(test)]
 mod secret_tests;

@@ -2,9 +2,10 @@
 //! where they run.
 
 use super::draft::Draft;
-use super::{Instance, InstanceHealth, Phase, PlanEventKind, State, Step};
+use super::{Instance, InstanceHealth, Phase, PlanEventKind, State, Step, ailment, physical};
 use crate::resource::{Kind, ResourceId};
 use kc_agent_api::{ContainerPhase, ContainerState, Health, NodeName};
+use kc_forwarder_api::HealthState;
 use std::collections::BTreeSet;
 
 /// Most replicas of one resource.
@@ -21,13 +22,18 @@ pub(super) fn observe(draft: &mut Draft<'_>) {
             continue;
         };
         let (health, owner) = (instance.health, instance.owner.clone());
+        let physical = instance.hardware.is_some();
         let running = if draft.is_ready(&node) {
             let taken_up = draft.observed.taken_up(&node);
             if taken_up == 0 || instance.since == 0 || taken_up < instance.since {
                 continue;
             }
-            let container = draft.observed.container(&node, &name);
-            container.is_some_and(is_ready)
+            let seen = match physical {
+                true => physical::runs(draft, &name, &node),
+                false => Some(works(draft, &name, &node)),
+            };
+            let Some(seen) = seen else { continue };
+            seen
         } else {
             false
         };
@@ -44,7 +50,10 @@ pub(super) fn observe(draft: &mut Draft<'_>) {
         }
         match next {
             InstanceHealth::Running => {
-                let message = format!("{name} runs on {node}");
+                let message = match physical {
+                    true => format!("{name} at {node} can be used"),
+                    false => format!("{name} runs on {node}"),
+                };
                 draft.tell(PlanEventKind::Running, &owner, Some(&node), message);
             }
             // The node's own event has told it already.
@@ -60,6 +69,28 @@ pub(super) fn observe(draft: &mut Draft<'_>) {
     }
 }
 
+/// Whether a container runs and answers. One that is silent and has never answered may be of a kind
+/// that cannot.
+fn works(draft: &mut Draft<'_>, name: &str, node: &NodeName) -> bool {
+    let container = draft.observed.container(node, name);
+    let Some(container) = container.filter(|container| is_ready(container)) else {
+        return false;
+    };
+    let instance = draft.state.instances.get(name);
+    let answered = instance.and_then(|instance| instance.answered.as_ref());
+    let has_answered = answered == Some(&container.id);
+    match draft.observed.answers(node, name) {
+        HealthState::Alive if !has_answered => {
+            if let Some(instance) = draft.state.instances.get_mut(name) {
+                instance.answered = Some(container.id.clone());
+            }
+            true
+        }
+        HealthState::Dead => !has_answered,
+        HealthState::Alive | HealthState::Unknown => true,
+    }
+}
+
 /// Whether a container does its work: it runs, and its health check, where it has one, agrees.
 fn is_ready(container: &ContainerState) -> bool {
     let health = container.health;
@@ -68,8 +99,14 @@ fn is_ready(container: &ContainerState) -> bool {
 }
 
 fn last_words(draft: &Draft<'_>, node: &NodeName, name: &str) -> String {
+    let instance = draft.state.instances.get(name);
+    if let Some(hardware) = instance.and_then(|instance| instance.hardware.as_ref()) {
+        return ailment(draft.observed, node, name, &hardware.spec);
+    }
     let container = draft.observed.container(node, name);
+    let silent = draft.observed.answers(node, name) == HealthState::Dead;
     match container.map(|c| (c.phase, c.exit_code, c.error.as_deref())) {
+        Some((ContainerPhase::Running, _, None)) if silent => "answers no more".to_owned(),
         Some((ContainerPhase::Running, _, None)) => "is unhealthy".to_owned(),
         Some((_, _, Some(error))) => format!("died ({error})"),
         Some((_, Some(code), None)) => format!("died (exit code {code})"),
@@ -95,6 +132,8 @@ pub(super) fn reconcile(draft: &mut Draft<'_>) {
                     since: 0,
                     address: None,
                     health: InstanceHealth::Starting,
+                    answered: None,
+                    hardware: None,
                     retiring: false,
                     waiting: None,
                 };
@@ -111,20 +150,31 @@ pub(super) fn reconcile(draft: &mut Draft<'_>) {
             instance.retiring = true;
         }
     }
+    physical::settle(draft);
 }
 
 fn wanted(draft: &Draft<'_>) -> Vec<(String, ResourceId, u32)> {
     let state = &draft.state;
-    let kinds = [Kind::ServiceFunction, Kind::Service];
-    let owners = state.resources.keys();
-    owners
-        .filter(|owner| kinds.contains(&owner.kind))
-        .flat_map(|owner| {
-            let mut ordinals = state.ordinals(owner);
-            ordinals.extend(state.spare(owner));
-            let named = |ordinal| (format!("{}-{ordinal}", owner.name), owner.clone(), ordinal);
-            ordinals.into_iter().map(named)
+    let functions = state.functions();
+    let functions = functions.filter(|object| object.spec.physical.is_empty());
+    let functions = functions.map(|object| {
+        let owner = ResourceId::new(Kind::ServiceFunction, object.metadata.name.clone());
+        (owner, object.spec.replicas)
+    });
+    let services = state.services().map(|object| {
+        let owner = ResourceId::new(Kind::Service, object.metadata.name.clone());
+        (owner, object.spec.replicas)
+    });
+    functions
+        .chain(services)
+        .flat_map(|(owner, replicas)| {
+            let replicas = replicas.min(MAX_REPLICAS);
+            let spare = state.spare(&owner).filter(|spare| *spare > replicas);
+            (1..=replicas)
+                .chain(spare)
+                .map(move |ordinal| (format!("{}-{ordinal}", owner.name), owner.clone(), ordinal))
         })
+        .chain(physical::wanted(state))
         .collect()
 }
 

@@ -12,12 +12,11 @@ mod draft;
 mod event;
 mod instances;
 mod nodes;
+mod physical;
 mod places;
-mod rebalance;
+mod preference;
 mod record;
-mod relief;
 mod rollout;
-mod scale;
 mod secrets;
 mod spare;
 mod state;
@@ -30,11 +29,13 @@ mod vault;
 pub use alarms::{AlarmRecord, Subject};
 pub use event::{PlanEvent, PlanEventKind};
 pub use instances::MAX_REPLICAS;
+pub use physical::Hardware;
+pub(crate) use physical::{ailment, load as hardware_load, maintenance};
+pub use preference::Back;
 pub use record::{
     ChainRecord, ChainStatus, Instance, InstanceHealth, NodeRecord, PathInstance, PathRecord, Phase,
 };
 pub use rollout::RolloutRecord;
-pub use scale::ScaleRecord;
 pub use secrets::SecretInFile;
 pub use state::{Applied, Change, DeleteError, Settings, State};
 pub use step::Step;
@@ -67,7 +68,6 @@ pub fn plan(state: &State, observed: &Observations, now_ms: u64) -> Plan {
     instances::observe(&mut draft);
     alarms::evaluate(&mut draft);
     secrets::settle(&mut draft);
-    scale::decide(&mut draft);
     instances::reconcile(&mut draft);
     // In this order nothing that is decided later changes what was decided before, so that
     // planning the same again does nothing.
@@ -76,6 +76,7 @@ pub fn plan(state: &State, observed: &Observations, now_ms: u64) -> Plan {
     instances::sweep(&mut draft);
     places::settle(&mut draft);
     chains::begin(&mut draft);
+    physical::watch_windows(&mut draft);
     let documents = documents::number(&mut draft);
     Plan {
         state: draft.state,

@@ -54,6 +54,9 @@ pub(super) fn unsettled(draft: &Draft<'_>, instance: &Instance) -> Option<String
     {
         return Some(format!("{node} is drained"));
     }
+    if instance.hardware.is_some() {
+        return super::physical::unsettled(draft, instance);
+    }
     let owner = owner(draft, &instance.owner)?;
     let wish = Wish {
         placement: &owner.placement,
@@ -103,7 +106,7 @@ fn rooms(draft: &Draft<'_>, of: &ResourceId) -> Vec<Room> {
             .state
             .instances
             .values()
-            .filter(|i| i.node.as_ref() == Some(name));
+            .filter(|i| i.node.as_ref() == Some(name) && i.hardware.is_none());
         for instance in here {
             let requests = owner(draft, &instance.owner)
                 .map(|o| o.requests)
@@ -157,7 +160,7 @@ fn attempt(draft: &mut Draft<'_>, name: &str) -> Option<String> {
         .state
         .instances
         .get(name)
-        .filter(|i| !i.retiring)?
+        .filter(|i| !i.retiring && i.hardware.is_none())?
         .clone();
     let leaving = match instance.node.clone() {
         None => None,
@@ -222,20 +225,15 @@ pub(super) fn has_stand_in(draft: &Draft<'_>, name: &str, instance: &Instance) -
         other != name
             && (candidate.owner == instance.owner || function.is_some())
             && draft.state.function_type(&candidate.owner) == function
-            && may_take_over(draft, other, candidate)
+            && candidate.health == InstanceHealth::Running
+            && !candidate.retiring
+            && candidate
+                .node
+                .as_ref()
+                .is_some_and(|node| draft.is_ready(node))
+            && unsettled(draft, candidate).is_none()
+            && !draft.state.in_turn(other, &candidate.owner)
     })
-}
-
-/// Whether an instance runs, stays where it is, and is free to take what others leave.
-pub(super) fn may_take_over(draft: &Draft<'_>, name: &str, instance: &Instance) -> bool {
-    instance.health == InstanceHealth::Running
-        && !instance.retiring
-        && instance
-            .node
-            .as_ref()
-            .is_some_and(|node| draft.is_ready(node))
-        && unsettled(draft, instance).is_none()
-        && !draft.state.in_turn(name, &instance.owner)
 }
 
 fn place(

@@ -66,12 +66,29 @@ pub struct Instance {
     pub address: Option<Ipv4Addr>,
     /// How it is.
     pub health: InstanceHealth,
+    /// The engine's id of its container that has answered its forwarder: the silence of one that never
+    /// did says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<String>,
+    /// The hardware that it is; nothing where it is a container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardware: Option<super::Hardware>,
     /// No longer wanted; it goes as soon as no path needs it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retiring: bool,
     /// Why it has no node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<String>,
+}
+
+impl Instance {
+    /// What becomes of it where it cannot stay: hardware goes nowhere.
+    pub(super) const fn verb(&self) -> &'static str {
+        match self.hardware {
+            Some(_) => "be left",
+            None => "move",
+        }
+    }
 }
 
 /// How an instance is, as far as is known.
@@ -100,12 +117,9 @@ pub struct ChainRecord {
     /// When it was first planned.
     #[serde(default)]
     pub since_ms: Option<u64>,
-    /// Since when another path is better by the margin that its scheduler asks for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub better_since_ms: Option<u64>,
-    /// Instances that it left for being overloaded, and when.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub left: BTreeMap<String, u64>,
+    /// Its way back to the kind of function that it prefers.
+    #[serde(default, skip_serializing_if = "super::Back::is_default")]
+    pub back: super::Back,
 }
 
 impl ChainRecord {

@@ -4,7 +4,7 @@
 use super::draft::Draft;
 use super::instances::chains_through;
 use super::places::unsettled;
-use super::{Instance, InstanceHealth, NodeRecord, PathRecord};
+use super::{Instance, InstanceHealth, NodeRecord, PathRecord, hardware_load};
 use crate::resource::Name;
 use crate::topology::{Mesh, ServiceFunction, Sff, Topology};
 use kc_agent_api::NodeName;
@@ -25,9 +25,12 @@ pub(super) fn topology(draft: &Draft<'_>) -> Topology {
     let functions = wanted.filter_map(|(name, instance)| {
         let function = draft.state.function_type(&instance.owner)?;
         let node = instance.node.as_ref()?;
-        let load = draft
-            .observed
-            .container_load(node, name, max_age_ms, draft.now_ms);
+        let load = match instance.hardware {
+            Some(_) => hardware_load(&draft.state, draft.observed, draft.now_ms, name, instance),
+            None => draft
+                .observed
+                .container_load(node, name, max_age_ms, draft.now_ms),
+        };
         Some(ServiceFunction {
             name: name.clone(),
             function: function.clone(),
@@ -41,7 +44,12 @@ pub(super) fn topology(draft: &Draft<'_>) -> Topology {
     Topology::new(sffs, links, functions)
 }
 
-fn barred(draft: &Draft<'_>, name: &str, instance: &Instance, node: &NodeName) -> Option<String> {
+pub(super) fn barred(
+    draft: &Draft<'_>,
+    name: &str,
+    instance: &Instance,
+    node: &NodeName,
+) -> Option<String> {
     let record = draft.state.nodes.get(node)?;
     if !record.ready {
         let reason = record.reason.as_deref().unwrap_or("is not ready");
@@ -62,7 +70,8 @@ fn barred(draft: &Draft<'_>, name: &str, instance: &Instance, node: &NodeName) -
     {
         return Some(format!("is on {node}, which is cordoned"));
     }
-    unsettled(draft, instance).map(|reason| format!("has to move: {reason}"))
+    let verb = instance.verb();
+    unsettled(draft, instance).map(|reason| format!("has to {verb}: {reason}"))
 }
 
 /// Instances that `chain` may not take because they carry as many others as they may.

@@ -13,6 +13,7 @@ use kc_agent_api::{
 };
 use kc_forwarder_api::{Attachment, Function, Liveness, PortName, SfName, Vid};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// MTU of the legs of functions: what their clients think they have. Paths clamp further.
 const LEG_MTU: u16 = 1500;
@@ -32,6 +33,17 @@ pub(super) fn containers(
         .filter(|(_, i)| i.node.as_ref() == Some(node));
     for (name, instance) in here {
         match state.owner(&instance.owner) {
+            Some(Resource::ServiceFunction(object)) if instance.hardware.is_some() => {
+                let hardware = instance.hardware.as_ref().map(|hardware| &hardware.spec);
+                let wired = hardware.and_then(|one| {
+                    let attachment = one.attachment(object.spec.is_aware())?;
+                    let liveness = object.spec.liveness.wire(one.address.map(IpAddr::V4));
+                    Some((attachment, liveness))
+                });
+                if let Some((attachment, liveness)) = wired {
+                    functions.extend(entries(state, name, &attachment, liveness.as_ref()));
+                }
+            }
             Some(Resource::ServiceFunction(object)) => {
                 let Some((attachment, legs)) = attach(&object.spec, instance) else {
                     continue;
@@ -45,7 +57,9 @@ pub(super) fn containers(
                 };
                 let own = sealer.of(name, instance, work);
                 containers.push(container(name, role, work, network, own));
-                functions.extend(entries(state, name, &attachment));
+                let address = object.spec.address.map(|address| address.addr());
+                let liveness = object.spec.liveness.wire(address.filter(IpAddr::is_ipv4));
+                functions.extend(entries(state, name, &attachment, liveness.as_ref()));
             }
             Some(Resource::Service(object)) => {
                 let role = Role::Service {
@@ -71,7 +85,12 @@ pub(super) fn containers(
 
 /// What the forwarder knows an instance as: by itself, and for each chain that has legs of its
 /// own in it.
-fn entries(state: &State, name: &str, attachment: &Attachment) -> Vec<Function> {
+fn entries(
+    state: &State,
+    name: &str,
+    attachment: &Attachment,
+    liveness: Option<&Liveness>,
+) -> Vec<Function> {
     let paths = state.chains.values().flat_map(|chain| &chain.paths);
     let ways = paths
         .flat_map(|path| &path.instances)
@@ -81,7 +100,7 @@ fn entries(state: &State, name: &str, attachment: &Attachment) -> Vec<Function> 
     let entry = |name, vlan| Function {
         name,
         attachment: in_vlan(attachment.clone(), vlan),
-        liveness: Some(Liveness::default()),
+        liveness: liveness.cloned(),
     };
     let itself = SfName::new(name).ok().map(|name| entry(name, None));
     let ways = ways.into_iter().map(|(name, vlan)| entry(name, Some(vlan)));

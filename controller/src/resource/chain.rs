@@ -95,29 +95,12 @@ pub struct SchedulerSpec {
     /// What a load counts as that is unknown or too old.
     #[serde(default, skip_serializing_if = "MissingLoad::is_average")]
     pub missing_load: MissingLoad,
-    /// Lets a healthy path give way to a better one; it stays when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rebalance: Option<Rebalance>,
+    /// Whether physical functions are taken.
+    #[serde(default, skip_serializing_if = "PhysicalPolicy::is_any")]
+    pub physical: PhysicalPolicy,
     /// Start of the random sequence; random only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-}
-
-/// When a healthy path gives way to a better one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Rebalance {
-    /// By how many points of CPU it has to cost less: its most loaded instance, and its hops.
-    pub margin: u32,
-    /// For how long without a break.
-    #[serde(rename = "for", default = "Rebalance::usual")]
-    pub window: super::Period,
-}
-
-impl Rebalance {
-    fn usual() -> super::Period {
-        super::Period::MINUTE
-    }
 }
 
 /// What a load counts as that is unknown or too old. Whichever it is, the scan goes on.
@@ -137,6 +120,41 @@ impl MissingLoad {
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
     const fn is_average(&self) -> bool {
         matches!(self, Self::Average)
+    }
+}
+
+/// How a chain chooses between physical and virtual functions of one type.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PhysicalPolicy {
+    /// As between any others.
+    #[default]
+    Any,
+    /// A physical one where one can be used; one that comes back is gone back to.
+    Prefer,
+    /// A physical one only where no virtual one can be used.
+    Spare,
+    /// A virtual one of a type that has physical ones never.
+    Only,
+    /// A physical one never.
+    Never,
+}
+
+impl PhysicalPolicy {
+    /// As written in manifests.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::Prefer => "prefer",
+            Self::Spare => "spare",
+            Self::Only => "only",
+            Self::Never => "never",
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+    const fn is_any(&self) -> bool {
+        matches!(self, Self::Any)
     }
 }
 
@@ -204,6 +222,9 @@ impl fmt::Display for SchedulerSpec {
         }
         if let Some(seed) = self.seed {
             write!(f, " seed={seed}")?;
+        }
+        if self.physical != PhysicalPolicy::Any {
+            write!(f, " physical={}", self.physical.as_str())?;
         }
         Ok(())
     }

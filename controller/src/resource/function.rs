@@ -1,7 +1,7 @@
 //! `ServiceFunction`: a type of network function, how its instances run and are wired.
 
 use super::workload::{spec, with_container_fields};
-use super::{Name, PlacementSpec};
+use super::{LivenessSpec, Name, PhysicalSpec, PlacementSpec};
 use crate::alarm::AlarmSpec;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -25,15 +25,18 @@ with_container_fields! {
             /// Address on `eth0` of every instance; one-leg only.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub address: Option<IpNet>,
+            /// Hardware that does the work instead of containers.
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            pub physical: Vec<PhysicalSpec>,
+            /// How instances are asked whether they live.
+            #[serde(default, skip_serializing_if = "LivenessSpec::is_default")]
+            pub liveness: LivenessSpec,
             /// How many chains may run through one instance; no limit when absent.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub max_chains: Option<u32>,
             /// Where instances may run.
             #[serde(default, skip_serializing_if = "PlacementSpec::is_default")]
             pub placement: PlacementSpec,
-            /// Lets load decide how many there are; `replicas` is then where it begins.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
-            pub autoscale: Option<super::AutoscaleSpec>,
             /// What it is watched for.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             pub alarms: Vec<AlarmSpec>,
@@ -49,6 +52,24 @@ impl FunctionSpec {
     /// The type that chains name.
     pub fn type_name<'a>(&'a self, own: &'a Name) -> &'a Name {
         self.function_type.as_ref().unwrap_or(own)
+    }
+
+    /// How many instances there shall be.
+    pub fn count(&self) -> u32 {
+        match self.physical.len() {
+            0 => self.replicas,
+            hardware => u32::try_from(hardware).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The piece of hardware of this name.
+    pub fn hardware(&self, name: &str) -> Option<&PhysicalSpec> {
+        self.physical.iter().find(|one| one.name.as_str() == name)
+    }
+
+    /// Whether its instances know NSH.
+    pub fn is_aware(&self) -> bool {
+        self.attachment == Wiring::NshAware
     }
 }
 

@@ -2,32 +2,37 @@
 //! manifests, stored and served. Types only: [`crate::manifest`] reads and checks them,
 //! [`crate::plan`] acts on them.
 
-mod autoscale;
 mod chain;
 mod function;
 mod health;
+mod liveness;
 mod login;
 mod name;
 mod node;
 mod period;
+mod physical;
 mod quantity;
 mod secret;
 mod service;
+mod window;
 mod workload;
 
-pub use autoscale::{AutoscaleSpec, FlapBudget, Pace, StepPolicy, Targets};
 pub use chain::{
-    Algorithm, ChainSpec, End, MissingLoad, Rebalance, ReturnPath, SchedulerSpec, TrafficMatch,
+    Algorithm, ChainSpec, End, MissingLoad, PhysicalPolicy, ReturnPath, SchedulerSpec, TrafficMatch,
 };
 pub use function::{FunctionSpec, LegSharing, Wiring};
 pub use health::{HealthSpec, HttpProbe, TcpProbe, UpdateSpec};
+pub use liveness::{LivenessKind, LivenessSpec};
 pub use login::{DOCKER_CONFIG, is_docker_config, login};
 pub use name::{Kind, KindError, Name, NameError, ResourceId, ResourceIdError};
 pub use node::{LinkSpec, NodeResourceSpec};
 pub use period::{Period, PeriodError};
+pub use physical::{BitRate, BitRateError, CapacitySpec, PhysicalSpec, VlanLegs};
 pub use quantity::{Cpu, Memory, QuantityError, Requests};
 pub use secret::{Secret, SecretKey, SecretRef};
 pub use service::{PlacementSpec, ServiceNetwork, ServicePort, ServiceSpec};
+pub(crate) use window::rfc3339;
+pub use window::{Window, WindowError};
 pub use workload::{DeviceSpec, FileSpec, MountSpec, TmpfsSpec, VolumeSpec, WorkloadSpec};
 
 use serde::{Deserialize, Serialize};

@@ -10,7 +10,8 @@ macro_rules! with_container_fields {
     ($then:ident! { $($given:tt)* }) => {
         $then! {
             { $($given)* }
-            /// Image reference.
+            /// Image reference; only what is physical has none.
+            #[serde(default, skip_serializing_if = "String::is_empty")]
             image: String,
             /// Replaces the image's entry point.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -5,8 +5,8 @@ use super::{
 };
 use crate::execute::Snapshot;
 use crate::observation::NodeObservation;
-use crate::plan::{Instance, InstanceHealth};
-use crate::resource::{Kind, LegSharing, Resource, ResourceId, ServiceNetwork, Wiring};
+use crate::plan::{Instance, InstanceHealth, ailment, hardware_load, maintenance};
+use crate::resource::{Kind, LegSharing, Resource, ResourceId, ServiceNetwork, Wiring, rfc3339};
 use kc_agent_api::{ContainerPhase, ContainerState, Health, NodeName, NodeState, Presence};
 use kc_forwarder_api::{HealthState, PortState};
 use std::collections::BTreeSet;
@@ -150,7 +150,11 @@ fn instance(moment: &Snapshot, name: &str, record: &Instance) -> InstanceView {
     let load = seen
         .and_then(|node| node.load.as_ref())
         .and_then(|load| load.report.containers.iter().find(|c| c.name == name));
-    let (phase, reason) = phase(moment, record, container);
+    let (phase, reason) = match record.hardware {
+        Some(_) => hardware_phase(moment, name, record),
+        None => phase(moment, record, container),
+    };
+    let hardware = hardware_load(&moment.state, &moment.observed, moment.now_ms, name, record);
     let resource = moment.state.resources.get(&record.owner);
     let (image, address) = match resource {
         Some(Resource::ServiceFunction(object)) => (
@@ -168,6 +172,7 @@ fn instance(moment: &Snapshot, name: &str, record: &Instance) -> InstanceView {
         name: name.to_owned(),
         role: crate::execute::word(record.owner.kind).to_owned(),
         owner: record.owner.name.to_string(),
+        physical: record.hardware.is_some(),
         node: place.map(NodeName::to_string),
         phase,
         reason,
@@ -179,7 +184,9 @@ fn instance(moment: &Snapshot, name: &str, record: &Instance) -> InstanceView {
         container: container.map(|c| c.id.clone()).filter(|id| !id.is_empty()),
         address: record.address.map(|a| a.to_string()).or(address),
         restarts: container.map_or(0, |container| container.restarts),
-        cpu_percent: load.map(|load| load.cpu_percent),
+        cpu_percent: load
+            .map(|load| load.cpu_percent)
+            .or(hardware.map(|(load, _)| load)),
         memory_bytes: load.map(|load| load.memory_bytes),
         memory_limit_bytes: load.and_then(|load| load.memory_limit_bytes),
         rx_packets: load.map(|load| load.rx_packets),
@@ -191,6 +198,34 @@ fn instance(moment: &Snapshot, name: &str, record: &Instance) -> InstanceView {
             .filter(|(_, chain)| chain.carrying().is_some_and(carries))
             .map(|(name, _)| name.to_string())
             .collect(),
+    }
+}
+
+/// How a piece of hardware is in one word, and why.
+fn hardware_phase(moment: &Snapshot, name: &str, record: &Instance) -> (String, Option<String>) {
+    let word = |word: &str| word.to_owned();
+    let (Some(node), Some(hardware)) = (&record.node, &record.hardware) else {
+        return (word("Waiting"), None);
+    };
+    match moment.state.nodes.get(node) {
+        None => return (word("Waiting"), Some(format!("{node} has not registered"))),
+        Some(gone) if !gone.ready => {
+            let why = gone.reason.as_deref().unwrap_or("is gone");
+            return (word("Lost"), Some(format!("{node} {why}")));
+        }
+        Some(_) if record.retiring => return (word("Leaving"), None),
+        Some(_) => {}
+    }
+    let ails = || Some(ailment(&moment.observed, node, name, &hardware.spec));
+    let wall_ms = moment.observed.wall(moment.now_ms);
+    match (record.health, maintenance(&hardware.spec, wall_ms).0) {
+        (InstanceHealth::Running, Some(end_ms)) => {
+            let until = format!("until {}", rfc3339(end_ms));
+            (word("Maintenance"), Some(until))
+        }
+        (InstanceHealth::Running, None) => (word("Running"), None),
+        (InstanceHealth::Starting, _) => (word("Pending"), ails()),
+        (InstanceHealth::Down, _) => (word("Down"), ails()),
     }
 }
 
@@ -231,7 +266,16 @@ fn phase(
         let why = container.rolled_back.as_ref()?;
         Some(format!("went back to what ran before: {why}"))
     };
+    let silent =
+        container.phase == ContainerPhase::Running && record.health == InstanceHealth::Down;
     let name = match (container.phase, container.health) {
+        _ if silent
+            && container
+                .health
+                .is_none_or(|health| health == Health::Healthy) =>
+        {
+            "Silent"
+        }
         (ContainerPhase::Running, Some(Health::Starting)) => "Starting",
         (ContainerPhase::Running, Some(Health::Unhealthy)) => "Unhealthy",
         _ => name,
@@ -257,13 +301,13 @@ pub fn functions(moment: &Snapshot) -> Vec<FunctionView> {
     let all = moment.state.functions();
     all.map(|object| {
         let name = &object.metadata.name;
-        let id = ResourceId::new(Kind::ServiceFunction, name.clone());
         let kind = object.spec.type_name(name);
         FunctionView {
             name: name.to_string(),
             kind: kind.to_string(),
             image: object.spec.image.clone(),
             attachment: match (object.spec.attachment, object.spec.legs) {
+                _ if !object.spec.physical.is_empty() => "physical",
                 (Wiring::TwoLeg, LegSharing::Shared) => "two-leg",
                 (Wiring::TwoLeg, LegSharing::PerPath) => "two-leg, legs per path",
                 (Wiring::OneLeg, LegSharing::Shared) => "one-leg",
@@ -271,8 +315,7 @@ pub fn functions(moment: &Snapshot) -> Vec<FunctionView> {
                 (Wiring::NshAware, _) => "nsh-aware",
             }
             .to_owned(),
-            replicas: moment.state.replicas(&id),
-            scaling: moment.state.scaling(&id),
+            replicas: object.spec.count(),
             ready: ready(moment, Kind::ServiceFunction, name.as_str()),
             chains: moment
                 .state
@@ -280,7 +323,9 @@ pub fn functions(moment: &Snapshot) -> Vec<FunctionView> {
                 .filter(|chain| chain.spec.functions.contains(kind))
                 .map(|chain| chain.metadata.name.to_string())
                 .collect(),
-            update: moment.state.rollout(&id),
+            update: moment
+                .state
+                .rollout(&ResourceId::new(Kind::ServiceFunction, name.clone())),
         }
     })
     .collect()
@@ -292,7 +337,6 @@ pub fn services(moment: &Snapshot) -> Vec<ServiceView> {
     let all = moment.state.services();
     all.map(|object| {
         let name = object.metadata.name.as_str();
-        let id = ResourceId::new(Kind::Service, object.metadata.name.clone());
         let host = object.spec.network == ServiceNetwork::Host;
         let vtep = |node: &Option<String>| {
             let node = NodeName::new(node.as_ref()?.as_str()).ok()?;
@@ -316,11 +360,13 @@ pub fn services(moment: &Snapshot) -> Vec<ServiceView> {
             image: object.spec.image.clone(),
             network: if host { "host" } else { "overlay" }.to_owned(),
             ports: object.spec.ports.iter().map(|port| port.port).collect(),
-            replicas: moment.state.replicas(&id),
-            scaling: moment.state.scaling(&id),
+            replicas: object.spec.replicas,
             ready: ready(moment, Kind::Service, name),
             endpoints: endpoints.collect(),
-            update: moment.state.rollout(&id),
+            update: moment.state.rollout(&ResourceId::new(
+                Kind::Service,
+                object.metadata.name.clone(),
+            )),
         }
     })
     .collect()

@@ -11,7 +11,7 @@ pub struct FunctionView {
     /// What chains call it.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Image.
+    /// Image; none where it is physical.
     pub image: String,
     /// How it is wired.
     pub attachment: String,
@@ -21,9 +21,6 @@ pub struct FunctionView {
     pub ready: u32,
     /// Chains that name its type.
     pub chains: Vec<String>,
-    /// How load decides about the number, where it does.
-    #[serde(default)]
-    pub scaling: Option<String>,
     /// How far a change of its containers is, while there is one.
     #[serde(default)]
     pub update: Option<String>,
@@ -47,9 +44,6 @@ pub struct ServiceView {
     pub ready: u32,
     /// Where its replicas are.
     pub endpoints: Vec<EndpointView>,
-    /// How load decides about the number, where it does.
-    #[serde(default)]
-    pub scaling: Option<String>,
     /// How far a change of its containers is, while there is one.
     #[serde(default)]
     pub update: Option<String>,
@@ -79,6 +73,9 @@ pub struct InstanceView {
     pub role: String,
     /// The resource it belongs to.
     pub owner: String,
+    /// Whether it is hardware, which no container runs.
+    #[serde(default)]
+    pub physical: bool,
     /// Box; absent while it has no place.
     pub node: Option<String>,
     /// Where it is in its life.
@@ -99,7 +96,7 @@ pub struct InstanceView {
     pub address: Option<String>,
     /// How often the engine restarted it.
     pub restarts: u64,
-    /// CPU, percent of its limit.
+    /// CPU, percent of its limit; of hardware, its load in percent of what it can do.
     pub cpu_percent: Option<f32>,
     /// Memory in use, bytes.
     pub memory_bytes: Option<u64>,

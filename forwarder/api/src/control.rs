@@ -226,6 +226,8 @@ pub enum PortState {
     Up,
     /// The interface does not exist, or is down; it is looked for again.
     Absent,
+    /// Nobody is at the other end of its cable; nothing is sent until somebody is.
+    NoCarrier,
 }
 
 impl fmt::Display for PortState {
@@ -233,6 +235,7 @@ impl fmt::Display for PortState {
         f.pad(match self {
             Self::Up => "up",
             Self::Absent => "absent",
+            Self::NoCarrier => "no-carrier",
         })
     }
 }

@@ -26,6 +26,11 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Whether somebody is at the other end.
+    pub const fn has_carrier(&self) -> bool {
+        self.flags & libc::IFF_RUNNING.cast_unsigned() != 0
+    }
+
     /// Asks for `interface`, which must exist, be up and carry Ethernet.
     ///
     /// # Errors

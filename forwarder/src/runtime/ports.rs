@@ -13,6 +13,8 @@ struct Slot {
     open: Option<Box<dyn PacketPort>>,
     /// Of the interface, while it is open.
     mtu: u16,
+    /// Whether somebody is at the other end of the interface, while it is open.
+    carrier: bool,
     /// Frames that the kernel dropped so far.
     dropped: u64,
     /// Why this backend, or why it is not open.
@@ -31,7 +33,7 @@ impl Slot {
     fn info(&self) -> PortInfo {
         let mac = self.open.as_ref().map_or([0; 6], |open| open.mac().0);
         PortInfo {
-            up: self.open.is_some(),
+            up: self.open.is_some() && self.carrier,
             mtu: self.mtu,
             mac,
         }
@@ -53,6 +55,7 @@ impl Ports {
                 wanted: wanted.clone(),
                 open: None,
                 mtu: 0,
+                carrier: false,
                 dropped: 0,
                 reason: String::new(),
             };
@@ -63,6 +66,7 @@ impl Ports {
                 let old = former.swap_remove(place);
                 slot.open = old.open;
                 slot.mtu = old.mtu;
+                slot.carrier = old.carrier;
                 slot.dropped = old.dropped;
                 slot.reason = old.reason;
             }
@@ -107,6 +111,7 @@ impl Ports {
                         slot.look(index, waiting);
                     } else {
                         slot.mtu = facts.mtu;
+                        slot.notice(facts.has_carrier());
                     }
                 }
                 Ok(_) => {
@@ -193,10 +198,10 @@ impl Ports {
                 .as_ref()
                 .map_or(slot.wanted.backend, |open| open.backend())
                 .into(),
-            state: if slot.open.is_some() {
-                PortState::Up.into()
-            } else {
-                PortState::Absent.into()
+            state: match (&slot.open, slot.carrier) {
+                (Some(_), true) => PortState::Up.into(),
+                (Some(_), false) => PortState::NoCarrier.into(),
+                (None, _) => PortState::Absent.into(),
             },
             mtu: match slot.wanted.mtu {
                 Some(limit) if slot.open.is_some() => limit.min(slot.mtu),
@@ -234,6 +239,18 @@ impl Slot {
         tracing::info!(port = %self.wanted.name, %backend, mtu = self.mtu, "port is up");
         self.reason = open.reason().to_owned();
         self.open = Some(open);
+        self.carrier = true;
+        let facts = Facts::read(self.interface());
+        self.notice(facts.is_ok_and(|facts| facts.has_carrier()));
+    }
+
+    /// Takes up, and logs, whether somebody is at the other end.
+    fn notice(&mut self, carrier: bool) {
+        if self.carrier != carrier {
+            let word = if carrier { "is back" } else { "is lost" };
+            tracing::info!(port = %self.wanted.name, "carrier {word}");
+        }
+        self.carrier = carrier;
     }
 
     /// Adds up what the kernel dropped.

@@ -84,7 +84,7 @@ fn port_status() -> impl Strategy<Value = PortStatus> {
         Backend::Packet,
         Backend::Xdp,
     ]);
-    let state = select(vec![PortState::Up, PortState::Absent]);
+    let state = select(vec![PortState::Up, PortState::Absent, PortState::NoCarrier]);
     (port(), port(), backend, state, any::<u16>(), text()).prop_map(
         |(name, interface, backend, state, mtu, reason)| PortStatus {
             name,

@@ -6,7 +6,7 @@ use crate::observation::Observations;
 use crate::plan::{Phase, Plan, State, plan};
 use crate::resource::Name;
 use kc_agent_api::*;
-use kc_forwarder_api::{Action, NextHop, Spi, Tables};
+use kc_forwarder_api::{Action, Backend, HealthState, NextHop, PortState, PortStatus, Spi, Tables};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One box.
@@ -32,6 +32,12 @@ pub(super) struct FakeBox {
     /// Images that run, by container.
     pub(super) images: BTreeMap<String, String>,
     pub(super) loads: BTreeMap<String, f32>,
+    /// What functions answer their forwarder; those that are not here were never asked.
+    pub(super) answers: BTreeMap<String, HealthState>,
+    /// Interfaces without a carrier.
+    pub(super) unplugged: BTreeSet<String>,
+    /// Octets that interfaces have sent.
+    pub(super) sent: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -201,10 +207,31 @@ impl Cluster {
                     on_trial: target.on_trial.contains(&container.name),
                 })
                 .collect(),
-            ports: Vec::new(),
+            ports: target
+                .tables
+                .ports
+                .iter()
+                .map(|port| PortStatus {
+                    name: port.name.clone(),
+                    interface: port.name.clone(),
+                    backend: Backend::Packet.into(),
+                    state: if target.unplugged.contains(port.name.as_str()) {
+                        PortState::NoCarrier.into()
+                    } else {
+                        PortState::Up.into()
+                    },
+                    mtu: 1500,
+                    reason: String::new(),
+                })
+                .collect(),
             underlay: None,
             tunnels: Default::default(),
-            functions: Default::default(),
+            functions: target
+                .tables
+                .functions
+                .iter()
+                .filter_map(|f| Some((f.name.clone(), *target.answers.get(f.name.as_str())?)))
+                .collect(),
             errors: Vec::new(),
         };
         let stamp = Stamp {
@@ -214,7 +241,18 @@ impl Cluster {
         };
         let load = LoadReport {
             at: stamp,
-            machine: BoxLoad::default(),
+            machine: BoxLoad {
+                networks: target
+                    .sent
+                    .iter()
+                    .map(|(name, sent)| NetworkLoad {
+                        name: name.clone(),
+                        tx_bytes: *sent,
+                        ..NetworkLoad::default()
+                    })
+                    .collect(),
+                ..BoxLoad::default()
+            },
             containers: target
                 .loads
                 .iter()
@@ -281,6 +319,23 @@ impl Cluster {
             .unwrap()
             .sick
             .remove(container);
+        self.work(&node(on));
+    }
+
+    /// A function answers its forwarder, or does not.
+    pub(super) fn answer(&mut self, on: &str, function: &str, health: HealthState) {
+        let target = self.boxes.get_mut(&node(on)).unwrap();
+        target.answers.insert(function.to_owned(), health);
+        self.work(&node(on));
+    }
+
+    pub(super) fn plug(&mut self, on: &str, interface: &str, carrier: bool) {
+        let target = self.boxes.get_mut(&node(on)).unwrap();
+        if carrier {
+            target.unplugged.remove(interface);
+        } else {
+            target.unplugged.insert(interface.to_owned());
+        }
         self.work(&node(on));
     }
 

@@ -4,7 +4,18 @@ use super::cluster::node;
 use super::*;
 use crate::plan::{Phase, plan};
 use kc_agent_api::Presence;
+use kc_forwarder_api::HealthState;
 use proptest::prelude::*;
+
+/// One more firewall, of hardware.
+const HARDWARE: &str = "\
+apiVersion: kcluster/v1
+kind: ServiceFunction
+metadata: {name: fw-box}
+spec:
+  type: firewall
+  physical: [{name: fw-hw, node: box2, inside: eth2, outside: eth3, capacity: {chains: 1}}]
+";
 
 #[derive(Debug, Clone)]
 enum Happening {
@@ -17,6 +28,8 @@ enum Happening {
     Load(usize, &'static str, f32),
     Scale(u32),
     Scheduler(&'static str),
+    Answer(bool),
+    Plug(bool),
     Time(u64),
     Settle,
 }
@@ -31,6 +44,9 @@ fn happening() -> impl Strategy<Value = Happening> {
         "{algorithm: load-balance}",
         "{algorithm: shortest-path}",
         "{algorithm: adaptive}",
+        "{algorithm: adaptive, physical: prefer}",
+        "{algorithm: shortest-path, physical: spare}",
+        "{algorithm: random, seed: 3, physical: prefer}",
     ];
     prop_oneof![
         (place.clone(), function.clone()).prop_map(|(b, f)| Happening::Kill(b, f)),
@@ -43,7 +59,9 @@ fn happening() -> impl Strategy<Value = Happening> {
         (place, function, 0.0..100.0f32).prop_map(|(b, f, l)| Happening::Load(b, f, l)),
         (1..5u32).prop_map(Happening::Scale),
         prop::sample::select(schedulers).prop_map(Happening::Scheduler),
-        (0..5_000u64).prop_map(Happening::Time),
+        any::<bool>().prop_map(Happening::Answer),
+        any::<bool>().prop_map(Happening::Plug),
+        (0..15_000u64).prop_map(Happening::Time),
         Just(Happening::Settle),
     ]
 }
@@ -69,6 +87,15 @@ fn happen(cluster: &mut Cluster, happening: &Happening) {
         Happening::Scheduler(spec) => {
             cluster.apply(&WEB.replace("{algorithm: load-path-aware, lTh: 4}", spec));
         }
+        Happening::Answer(yes) => {
+            let health = if *yes {
+                HealthState::Alive
+            } else {
+                HealthState::Dead
+            };
+            cluster.answer("box2", "fw-hw", health);
+        }
+        Happening::Plug(carrier) => cluster.plug("box2", "eth2", *carrier),
         Happening::Time(ms) => cluster.now_ms += ms,
         Happening::Settle => {}
     }
@@ -132,6 +159,7 @@ proptest! {
     ) {
         let mut cluster = Cluster::new(3);
         cluster.apply(WEB);
+        cluster.apply(HARDWARE);
         for happening in &happenings {
             happen(&mut cluster, happening);
             round(&mut cluster);

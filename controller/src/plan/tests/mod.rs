@@ -5,8 +5,8 @@ mod cluster;
 mod crash;
 mod golden;
 mod invariants;
+mod physical;
 mod placing;
-mod scaling;
 mod secrets;
 mod updating;
 
