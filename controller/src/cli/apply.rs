@@ -1,6 +1,6 @@
 //! `kc apply`, `kc diff` and `kc delete`.
 
-use super::args::{ApplyArgs, ComposeArgs, DeleteArgs, FileArgs, Format};
+use super::args::{ApplyArgs, ComposeArgs, DeleteArgs, FileArgs, Format, StackArgs};
 use super::client::Client;
 use super::compose::{Project, place};
 use super::failure::Failure;
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 /// `kc apply`.
 pub(super) async fn apply(client: &Client, args: &ApplyArgs) -> Result<(), Failure> {
-    let sent = Sent::read(&args.from.files, &args.from.compose)?;
+    let sent = Sent::read(&args.from.files, &args.from.compose, &args.from.stacks)?;
     let mut result = sent.post(client, "apply", args.dry_run, "").await?;
     let left = sent.left(client).await?;
     result.warnings.extend(left);
@@ -25,7 +25,7 @@ pub(super) async fn apply(client: &Client, args: &ApplyArgs) -> Result<(), Failu
 
 /// `kc diff`.
 pub(super) async fn diff(client: &Client, args: &FileArgs) -> Result<(), Failure> {
-    let sent = Sent::read(&args.files, &args.compose)?;
+    let sent = Sent::read(&args.files, &args.compose, &args.stacks)?;
     let result = sent.post(client, "apply", true, "").await?;
     if let Some(format) = args.output {
         print::value(&result, format)?;
@@ -53,7 +53,7 @@ pub(super) async fn delete(client: &Client, args: &DeleteArgs) -> Result<(), Fai
     if let Some(kind) = args.kind {
         let Some(manifest) = kind.manifest() else {
             return Err(Failure::Usage(format!(
-                "{kind} come and go by themselves; node, function, chain and service can be deleted"
+                "{kind} come and go by themselves; node, function, chain, service, secret and stack can be deleted"
             )));
         };
         for name in &args.names {
@@ -74,22 +74,34 @@ pub(super) async fn delete(client: &Client, args: &DeleteArgs) -> Result<(), Fai
         return Ok(());
     }
     let extra = format!("&ignore-not-found={ignore}");
-    let sent = Sent::read(&args.files, &args.compose)?;
+    let sent = Sent::read(&args.files, &args.compose, &args.stacks)?;
     let result = sent.post(client, "delete", dry, &extra).await?;
     told(&result, None)
 }
 
 /// What the flags name, ready to be sent.
 struct Sent {
-    files: Vec<ManifestFile>,
+    manifests: ManifestFiles,
     projects: Vec<Project>,
 }
 
 impl Sent {
-    fn read(paths: &[PathBuf], compose: &ComposeArgs) -> Result<Self, Failure> {
+    fn read(paths: &[PathBuf], compose: &ComposeArgs, stacks: &StackArgs) -> Result<Self, Failure> {
         let mut files = read(paths)?;
-        let projects = Project::translate(&mut files, compose)?;
-        Ok(Self { files, projects })
+        let compose = named(compose, stacks)?;
+        let projects = Project::translate(&mut files, &compose)?;
+        let parameters = stacks.parameters.iter();
+        let parameters = parameters.filter(|given| given.contains('='));
+        let manifests = ManifestFiles {
+            files,
+            parameters: parameters.cloned().collect(),
+            parameter_files: read(&stacks.parameters_file)?,
+            adopt: stacks.adopt,
+        };
+        Ok(Self {
+            manifests,
+            projects,
+        })
     }
 
     async fn post(
@@ -99,8 +111,7 @@ impl Sent {
         dry_run: bool,
         extra: &str,
     ) -> Result<ApplyResult, Failure> {
-        let files = self.files.clone();
-        let body = serde_json::to_vec(&ManifestFiles { files }).context("cannot write JSON")?;
+        let body = serde_json::to_vec(&self.manifests).context("cannot write JSON")?;
         let path = format!("/api/v1/{verb}?dry-run={dry_run}{extra}");
         match client
             .post::<ApplyResult>(&path, body)
@@ -136,6 +147,23 @@ impl Sent {
             .flat_map(|project| project.left(&all))
             .collect())
     }
+}
+
+/// `-p NAME` is the project of a Compose file, as `docker compose` has it; `-p NAME=VALUE` is a stack's.
+pub(super) fn named(compose: &ComposeArgs, stacks: &StackArgs) -> Result<ComposeArgs, Failure> {
+    let mut compose = compose.clone();
+    for project in stacks
+        .parameters
+        .iter()
+        .filter(|given| !given.contains('='))
+    {
+        if compose.project_name.replace(project.clone()).is_some() {
+            return Err(Failure::Usage(format!(
+                "-p {project}: there is a project name already; a stack's parameter is -p NAME=VALUE"
+            )));
+        }
+    }
+    Ok(compose)
 }
 
 fn told(result: &ApplyResult, format: Option<Format>) -> Result<(), Failure> {

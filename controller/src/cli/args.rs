@@ -55,7 +55,7 @@ pub enum Command {
     Diff(FileArgs),
     /// Print a Compose file as manifests, without a controller
     Convert(FileArgs),
-    /// List things: nodes, functions, chains, services, instances, paths, events
+    /// List things: nodes, functions, chains, services, stacks, instances, paths, events
     Get(GetArgs),
     /// Tell the whole story of one thing
     Describe(DescribeArgs),
@@ -125,13 +125,16 @@ pub struct FileArgs {
     /// What Compose files are read with.
     #[command(flatten)]
     pub compose: ComposeArgs,
+    /// What stacks are read with.
+    #[command(flatten)]
+    pub stacks: StackArgs,
 }
 
 /// What Compose files are read with, as `docker compose` has it.
 #[derive(Debug, Clone, Args)]
 pub struct ComposeArgs {
     /// Project of a Compose file; else COMPOSE_PROJECT_NAME, its name:, or its directory's name
-    #[arg(short, long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME")]
     pub project_name: Option<String>,
     /// Turn on a profile of a Compose file, or * for all; else those of COMPOSE_PROFILES
     #[arg(long, value_name = "NAME")]
@@ -139,6 +142,20 @@ pub struct ComposeArgs {
     /// Variables for a Compose file; else .env beside it
     #[arg(long, value_name = "FILE")]
     pub env_file: Vec<PathBuf>,
+}
+
+/// What stacks are read with.
+#[derive(Debug, Clone, Args)]
+pub struct StackArgs {
+    /// A stack's parameter; repeatable. Without a = it is the project of a Compose file
+    #[arg(short, long = "parameter", value_name = "NAME=VALUE")]
+    pub parameters: Vec<String>,
+    /// Parameters of stacks in YAML, NAME: VALUE; repeatable, and -p wins
+    #[arg(long, value_name = "FILE")]
+    pub parameters_file: Vec<PathBuf>,
+    /// Stacks take over resources that exist and belong to no stack
+    #[arg(long)]
+    pub adopt: bool,
 }
 
 /// `kc apply`.
@@ -155,7 +172,7 @@ pub struct ApplyArgs {
 /// `kc get`.
 #[derive(Debug, Args)]
 pub struct GetArgs {
-    /// nodes|no, functions|sf, chains, services|svc, instances, paths, events
+    /// nodes|no, functions|sf, chains, services|svc, stacks, instances, paths, secrets, alarms, events
     pub kind: Kind,
     /// Only this one
     pub name: Option<String>,
@@ -176,7 +193,7 @@ pub struct GetArgs {
 /// `kc describe`.
 #[derive(Debug, Args)]
 pub struct DescribeArgs {
-    /// node, function, chain, service, instance or path
+    /// node, function, chain, service, stack, instance, path, secret or alarm
     pub kind: Kind,
     /// Its name
     pub name: String,
@@ -185,7 +202,7 @@ pub struct DescribeArgs {
 /// `kc delete`.
 #[derive(Debug, Args)]
 pub struct DeleteArgs {
-    /// node, function, chain or service
+    /// node, function, chain, service, secret or stack
     #[arg(required_unless_present = "files", requires = "names")]
     pub kind: Option<Kind>,
     /// Names
@@ -207,6 +224,9 @@ pub struct DeleteArgs {
     /// What Compose files are read with.
     #[command(flatten)]
     pub compose: ComposeArgs,
+    /// What stacks are read with; nothing of it is needed to delete them.
+    #[command(flatten)]
+    pub stacks: StackArgs,
 }
 
 /// `kc chain`.

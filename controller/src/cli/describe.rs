@@ -7,12 +7,12 @@ use super::get::{escape, missing};
 use super::human;
 use super::kind::Kind;
 use super::print;
-use super::rows::{Listed, status};
+use super::rows::{Listed, output_text, status};
 use crate::alarm::AlarmReport;
 use crate::store::StoredEvent;
 use crate::views::{
     ChainView, ExplainView, FunctionView, InstanceView, NodeView, PacketIoView, PathView,
-    SecretView, ServiceView, UpdateStateView, UpdateView,
+    SecretView, ServiceView, StackView, UpdateStateView, UpdateView,
 };
 
 /// Events at the end of a story.
@@ -64,6 +64,12 @@ pub(super) async fn describe(client: &Client, args: &DescribeArgs) -> Result<(),
             let secret: SecretView = find(client, name).await?;
             story.secret(&secret);
             vec![name.clone()]
+        }
+        Kind::Stacks => {
+            let stack: StackView = find(client, name).await?;
+            story.stack(&stack);
+            let members = stack.resources.iter().map(|member| member.name.clone());
+            [name.clone()].into_iter().chain(members).collect()
         }
         Kind::Alarms => {
             let alarm: AlarmReport = find(client, name).await?;
@@ -232,6 +238,39 @@ impl Story {
             .collect();
         self.list("Keys", &keys);
         self.list("Used by", &secret.used_by);
+    }
+
+    fn stack(&mut self, stack: &StackView) {
+        self.field("Stack", &stack.name);
+        if let Some(description) = &stack.description {
+            self.field("Description", description);
+        }
+        let ready = format!("{} of {} resources", stack.ready, stack.resources.len());
+        self.field("Ready", &ready);
+        let resources = stack.resources.iter();
+        let resources: Vec<_> = resources
+            .map(|member| format!("{}/{}: {}", member.kind, member.name, member.state))
+            .collect();
+        self.list("Resources", &resources);
+        let about = |text: &Option<String>| {
+            let text = text.as_ref();
+            text.map_or_else(String::new, |text| format!("  # {text}"))
+        };
+        let parameters = stack.parameters.iter().map(|parameter| {
+            let value = match &parameter.value {
+                Some(value) => value.to_string(),
+                None => "(hidden)".to_owned(),
+            };
+            let default = if parameter.default { " (default)" } else { "" };
+            let about = about(&parameter.description);
+            format!("{}: {value}{default}{about}", parameter.name)
+        });
+        self.list("Parameters", &parameters.collect::<Vec<_>>());
+        let outputs = stack.outputs.iter().map(|output| {
+            let about = about(&output.description);
+            format!("{}: {}{about}", output.name, output_text(output))
+        });
+        self.list("Outputs", &outputs.collect::<Vec<_>>());
     }
 
     fn chain(&mut self, chain: &ChainView) {

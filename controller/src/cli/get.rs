@@ -11,7 +11,8 @@ use super::table::Table;
 use crate::alarm::AlarmReport;
 use crate::store::StoredEvent;
 use crate::views::{
-    ChainView, FunctionView, InstanceView, NodeView, PathView, SecretView, ServiceView, WatchMark,
+    ChainView, FunctionView, InstanceView, NodeView, PathView, SecretView, ServiceView, StackView,
+    WatchMark,
 };
 use anyhow::Context as _;
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ pub(super) async fn get(client: &Client, args: &GetArgs) -> Result<(), Failure> 
         Kind::Instances => show::<InstanceView>(client, args).await,
         Kind::Paths => show::<PathView>(client, args).await,
         Kind::Secrets => show::<SecretView>(client, args).await,
+        Kind::Stacks => show::<StackView>(client, args).await,
         Kind::Alarms => show::<AlarmReport>(client, args).await,
         Kind::Events => {
             let events = EventsArgs {

@@ -20,13 +20,15 @@ pub enum Kind {
     Paths,
     /// Values that only containers see.
     Secrets,
+    /// Resources made from one template.
+    Stacks,
     /// What is watched for.
     Alarms,
     /// History.
     Events,
 }
 
-const WORDS: [(Kind, &[&str]); 9] = [
+const WORDS: [(Kind, &[&str]); 10] = [
     (Kind::Nodes, &["nodes", "node", "no"]),
     (
         Kind::Functions,
@@ -47,6 +49,7 @@ const WORDS: [(Kind, &[&str]); 9] = [
     ),
     (Kind::Paths, &["paths", "path", "rsp"]),
     (Kind::Secrets, &["secrets", "secret"]),
+    (Kind::Stacks, &["stacks", "stack", "st"]),
     (Kind::Alarms, &["alarms", "alarm", "al"]),
     (Kind::Events, &["events", "event", "ev"]),
 ];
@@ -70,6 +73,7 @@ impl Kind {
             Self::Chains => Some("Chain"),
             Self::Services => Some("Service"),
             Self::Secrets => Some("Secret"),
+            Self::Stacks => Some("Stack"),
             Self::Instances | Self::Paths | Self::Alarms | Self::Events => None,
         }
     }

@@ -27,7 +27,8 @@ pub(super) fn version() -> Result<(), Failure> {
 /// `kc convert`.
 pub(super) fn convert(args: &FileArgs) -> Result<(), Failure> {
     let mut files = apply::read(&args.files)?;
-    let projects = Project::translate(&mut files, &args.compose)?;
+    let compose = apply::named(&args.compose, &args.stacks)?;
+    let projects = Project::translate(&mut files, &compose)?;
     if projects.len() < files.len() {
         let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
         return Err(Failure::Usage(format!(

@@ -7,6 +7,7 @@ use crate::alarm::AlarmReport;
 use crate::store::StoredEvent;
 use crate::views::{
     ChainView, FunctionView, InstanceView, NodeView, PathView, SecretView, ServiceView,
+    StackOutputView, StackView,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -285,6 +286,49 @@ impl Listed for SecretView {
             self.used_by.join(","),
             since(self.since_ms, now_ms),
         ]
+    }
+}
+
+impl Listed for StackView {
+    const KIND: Kind = Kind::Stacks;
+    const COLUMNS: &'static [Column] = &[
+        Column::new("NAME"),
+        Column::new("READY"),
+        Column::new("RESOURCES"),
+        Column::new("DESCRIPTION"),
+        Column::new("OUTPUTS").wide(),
+    ];
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn row(&self, _: u64) -> Vec<String> {
+        let resources = self.resources.iter();
+        let resources: Vec<_> = resources
+            .map(|r| format!("{}/{}", r.kind, r.name))
+            .collect();
+        let outputs = self.outputs.iter();
+        let outputs: Vec<_> = outputs
+            .map(|output| format!("{}={}", output.name, output_text(output)))
+            .collect();
+        vec![
+            self.name.clone(),
+            format!("{}/{}", self.ready, self.resources.len()),
+            resources.join(", "),
+            text(&self.description),
+            outputs.join(", "),
+        ]
+    }
+}
+
+/// The value of an output, or what it waits for.
+pub(super) fn output_text(output: &StackOutputView) -> String {
+    match (&output.value, &output.missing) {
+        (Some(serde_json::Value::String(text)), _) => text.clone(),
+        (Some(value), _) => value.to_string(),
+        (None, Some(missing)) => format!("({missing})"),
+        (None, None) => String::new(),
     }
 }
 

@@ -94,6 +94,7 @@ pub(crate) const fn word(kind: Kind) -> &'static str {
         Kind::Service => "service",
         Kind::Node => "node",
         Kind::Secret => "secret",
+        Kind::Stack => "stack",
     }
 }
 

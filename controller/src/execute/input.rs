@@ -1,11 +1,12 @@
 //! What others ask of the owner.
 
-use crate::manifest::{ManifestError, Source};
+use crate::manifest::{ManifestError, Parameters, Source};
 use crate::plan::{Change, DeleteError, Step};
-use crate::resource::{Resource, ResourceId};
+use crate::resource::{Resource, ResourceId, Stack};
 use crate::store::StoreError;
 use crate::views::ManifestFile;
 use kc_agent_api::NodeName;
+use serde::Serialize;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -13,7 +14,14 @@ use tokio::sync::oneshot;
 #[derive(Debug, Clone)]
 pub enum Mutation {
     /// Take up manifests, all or none.
-    Apply(Vec<ManifestFile>),
+    Apply {
+        /// The manifests.
+        files: Vec<ManifestFile>,
+        /// Values for parameters of stacks among them.
+        parameters: Parameters,
+        /// Whether stacks take over what belongs to none.
+        adopt: bool,
+    },
     /// Take back what manifests name, all or none.
     DeleteNamed {
         /// The manifests.
@@ -57,9 +65,19 @@ pub struct Changed {
     /// What happened; `None` when it was deleted.
     pub change: Option<Change>,
     /// As it was.
-    pub before: Option<Resource>,
+    pub before: Option<Shown>,
     /// As it is.
-    pub after: Option<Resource>,
+    pub after: Option<Shown>,
+}
+
+/// What can be shown as a manifest.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Shown {
+    /// A resource.
+    Resource(Box<Resource>),
+    /// A stack, without its resources.
+    Stack(Stack),
 }
 
 /// Why nothing was changed.

@@ -10,11 +10,14 @@ mod events;
 mod handle;
 mod input;
 mod mutate;
+mod order;
 mod owner;
 mod snapshot;
+#[cfg(test)]
+mod stack_tests;
 
 pub use clock::Clock;
 pub(crate) use events::{object, word};
 pub use handle::{Engine, Handle, StartError};
-pub use input::{Mutation, MutationError, Outcome};
+pub use input::{Mutation, MutationError, Outcome, Shown};
 pub use snapshot::Snapshot;

@@ -1,12 +1,13 @@
 //! A mutation applied to a state: pure, on a copy; whoever asked decides whether to keep it.
 
-use super::input::{Changed, Mutation, MutationError, sources};
-use crate::manifest::{self, Context};
+use super::input::{Changed, Mutation, MutationError, Shown, sources};
+use super::order::order;
+use crate::manifest::{self, Asked, Context, Named};
 use crate::plan::{DeleteError, State};
-use crate::resource::{Kind, Name, Resource, ResourceId};
+use crate::resource::{Kind, Name, ResourceId};
 use crate::views::ManifestFile;
 use kc_agent_api::NodeName;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// The state afterwards.
 pub(super) struct Mutated {
@@ -26,36 +27,31 @@ pub(super) fn mutate(state: &State, mutation: &Mutation) -> Result<Mutated, Muta
         forgotten: Vec::new(),
     };
     match mutation {
-        Mutation::Apply(files) => {
-            let nodes: BTreeSet<NodeName> = state.nodes.keys().cloned().collect();
-            let loaded = manifest::load(
-                &sources(files),
-                Context {
-                    resources: &state.resources,
-                    nodes: &nodes,
-                },
-            )
-            .map_err(MutationError::Manifest)?;
-            mutated.warnings = loaded.warnings;
-            for applied in mutated.state.apply(loaded.resources) {
-                mutated.changed.push(Changed {
-                    before: state.resources.get(&applied.id).cloned(),
-                    after: mutated.state.resources.get(&applied.id).cloned(),
-                    id: applied.id,
-                    change: Some(applied.change),
-                });
-            }
+        Mutation::Apply {
+            files,
+            parameters,
+            adopt,
+        } => {
+            let asked = Asked {
+                stacks: &state.stacks,
+                parameters,
+                adopt: *adopt,
+            };
+            apply(state, &mut mutated, files, asked)?;
         }
         Mutation::DeleteNamed {
             files,
             ignore_missing,
         } => {
-            for id in named(files)? {
-                match delete(state, &mut mutated, &id) {
-                    Err(DeleteError::NotFound(_)) if *ignore_missing => {}
-                    other => other?,
-                }
-            }
+            let named = manifest::name(&sources(files)).map_err(MutationError::Manifest)?;
+            take_back(state, &mut mutated, named, *ignore_missing)?;
+        }
+        Mutation::Delete(id) if id.kind == Kind::Stack => {
+            let named = Named {
+                stacks: vec![id.name.clone()],
+                ..Named::default()
+            };
+            take_back(state, &mut mutated, named, false)?;
         }
         Mutation::Delete(id) => delete(state, &mut mutated, id)?,
         Mutation::Trust(node) => {
@@ -83,8 +79,8 @@ pub(super) fn mutate(state: &State, mutation: &Mutation) -> Result<Mutated, Muta
                 return Err(MutationError::NoNode(node.clone()));
             }
             let id = ResourceId::new(Kind::Node, Name::from(node.clone()));
-            let before = state.resources.get(&id).cloned();
-            let after = mutated.state.resources.get(&id).cloned();
+            let before = shown(state, &id);
+            let after = shown(&mutated.state, &id);
             let change = match (&before, &after) {
                 (None, _) => crate::plan::Change::Created,
                 (before, after) if before == after => crate::plan::Change::Unchanged,
@@ -101,68 +97,6 @@ pub(super) fn mutate(state: &State, mutation: &Mutation) -> Result<Mutated, Muta
     Ok(mutated)
 }
 
-/// What manifests name, in an order in which it can be taken back: chains before the functions
-/// they name, functions and services before those they depend on.
-fn named(files: &[ManifestFile]) -> Result<Vec<ResourceId>, MutationError> {
-    let loaded = manifest::load(
-        &sources(files),
-        Context {
-            resources: &BTreeMap::new(),
-            nodes: &BTreeSet::new(),
-        },
-    )
-    .map_err(MutationError::Manifest)?;
-    let rank = |resource: &Resource| match resource.kind() {
-        Kind::Chain => 0,
-        Kind::Service | Kind::ServiceFunction => 1,
-        Kind::Node => 2,
-        // Last: everything else may name one.
-        Kind::Secret => 3,
-    };
-    let mut resources = loaded.resources;
-    resources.reverse();
-    let needed = needed(&resources);
-    let depth = |resource: &Resource| needed.get(resource.name()).copied().unwrap_or(0);
-    resources.sort_by_key(|resource| (rank(resource), depth(resource)));
-    Ok(resources.iter().map(Resource::id).collect())
-}
-
-/// How many are in the longest row of functions and services that need one another, down to each.
-fn needed(resources: &[Resource]) -> BTreeMap<Name, usize> {
-    let needs: BTreeMap<&Name, &[Name]> = resources
-        .iter()
-        .filter_map(|resource| match resource {
-            Resource::Service(object) => Some((&object.metadata.name, &*object.spec.depends_on)),
-            Resource::ServiceFunction(object) => {
-                Some((&object.metadata.name, &*object.spec.depends_on))
-            }
-            _ => None,
-        })
-        .collect();
-    let mut waiting: BTreeMap<&Name, usize> = BTreeMap::new();
-    for need in needs.values().copied().flatten() {
-        *waiting.entry(need).or_default() += 1;
-    }
-    let mut ready: Vec<&Name> = needs.keys().copied().collect();
-    ready.retain(|name| !waiting.contains_key(name));
-    let mut depths = BTreeMap::new();
-    while let Some(name) = ready.pop() {
-        let depth = depths.get(name).copied().unwrap_or(0);
-        for need in needs.get(name).copied().into_iter().flatten() {
-            let deeper = depths.entry(need.clone()).or_insert(0);
-            *deeper = (*deeper).max(depth + 1);
-            let left = waiting.get_mut(need);
-            if left.is_some_and(|left| {
-                *left -= 1;
-                *left == 0
-            }) {
-                ready.push(need);
-            }
-        }
-    }
-    depths
-}
-
 fn delete(before: &State, mutated: &mut Mutated, id: &ResourceId) -> Result<(), DeleteError> {
     mutated.state.delete(id)?;
     if id.kind == Kind::Node
@@ -175,8 +109,86 @@ fn delete(before: &State, mutated: &mut Mutated, id: &ResourceId) -> Result<(), 
     mutated.changed.push(Changed {
         id: id.clone(),
         change: None,
-        before: before.resources.get(id).cloned(),
+        before: shown(before, id),
         after: None,
     });
     Ok(())
+}
+
+/// Takes manifests up. What stacks do not have any more goes, by the rules for what is deleted by hand.
+fn apply(
+    state: &State,
+    mutated: &mut Mutated,
+    files: &[ManifestFile],
+    asked: Asked<'_>,
+) -> Result<(), MutationError> {
+    let nodes: BTreeSet<NodeName> = state.nodes.keys().cloned().collect();
+    let context = Context {
+        resources: &state.resources,
+        nodes: &nodes,
+    };
+    let loaded = manifest::load_with(&sources(files), context, asked);
+    let loaded = loaded.map_err(MutationError::Manifest)?;
+    mutated.warnings = loaded.warnings;
+    let (mut applied, left) = mutated.state.apply_stacks(loaded.stacks);
+    applied.extend(mutated.state.apply(loaded.resources));
+    for applied in applied {
+        mutated.changed.push(Changed {
+            before: shown(state, &applied.id),
+            after: shown(&mutated.state, &applied.id),
+            id: applied.id,
+            change: Some(applied.change),
+        });
+    }
+    let left = left.iter().filter_map(|id| state.resources.get(id));
+    for id in order(left.cloned().collect()) {
+        delete(state, mutated, &id)?;
+    }
+    Ok(())
+}
+
+/// Takes back what was named: stacks with all that belongs to them, as one with the rest.
+fn take_back(
+    state: &State,
+    mutated: &mut Mutated,
+    named: Named,
+    ignore_missing: bool,
+) -> Result<(), DeleteError> {
+    let mut resources = named.resources;
+    for name in &named.stacks {
+        let stack = match mutated.state.delete_stack(name) {
+            Err(DeleteError::NotFound(_)) if ignore_missing => continue,
+            other => other?,
+        };
+        let id = ResourceId::new(Kind::Stack, name.clone());
+        mutated.changed.push(Changed {
+            before: shown(state, &id),
+            after: None,
+            id,
+            change: None,
+        });
+        resources.retain(|resource| !stack.members.contains(&resource.id()));
+        let members = stack.members.iter();
+        resources.extend(members.filter_map(|id| state.resources.get(id)).cloned());
+    }
+    for id in order(resources) {
+        match delete(state, mutated, &id) {
+            Err(DeleteError::NotFound(_)) if ignore_missing => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// What can be shown of a resource or a stack.
+fn shown(state: &State, id: &ResourceId) -> Option<Shown> {
+    match id.kind {
+        Kind::Stack => state.stacks.get(&id.name).cloned().map(Shown::Stack),
+        _ => state
+            .resources
+            .get(id)
+            .cloned()
+            .map(Box::new)
+            .map(Shown::Resource),
+    }
 }

@@ -3,8 +3,9 @@
 use super::error::ApiError;
 use super::params::{Params, Segments};
 use super::routes::App;
-use crate::execute::{Mutation, Outcome};
-use crate::resource::{Kind, Name, Resource, ResourceId};
+use crate::execute::{Mutation, Outcome, Shown};
+use crate::manifest::Parameters;
+use crate::resource::{Kind, Name, ResourceId};
 use crate::views::{
     ApplyResult, Change, ErrorReply, ManifestFile, ManifestFiles, ResourceChange, StepView, unified,
 };
@@ -44,8 +45,17 @@ pub(super) async fn apply(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Answer {
-    let files = files(&query, &headers, body)?;
-    change(&app, Mutation::Apply(files), query.dry_run).await
+    let sent = files(&query, &headers, body)?;
+    let files = sent.parameter_files.into_iter();
+    let mutation = Mutation::Apply {
+        files: sent.files,
+        parameters: Parameters {
+            single: sent.parameters,
+            files: files.map(|file| (file.name, file.content)).collect(),
+        },
+        adopt: sent.adopt,
+    };
+    change(&app, mutation, query.dry_run).await
 }
 
 /// Takes back what manifests name: all of it, or nothing.
@@ -63,7 +73,7 @@ pub(super) async fn delete_named(
     body: Result<Bytes, BytesRejection>,
 ) -> Answer {
     let mutation = Mutation::DeleteNamed {
-        files: files(&query, &headers, body)?,
+        files: files(&query, &headers, body)?.files,
         ignore_missing: query.ignore_not_found,
     };
     change(&app, mutation, query.dry_run).await
@@ -71,7 +81,7 @@ pub(super) async fn delete_named(
 
 /// Takes one resource back.
 #[utoipa::path(delete, path = "/api/v1/resources/{kind}/{name}", tag = "changes",
-    params(("kind" = String, Path, description = "node, servicefunction, chain or service"),
+    params(("kind" = String, Path, description = "node, servicefunction, chain, service, secret or stack"),
         ("name" = String, Path, description = "its name"), ChangeQuery),
     responses((status = 200, body = ApplyResult, description = "what changed, or would"),
         (status = 404, body = ErrorReply, description = "it does not exist"),
@@ -148,7 +158,7 @@ fn files(
     query: &ChangeQuery,
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Vec<ManifestFile>, ApiError> {
+) -> Result<ManifestFiles, ApiError> {
     let body = body.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
             ApiError::too_large()
@@ -160,16 +170,18 @@ fn files(
         .get(header::CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
     if json {
-        let files: ManifestFiles = serde_json::from_slice(&body)
-            .map_err(|error| ApiError::bad_request(format!("not {{files: […]}}: {error}")))?;
-        return Ok(files.files);
+        return serde_json::from_slice(&body)
+            .map_err(|error| ApiError::bad_request(format!("not {{files: […]}}: {error}")));
     }
     let name = query.file.clone().unwrap_or_else(|| "manifest".to_owned());
     match std::str::from_utf8(&body) {
-        Ok(content) => Ok(vec![ManifestFile {
-            name,
-            content: content.to_owned(),
-        }]),
+        Ok(content) => Ok(ManifestFiles {
+            files: vec![ManifestFile {
+                name,
+                content: content.to_owned(),
+            }],
+            ..ManifestFiles::default()
+        }),
         Err(error) => {
             let good = body.get(..error.valid_up_to()).unwrap_or_default();
             let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -218,7 +230,7 @@ fn told(outcome: Outcome, dry_run: bool) -> ApplyResult {
 }
 
 /// A resource as a manifest; nothing for nothing.
-fn yaml(resource: Option<&Resource>) -> String {
+fn yaml(resource: Option<&Shown>) -> String {
     resource
         .and_then(|resource| serde_saphyr::to_string(resource).ok())
         .unwrap_or_default()

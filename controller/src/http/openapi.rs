@@ -49,6 +49,8 @@ use utoipa::{Modify, OpenApi};
         read::service,
         read::secrets,
         read::secret,
+        read::stacks,
+        read::stack,
         read::alarms,
         read::alarm,
         read::paths,

@@ -9,7 +9,7 @@ use crate::execute::Snapshot;
 use crate::resource::Resource;
 use crate::views::{
     self, ChainView, ErrorReply, ExplainView, FunctionView, InstanceView, NodeView, PathView,
-    PlanView, SecretView, ServiceView, TopView,
+    PlanView, SecretView, ServiceView, StackView, TopView,
 };
 use axum::Json;
 use axum::extract::State;
@@ -59,6 +59,8 @@ lists! {
     services, service, ServiceView, "/api/v1/services", "/api/v1/services/{name}";
     /// Secrets, without their values.
     secrets, secret, SecretView, "/api/v1/secrets", "/api/v1/secrets/{name}";
+    /// Stacks, without what is hidden.
+    stacks, stack, StackView, "/api/v1/stacks", "/api/v1/stacks/{name}";
     /// Alarms, the worst first.
     alarms, alarm, AlarmReport, "/api/v1/alarms", "/api/v1/alarms/{name}";
 }
@@ -104,7 +106,7 @@ pub(super) async fn resources(State(app): State<App>) -> Json<Vec<Resource>> {
 
 /// One resource as it was applied.
 #[utoipa::path(get, path = "/api/v1/resources/{kind}/{name}", tag = "resources",
-    params(("kind" = String, Path, description = "node, servicefunction, chain or service"),
+    params(("kind" = String, Path, description = "node, servicefunction, chain, service or secret"),
         ("name" = String, Path, description = "its name")),
     responses((status = 200, body = Object, description = "a manifest as JSON"), (status = 404, body = ErrorReply)))]
 pub(super) async fn resource(

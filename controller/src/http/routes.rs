@@ -96,6 +96,8 @@ routes! {
     get "/api/v1/services/{name}" => read::service,
     get "/api/v1/secrets" => read::secrets,
     get "/api/v1/secrets/{name}" => read::secret,
+    get "/api/v1/stacks" => read::stacks,
+    get "/api/v1/stacks/{name}" => read::stack,
     get "/api/v1/alarms" => read::alarms,
     get "/api/v1/alarms/{name}" => read::alarm,
     get "/api/v1/paths" => read::paths,

@@ -60,15 +60,10 @@ pub(super) fn check(
             .collect(),
         documents: BTreeMap::new(),
     };
+    twice(documents, errors);
     for document in documents {
         let id = document.resource.id();
-        if let Some(first) = union.documents.get(&id) {
-            let there = first.error(&["metadata", "name"], "");
-            let message = format!(
-                "{id} is already at {}:{}:{}",
-                there.file, there.line, there.column
-            );
-            errors.push(document.error(&["metadata", "name"], message));
+        if union.documents.contains_key(&id) {
             continue;
         }
         union.resources.insert(id.clone(), &document.resource);
@@ -83,13 +78,31 @@ pub(super) fn check(
     nodes(&union, context, warnings);
 }
 
+/// Nothing may be here twice.
+pub(super) fn twice(documents: &[Document<'_>], errors: &mut Vec<ManifestError>) {
+    let mut seen: BTreeMap<ResourceId, &Document<'_>> = BTreeMap::new();
+    for document in documents {
+        let id = document.resource.id();
+        let Some(first) = seen.get(&id) else {
+            seen.insert(id, document);
+            continue;
+        };
+        let there = first.error(&["metadata", "name"], "");
+        let message = format!(
+            "{id} is already at {}:{}:{}",
+            there.file, there.line, there.column
+        );
+        errors.push(document.error(&["metadata", "name"], message));
+    }
+}
+
 /// Instances are called after their owners, whatever their kind.
 fn names(union: &Union<'_>, errors: &mut Vec<ManifestError>) {
     for (id, document) in &union.documents {
         let other = match id.kind {
             Kind::Service => Kind::ServiceFunction,
             Kind::ServiceFunction => Kind::Service,
-            Kind::Chain | Kind::Node | Kind::Secret => continue,
+            Kind::Chain | Kind::Node | Kind::Secret | Kind::Stack => continue,
         };
         let other = ResourceId::new(other, id.name.clone());
         if union.resources.contains_key(&other) {

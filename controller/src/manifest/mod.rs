@@ -21,6 +21,7 @@ mod secret;
 #[cfg(test)]
 mod secret_tests;
 mod split;
+mod stack;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -31,9 +32,10 @@ pub(crate) use words::hint;
 pub use error::ManifestError;
 pub(crate) use place::Page;
 pub(crate) use read::typed;
+pub use stack::Parameters;
 pub(crate) use tree::Tree;
 
-use crate::resource::{Resource, ResourceId};
+use crate::resource::{Name, Resource, ResourceId, Stack};
 use kc_agent_api::NodeName;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -100,11 +102,24 @@ pub struct Context<'a> {
     pub nodes: &'a BTreeSet<NodeName>,
 }
 
+/// What else is asked, where there are stacks.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Stacks that exist already.
+    pub stacks: &'a BTreeMap<Name, Stack>,
+    /// Values of parameters.
+    pub parameters: &'a Parameters,
+    /// Whether resources that exist and belong to no stack become those of the stack that has them.
+    pub adopt: bool,
+}
+
 /// Resources that are sound, alone and together with those that exist.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Loaded {
     /// In the order they were written.
     pub resources: Vec<Resource>,
+    /// Stacks; their members are among the resources.
+    pub stacks: Vec<Stack>,
     /// What is odd but not wrong.
     pub warnings: Vec<ManifestError>,
 }
@@ -114,6 +129,8 @@ pub(crate) struct Document<'a> {
     page: Page<'a>,
     tree: Tree,
     resource: Resource,
+    /// The stack it belongs to.
+    stack: Option<Name>,
 }
 
 impl Document<'_> {
@@ -124,24 +141,54 @@ impl Document<'_> {
     }
 }
 
-/// Reads and validates several files as one.
+/// Reads and validates several files as one, where there are no stacks yet and no parameters.
 pub fn load(sources: &[Source<'_>], context: Context<'_>) -> Result<Loaded, Vec<ManifestError>> {
+    let asked = Asked {
+        stacks: &BTreeMap::new(),
+        parameters: &Parameters::default(),
+        adopt: false,
+    };
+    load_with(sources, context, asked)
+}
+
+/// Reads and validates several files as one.
+pub fn load_with(
+    sources: &[Source<'_>],
+    context: Context<'_>,
+    asked: Asked<'_>,
+) -> Result<Loaded, Vec<ManifestError>> {
     let mut errors = Vec::new();
-    let mut documents = Vec::new();
-    for source in sources {
-        match parse(*source) {
-            Ok(found) => documents.extend(found),
-            Err(wrong) => errors.extend(wrong),
-        }
-    }
-    if documents.is_empty() && errors.is_empty() {
-        let name = sources.first().map_or("manifest", |source| source.name);
-        errors.push(Page::new(name, "").error(0, 0, "there is no resource in it".to_owned()));
+    let (mut documents, templates) = parse_all(sources, &mut errors);
+    let mut room = stack::Room::default();
+    let expanded = stack::expand(templates, asked.parameters, &mut room, &mut errors);
+    documents.extend(expanded.documents);
+    if documents.len() > MAX_DOCUMENTS {
+        let message = format!(
+            "{} resources; at most {MAX_DOCUMENTS} are taken",
+            documents.len()
+        );
+        errors.push(whole(sources, message));
+        return Err(errors);
     }
     for document in &documents {
         check::check(document, &mut errors);
     }
-    let mut warnings = Vec::new();
+    let mut warnings = expanded.warnings;
+    stack::owners(&documents, context, asked, &mut errors, &mut warnings);
+    let leaving = stack::leaving(asked.stacks, &expanded.stacks);
+    let staying: BTreeMap<ResourceId, Resource>;
+    let context = match leaving.is_empty() {
+        true => context,
+        false => {
+            let all = context.resources.iter();
+            let all = all.filter(|(id, _)| !leaving.contains(*id));
+            staying = all.map(|(id, known)| (id.clone(), known.clone())).collect();
+            Context {
+                resources: &staying,
+                ..context
+            }
+        }
+    };
     cross::check(&documents, context, &mut errors, &mut warnings);
     if errors.is_empty() {
         let resources = documents
@@ -150,10 +197,69 @@ pub fn load(sources: &[Source<'_>], context: Context<'_>) -> Result<Loaded, Vec<
             .collect();
         return Ok(Loaded {
             resources,
+            stacks: expanded.stacks,
             warnings,
         });
     }
     Err(limit(errors))
+}
+
+/// What files name, for those who only want to know that.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Named {
+    /// Resources that stand in them by themselves.
+    pub resources: Vec<Resource>,
+    /// Stacks, whose resources are known by what was applied.
+    pub stacks: Vec<Name>,
+}
+
+/// Reads several files as one for what they name.
+pub fn name(sources: &[Source<'_>]) -> Result<Named, Vec<ManifestError>> {
+    let mut errors = Vec::new();
+    let (documents, templates) = parse_all(sources, &mut errors);
+    for document in &documents {
+        check::check(document, &mut errors);
+    }
+    cross::twice(&documents, &mut errors);
+    if !errors.is_empty() {
+        return Err(limit(errors));
+    }
+    let resources = documents.into_iter().map(|document| document.resource);
+    let stacks = templates.iter().map(|template| template.name().clone());
+    Ok(Named {
+        resources: resources.collect(),
+        stacks: stacks.collect(),
+    })
+}
+
+/// Reads all files without looking at what is in them.
+fn parse_all<'a>(
+    sources: &[Source<'a>],
+    errors: &mut Vec<ManifestError>,
+) -> (Vec<Document<'a>>, Vec<stack::Template<'a>>) {
+    let (mut documents, mut templates) = (Vec::new(), Vec::new());
+    for source in sources {
+        match parse(*source) {
+            Ok(found) => {
+                for read in found {
+                    match read {
+                        read::Read::Document(document) => documents.push(*document),
+                        read::Read::Stack(template) => templates.push(*template),
+                    }
+                }
+            }
+            Err(wrong) => errors.extend(wrong),
+        }
+    }
+    if documents.is_empty() && templates.is_empty() && errors.is_empty() {
+        errors.push(whole(sources, "there is no resource in it".to_owned()));
+    }
+    (documents, templates)
+}
+
+fn whole(sources: &[Source<'_>], message: String) -> ManifestError {
+    let name = sources.first().map_or("manifest", |source| source.name);
+    Page::new(name, "").error(0, 0, message)
 }
 
 /// As many mistakes as can be read, and how many more there are.
@@ -168,7 +274,7 @@ fn limit(mut errors: Vec<ManifestError>) -> Vec<ManifestError> {
 }
 
 /// Reads one file without looking at anything else.
-fn parse<'a>(source: Source<'a>) -> Result<Vec<Document<'a>>, Vec<ManifestError>> {
+fn parse<'a>(source: Source<'a>) -> Result<Vec<read::Read<'a>>, Vec<ManifestError>> {
     if source.text.len() > MAX_BYTES {
         return Err(vec![too_large(source.name, source.text.len())]);
     }

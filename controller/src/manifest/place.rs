@@ -39,6 +39,12 @@ impl<'a> Page<'a> {
         Self { hidden, ..self }
     }
 
+    /// A line of the document, from 1.
+    pub(crate) fn line(&self, line: usize) -> Option<&'a str> {
+        let index = (self.before + line).checked_sub(1)?;
+        self.text.lines().nth(index)
+    }
+
     /// Whether nothing of it may be quoted.
     pub(crate) const fn is_hidden(&self) -> bool {
         self.hidden

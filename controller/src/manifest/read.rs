@@ -1,5 +1,6 @@
 //! One document: syntax first, then apiVersion and kind, then the kind's own fields.
 
+use super::stack::{Template, read_template, unquoted};
 use super::words::hint;
 use super::{Document, ManifestError, Page, Tree};
 use crate::resource::{
@@ -55,9 +56,20 @@ struct WrittenNode {
     spec: NodeResourceSpec,
 }
 
+/// A document that was read.
+pub(super) enum Read<'a> {
+    Document(Box<Document<'a>>),
+    Stack(Box<Template<'a>>),
+}
+
 /// Reads one document.
-pub(super) fn read<'a>(page: Page<'a>, text: &str) -> Result<Document<'a>, ManifestError> {
-    let tree: Tree = typed(&page, text, None)?;
+pub(super) fn read<'a>(page: Page<'a>, text: &str) -> Result<Read<'a>, ManifestError> {
+    let tree: Tree =
+        serde_saphyr::from_str_with_options(text, parse_options()).map_err(|error| {
+            let line = error.location().map_or(0, |location| location.line());
+            let line = usize::try_from(line).unwrap_or(usize::MAX);
+            unquoted(&page, explain(&page, None, error.without_snippet()), line)
+        })?;
     let kind = header(&page, &tree)?;
     let resource = match kind {
         Kind::ServiceFunction => {
@@ -66,6 +78,11 @@ pub(super) fn read<'a>(page: Page<'a>, text: &str) -> Result<Document<'a>, Manif
         Kind::Chain => Resource::Chain(object::<ChainSpec>(&page, text, &tree)?),
         Kind::Service => Resource::Service(object::<ServiceSpec>(&page, text, &tree)?),
         Kind::Secret => Resource::Secret(super::secret::read(&page, text, &tree)?),
+        Kind::Stack => {
+            return read_template(page, text, tree)
+                .map(Box::new)
+                .map(Read::Stack);
+        }
         Kind::Node => {
             let written: WrittenNode = typed(&page, text, Some(&tree))?;
             Resource::Node(Object {
@@ -75,11 +92,12 @@ pub(super) fn read<'a>(page: Page<'a>, text: &str) -> Result<Document<'a>, Manif
             })
         }
     };
-    Ok(Document {
+    Ok(Read::Document(Box::new(Document {
         page,
         tree,
         resource,
-    })
+        stack: None,
+    })))
 }
 
 fn object<S: DeserializeOwned>(

@@ -19,6 +19,19 @@ enum Content {
     Map(Vec<(String, Place, Tree)>),
     Sequence(Vec<Tree>),
     Scalar(String),
+    /// A scalar that is no text: a number, or `true` or `false`.
+    Plain(String),
+    Null,
+}
+
+/// What a node is, for whoever goes through a tree.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Shape<'a> {
+    Map(&'a [(String, Place, Tree)]),
+    Sequence(&'a [Tree]),
+    Text(&'a str),
+    /// A number, `true` or `false`, in its usual form.
+    Plain(&'a str),
     Null,
 }
 
@@ -47,7 +60,7 @@ impl Tree {
     /// A scalar as it was understood.
     pub(crate) fn scalar(&self) -> Option<&str> {
         match &self.content {
-            Content::Scalar(text) => Some(text),
+            Content::Scalar(text) | Content::Plain(text) => Some(text),
             Content::Null => Some(""),
             _ => None,
         }
@@ -66,6 +79,36 @@ impl Tree {
         match &self.content {
             Content::Sequence(items) => Some(items),
             _ => None,
+        }
+    }
+
+    /// What it is.
+    pub(crate) fn shape(&self) -> Shape<'_> {
+        match &self.content {
+            Content::Map(entries) => Shape::Map(entries),
+            Content::Sequence(items) => Shape::Sequence(items),
+            Content::Scalar(text) => Shape::Text(text),
+            Content::Plain(text) => Shape::Plain(text),
+            Content::Null => Shape::Null,
+        }
+    }
+
+    /// The same tree with everything elsewhere.
+    pub(crate) fn moved(self, to: &impl Fn(Place) -> Place) -> Self {
+        let content = match self.content {
+            Content::Map(entries) => {
+                let entries = entries.into_iter();
+                let moved = entries.map(|(key, at, value)| (key, to(at), value.moved(to)));
+                Content::Map(moved.collect())
+            }
+            Content::Sequence(items) => {
+                Content::Sequence(items.into_iter().map(|item| item.moved(to)).collect())
+            }
+            other => other,
+        };
+        Self {
+            place: to(self.place),
+            content,
         }
     }
 
@@ -98,7 +141,9 @@ impl Tree {
                 let items = items.map(|(at, item)| item.map_scalars(&below(&at), change));
                 Content::Sequence(items.collect())
             }
-            Content::Scalar(text) => Content::Scalar(change(path, self.place, text)),
+            Content::Scalar(text) | Content::Plain(text) => {
+                Content::Scalar(change(path, self.place, text))
+            }
             Content::Null => Content::Null,
         };
         Self {
@@ -120,7 +165,7 @@ impl Tree {
         let next = match &self.content {
             Content::Map(_) => self.get(first),
             Content::Sequence(items) => first.parse().ok().and_then(|i: usize| items.get(i)),
-            Content::Scalar(_) | Content::Null => None,
+            Content::Scalar(_) | Content::Plain(_) | Content::Null => None,
         };
         match next {
             Some(next) => next.locate(rest),
@@ -139,7 +184,7 @@ impl Tree {
                 }
             }),
             Content::Sequence(items) => items.iter().find_map(|item| item.find_key(key)),
-            Content::Scalar(_) | Content::Null => None,
+            Content::Scalar(_) | Content::Plain(_) | Content::Null => None,
         }
     }
 }
@@ -170,19 +215,19 @@ impl<'de> Visitor<'de> for Any {
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<Content, E> {
-        Ok(Content::Scalar(value.to_string()))
+        Ok(Content::Plain(value.to_string()))
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<Content, E> {
-        Ok(Content::Scalar(value.to_string()))
+        Ok(Content::Plain(value.to_string()))
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<Content, E> {
-        Ok(Content::Scalar(value.to_string()))
+        Ok(Content::Plain(value.to_string()))
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Content, E> {
-        Ok(Content::Scalar(value.to_string()))
+        Ok(Content::Plain(value.to_string()))
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Content, E> {

@@ -200,10 +200,10 @@ pub(super) fn sweep(draft: &mut Draft<'_>) {
         }
     }
     let instances = &draft.state.instances;
-    draft
-        .state
-        .retired
-        .retain(|id, _| instances.values().any(|instance| instance.owner == *id));
+    draft.state.retired.retain(|id, _| {
+        id.kind == Kind::Secret || instances.values().any(|instance| instance.owner == *id)
+    });
+    draft.state.forget_secrets();
 }
 
 /// Instances of one resource that are wanted, by name.

@@ -19,6 +19,7 @@ mod record;
 mod rollout;
 mod secrets;
 mod spare;
+mod stacks;
 mod state;
 mod step;
 mod survey;

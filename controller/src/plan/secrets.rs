@@ -16,10 +16,15 @@ pub(super) fn settle(draft: &mut Draft<'_>) {
             secret.since_ms.get_or_insert(now_ms);
         }
     }
-    let state = &mut draft.state;
+    forget_values(&mut draft.state);
+}
+
+/// Forgets values that nothing names any more.
+fn forget_values(state: &mut State) {
     let held = state.rollouts.values().flat_map(|record| record.secrets());
     let keys = state
         .secrets()
+        .chain(state.retired.values().filter_map(secret))
         .chain(held)
         .flat_map(|secret| secret.keys.values());
     let needed: BTreeSet<String> = keys.map(|key| key.version.clone()).collect();
@@ -57,15 +62,43 @@ pub(super) fn files<'a>(
     refs.iter().filter_map(each).flatten().collect()
 }
 
+fn secret(resource: &Resource) -> Option<&Secret> {
+    match resource {
+        Resource::Secret(secret) => Some(secret),
+        _ => None,
+    }
+}
+
 impl State {
     /// All secrets.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        self.resources
-            .values()
-            .filter_map(|resource| match resource {
-                Resource::Secret(secret) => Some(secret),
-                _ => None,
-            })
+        self.resources.values().filter_map(secret)
+    }
+
+    /// Whether it is a secret that something needs which is on its way out: a function may be on paths for a
+    /// while, and what runs keeps what it has.
+    pub(super) fn named_by_retired(&self, resource: &Resource) -> bool {
+        let Resource::Secret(secret) = resource else {
+            return false;
+        };
+        let leaving = self.retired.values();
+        let mut leaving = leaving.filter_map(super::rollout::workload);
+        leaving.any(|work| work.names_secret(&secret.metadata.name))
+    }
+
+    /// Forgets deleted secrets that nothing on its way out needs any more.
+    pub(super) fn forget_secrets(&mut self) {
+        let all = self.retired.iter();
+        let needless = all
+            .filter(|(_, resource)| secret(resource).is_some() && !self.named_by_retired(resource));
+        let needless: Vec<ResourceId> = needless.map(|(id, _)| id.clone()).collect();
+        if needless.is_empty() {
+            return;
+        }
+        for id in needless {
+            self.retired.remove(&id);
+        }
+        forget_values(self);
     }
 
     /// Everything asked for that has containers.
@@ -74,13 +107,10 @@ impl State {
         resources.filter_map(|(id, resource)| Some((id, super::rollout::workload(resource)?)))
     }
 
-    /// One secret.
+    /// One secret, also one that was deleted while something on its way out needs it.
     pub fn secret(&self, name: &Name) -> Option<&Secret> {
         let id = ResourceId::new(crate::resource::Kind::Secret, name.clone());
-        match self.resources.get(&id) {
-            Some(Resource::Secret(secret)) => Some(secret),
-            _ => None,
-        }
+        self.owner(&id).and_then(secret)
     }
 
     pub(super) fn secrets_by_name(&self) -> Secrets {

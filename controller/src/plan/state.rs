@@ -2,7 +2,7 @@
 
 use super::{AlarmRecord, ChainRecord, Instance, NodeRecord, RolloutRecord, Vault};
 use crate::resource::{
-    ApiVersion, Kind, Metadata, Name, NodeResourceSpec, Object, Resource, ResourceId,
+    ApiVersion, Kind, Metadata, Name, NodeResourceSpec, Object, Resource, ResourceId, Stack,
 };
 use crate::shared::Shared;
 use kc_agent_api::NodeName;
@@ -58,6 +58,9 @@ pub struct State {
     /// Resources that were deleted while instances of theirs are still on a path.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub retired: BTreeMap<ResourceId, Resource>,
+    /// Resources that were made together.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub stacks: BTreeMap<Name, Stack>,
     /// Boxes that registered.
     pub nodes: Shared<BTreeMap<NodeName, Shared<NodeRecord>>>,
     /// Function instances and service replicas by container name.
@@ -119,6 +122,16 @@ pub enum DeleteError {
         /// What needs it.
         by: ResourceId,
     },
+    /// It is a part of something that is deleted as one.
+    #[error(
+        "{id} belongs to stack {stack}: take it out of the template and apply that, or delete the stack"
+    )]
+    InStack {
+        /// What was to be deleted.
+        id: ResourceId,
+        /// Whose it is.
+        stack: Name,
+    },
     /// It would register itself again.
     #[error("node {0} is online; stop its agent first")]
     NodeOnline(NodeName),
@@ -160,6 +173,12 @@ impl State {
         if !self.resources.contains_key(id) && record.is_none() {
             return Err(DeleteError::NotFound(id.clone()));
         }
+        if let Some(stack) = self.stack_of(id) {
+            return Err(DeleteError::InStack {
+                id: id.clone(),
+                stack: stack.clone(),
+            });
+        }
         if let Some(by) = self.needed_by(id) {
             return Err(DeleteError::InUse { id: id.clone(), by });
         }
@@ -172,10 +191,11 @@ impl State {
             }
         }
         if let Some(resource) = self.resources.remove(id)
-            && self
-                .instances
-                .values()
-                .any(|instance| instance.owner == *id)
+            && (self.named_by_retired(&resource)
+                || self
+                    .instances
+                    .values()
+                    .any(|instance| instance.owner == *id))
         {
             self.retired.insert(id.clone(), resource);
         }
@@ -202,10 +222,7 @@ impl State {
             Resource::Service(object) => self.dependent(&object.metadata.name),
             Resource::Secret(secret) => {
                 let name = &secret.metadata.name;
-                // Functions may be on paths for a while; services leave with the next plan.
-                let leaving = self.retired.values();
-                let leaving = leaving.filter(|other| other.kind() == Kind::ServiceFunction);
-                let all = self.resources.values().chain(leaving);
+                let all = self.resources.values();
                 all.filter_map(|other| Some((other, super::rollout::workload(other)?)))
                     .find(|(_, work)| work.names_secret(name))
                     .map(|(other, _)| other.id())

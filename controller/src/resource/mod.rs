@@ -14,6 +14,7 @@ mod physical;
 mod quantity;
 mod secret;
 mod service;
+mod stack;
 mod window;
 mod workload;
 
@@ -31,6 +32,7 @@ pub use physical::{BitRate, BitRateError, CapacitySpec, PhysicalSpec, VlanLegs};
 pub use quantity::{Cpu, Memory, QuantityError, Requests};
 pub use secret::{Secret, SecretKey, SecretRef};
 pub use service::{PlacementSpec, ServiceNetwork, ServicePort, ServiceSpec};
+pub use stack::{Output, Parameter, ParameterType, Piece, Stack};
 pub(crate) use window::rfc3339;
 pub use window::{Window, WindowError};
 pub use workload::{DeviceSpec, FileSpec, MountSpec, TmpfsSpec, VolumeSpec, WorkloadSpec};

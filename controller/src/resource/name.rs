@@ -74,16 +74,19 @@ pub enum Kind {
     Node,
     /// Values that only containers see.
     Secret,
+    /// Resources made from one template.
+    Stack,
 }
 
 impl Kind {
     /// All kinds, in the order they are listed to users.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::ServiceFunction,
         Self::Chain,
         Self::Service,
         Self::Node,
         Self::Secret,
+        Self::Stack,
     ];
 
     /// As written in manifests.
@@ -94,6 +97,7 @@ impl Kind {
             Self::Service => "Service",
             Self::Node => "Node",
             Self::Secret => "Secret",
+            Self::Stack => "Stack",
         }
     }
 
@@ -105,6 +109,7 @@ impl Kind {
             Self::Service => "services",
             Self::Node => "nodes",
             Self::Secret => "secrets",
+            Self::Stack => "stacks",
         }
     }
 
@@ -116,6 +121,7 @@ impl Kind {
             Self::Service => &["service", "services", "svc"],
             Self::Node => &["node", "nodes"],
             Self::Secret => &["secret", "secrets"],
+            Self::Stack => &["stack", "stacks"],
         }
     }
 }
@@ -128,7 +134,9 @@ impl fmt::Display for Kind {
 
 /// A word that names no kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no kind of resource; kinds are servicefunction, chain, service, node")]
+#[error(
+    "{0:?} is no kind of resource; kinds are servicefunction, chain, service, node, secret, stack"
+)]
 pub struct KindError(pub String);
 
 impl FromStr for Kind {

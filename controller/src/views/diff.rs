@@ -136,11 +136,28 @@ impl From<ManifestError> for ManifestProblem {
 }
 
 /// Manifests sent together: all of them are taken, or none.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ManifestFiles {
     /// The files.
     pub files: Vec<ManifestFile>,
+    /// Parameters of stacks among them, each `NAME=VALUE`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<String>,
+    /// Files of parameters: YAML, `NAME: VALUE`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameter_files: Vec<ManifestFile>,
+    /// Stacks take over resources that exist and belong to none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopt: bool,
+}
+
+impl std::fmt::Debug for ManifestFiles {
+    /// Parameters may be hidden.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (files, parameters) = (&self.files, self.parameters.len());
+        write!(f, "ManifestFiles({files:?}, {parameters} parameters)")
+    }
 }
 
 /// One file of manifests.

@@ -13,6 +13,7 @@ mod inside;
 mod look;
 mod node;
 mod secret;
+mod stack;
 mod unified;
 mod update;
 mod workload;
@@ -33,6 +34,9 @@ pub use inside::{CopyRequest, ExecRequest};
 pub use look::{EchoAnswer, EchoFunctionView, EchoView, ProbeView, TraceHop, TraceView};
 pub use node::{NodeCondition, NodeView, PacketIoView};
 pub use secret::{SecretKeyView, SecretView, secrets};
+pub use stack::{
+    StackOutputView, StackParameterView, StackResourceView, StackView, attributes, stacks,
+};
 pub use unified::unified;
 pub use update::{UpdateRequest, UpdateStateView, UpdateView};
 pub use workload::{EndpointView, FunctionView, InstanceView, ServiceView};

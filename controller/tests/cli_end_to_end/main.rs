@@ -22,6 +22,7 @@ mod output;
 mod restart;
 mod secrets;
 mod site;
+mod stacks;
 mod terminal;
 mod top;
 mod updates;

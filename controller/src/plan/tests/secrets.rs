@@ -253,3 +253,43 @@ fn a_secret_goes_only_when_nobody_names_it() {
     cluster.settle();
     assert_eq!(format!("{:?}", cluster.state.vault), "Vault(0 values)");
 }
+
+#[test]
+fn a_deleted_secret_stays_with_a_function_that_is_still_on_a_path() {
+    let mut cluster = Cluster::new(2);
+    cluster.state.vault.begin([7; 32]);
+    for number in 1..=2 {
+        tell_key(&mut cluster, number, key(number));
+    }
+    cluster.apply(
+        "\
+apiVersion: kcluster/v1
+kind: Secret
+metadata: {name: db}
+stringData: {password: xyzzy-4711}
+---
+apiVersion: kcluster/v1
+kind: ServiceFunction
+metadata: {name: fw}
+spec: {image: f, placement: {nodes: [box1]}, secrets: [{name: db}]}
+---
+apiVersion: kcluster/v1
+kind: Chain
+metadata: {name: web}
+spec: {functions: [fw], from: {node: box1, interface: c0}, to: {node: box2, interface: s0}}
+",
+    );
+    cluster.settle();
+    assert_eq!(cluster.path("web"), ["fw-1"]);
+    for id in ["Chain/web", "ServiceFunction/fw", "Secret/db"] {
+        cluster.delete(id);
+    }
+    let plan = cluster.think();
+    cluster.publish(&plan);
+    let container = &plan.documents[&node("box1")].containers[0];
+    let opened = container.secrets[0].sealed.open(&key(1), "db/password");
+    assert_eq!(opened.unwrap().reveal(), MARKER.as_bytes());
+    cluster.settle();
+    assert!(cluster.state.retired.is_empty() && cluster.state.instances.is_empty());
+    assert_eq!(format!("{:?}", cluster.state.vault), "Vault(0 values)");
+}
