@@ -17,6 +17,7 @@ pub mod plan;
 pub mod playground;
 pub mod render;
 pub mod resource;
+pub mod scaling;
 pub mod scheduler;
 pub mod shared;
 pub mod simulate;

@@ -40,6 +40,14 @@ impl Metric {
         }
     }
 
+    /// Reads a level; the unit may be left out.
+    ///
+    /// # Errors
+    /// The text is no level of this metric.
+    pub fn level(self, text: &str) -> Result<Level, ConditionError> {
+        level(self, text)
+    }
+
     /// Whether containers have it.
     pub const fn of_containers(self) -> bool {
         matches!(self, Self::Cpu | Self::Memory)
@@ -124,8 +132,7 @@ fn number(text: &str) -> Option<(Level, &str)> {
     Some((Level(tenths), unit))
 }
 
-/// Reads a level of `metric`; its unit may be left out.
-pub(super) fn level(metric: Metric, text: &str) -> Result<Level, ConditionError> {
+fn level(metric: Metric, text: &str) -> Result<Level, ConditionError> {
     let text = text.trim();
     let (level, unit) = number(text).ok_or_else(|| ConditionError::Level(text.to_owned()))?;
     let unit = unit.trim();

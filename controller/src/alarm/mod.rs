@@ -32,6 +32,9 @@ pub struct AlarmSpec {
     /// How bad it is.
     #[serde(default)]
     pub severity: Severity,
+    /// Whether chains leave an instance that it fires for, when another can take them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replace: bool,
 }
 
 impl AlarmSpec {
@@ -41,7 +44,7 @@ impl AlarmSpec {
     /// What is written there is no level of the metric.
     pub fn clear_level(&self) -> Result<Level, ConditionError> {
         match &self.clear {
-            Some(text) => condition::level(self.when.metric, text),
+            Some(text) => self.when.metric.level(text),
             None => Ok(self.when.threshold),
         }
     }
@@ -191,6 +194,7 @@ mod tests {
             clear: clear.map(str::to_owned),
             of: Of::Any,
             severity: Severity::Warning,
+            replace: false,
         }
     }
 

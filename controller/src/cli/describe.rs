@@ -364,6 +364,9 @@ impl Story {
             &format!("{}/{}", function.ready, function.replicas),
         );
         self.field("Chains", &function.chains.join(", "));
+        if let Some(scaling) = &function.scaling {
+            self.field("Scaling", scaling);
+        }
         if let Some(update) = &function.update {
             self.field("Update", update);
         }
@@ -387,6 +390,9 @@ impl Story {
         self.field("Image", &service.image);
         self.field("Network", &service.network);
         self.field("Ready", &format!("{}/{}", service.ready, service.replicas));
+        if let Some(scaling) = &service.scaling {
+            self.field("Scaling", scaling);
+        }
         if let Some(update) = &service.update {
             self.field("Update", update);
         }

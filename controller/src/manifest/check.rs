@@ -1,11 +1,11 @@
 //! What can be judged about one resource by itself.
 
-use super::{Document, ManifestError, container, physical, secret};
-use crate::alarm::{AlarmSpec, Comparison};
+use super::{Document, ManifestError, container, physical, scaling, secret};
+use crate::alarm::{AlarmSpec, Comparison, Of};
 use crate::plan::MAX_REPLICAS;
 use crate::resource::{
-    Algorithm, ChainSpec, FunctionSpec, Kind, LegSharing, NodeResourceSpec, Resource,
-    ServiceNetwork, ServiceSpec, TrafficMatch, Wiring,
+    Algorithm, AutoscaleSpec, ChainSpec, FunctionSpec, Kind, LegSharing, NodeResourceSpec,
+    Resource, ServiceNetwork, ServiceSpec, TrafficMatch, Wiring,
 };
 use ipnet::IpNet;
 use kc_forwarder_api::{PortRange, Protocol};
@@ -73,6 +73,7 @@ fn function(desk: &mut Desk<'_>, spec: &FunctionSpec) {
     if !spec.physical.is_empty() {
         return physical::check(desk, spec);
     }
+    scaled(desk, spec.autoscale.as_ref(), &spec.alarms);
     container::check(desk, spec.workload());
     let replicas = spec.replicas;
     desk.refuse_if(
@@ -102,6 +103,12 @@ fn function(desk: &mut Desk<'_>, spec: &FunctionSpec) {
     );
 }
 
+fn scaled(desk: &mut Desk<'_>, spec: Option<&AutoscaleSpec>, alarms: &[AlarmSpec]) {
+    if let Some(spec) = spec {
+        scaling::check(desk, spec, alarms);
+    }
+}
+
 /// Alarms of a resource whose subjects are boxes, or containers.
 fn alarms(desk: &mut Desk<'_>, alarms: &[AlarmSpec], boxes: bool) {
     let mut seen = BTreeSet::new();
@@ -114,6 +121,14 @@ fn alarms(desk: &mut Desk<'_>, alarms: &[AlarmSpec], boxes: bool) {
         };
         if !seen.insert(&alarm.name) {
             wrong(desk, "name", format!("alarm {} is here twice", alarm.name));
+        }
+        if alarm.replace && alarm.of == Of::Average {
+            let message = "chains leave an instance, and a mean has none; leave of: average out";
+            wrong(desk, "replace", message.to_owned());
+        }
+        if alarm.replace && boxes {
+            let message = "a box cannot be replaced; functions have replace";
+            wrong(desk, "replace", message.to_owned());
         }
         let metric = alarm.when.metric;
         if !boxes && !metric.of_containers() {
@@ -148,6 +163,14 @@ fn alarms(desk: &mut Desk<'_>, alarms: &[AlarmSpec], boxes: bool) {
 
 fn service(desk: &mut Desk<'_>, spec: &ServiceSpec) {
     alarms(desk, &spec.alarms, false);
+    scaled(desk, spec.autoscale.as_ref(), &spec.alarms);
+    for (index, _) in spec.alarms.iter().enumerate().filter(|(_, a)| a.replace) {
+        let index = index.to_string();
+        desk.wrong(
+            &["spec", "alarms", &index, "replace"],
+            "no chain runs through a service; take autoscale",
+        );
+    }
     container::check(desk, spec.workload());
     let replicas = spec.replicas;
     desk.refuse_if(
@@ -253,6 +276,12 @@ fn scheduler(desk: &mut Desk<'_>, spec: &ChainSpec) {
         weighted,
         &["spec", "scheduler", "hopWeight"],
         format!("{algorithm} has no hopWeight"),
+    );
+    let margin = scheduler.rebalance.map(|rebalance| rebalance.margin);
+    desk.refuse_if(
+        margin == Some(0),
+        &["spec", "scheduler", "rebalance", "margin"],
+        "margin 0 moves the path for any gain, and it would never rest; take 10 or more",
     );
     let seeded = scheduler.seed.is_some() && algorithm != Algorithm::Random;
     desk.refuse_if(

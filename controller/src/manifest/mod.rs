@@ -17,6 +17,9 @@ mod physical;
 mod physical_tests;
 mod place;
 mod read;
+mod scaling;
+#[cfg(test)]
+mod scaling_tests;
 mod secret;
 #[cfg(test)]
 mod secret_tests;

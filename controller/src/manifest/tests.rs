@@ -302,6 +302,7 @@ fn every_example_is_sound() {
     };
     for (name, text) in examples![
         "chain.yaml",
+        "autoscale.yaml",
         "shared-nat.yaml",
         "physical.yaml",
         "service.yaml",

@@ -2,7 +2,7 @@
 
 use super::State;
 use super::draft::Draft;
-use super::{PlanEventKind, hardware_load, instances};
+use super::{Instance, PlanEventKind, hardware_load, instances};
 use crate::alarm::{AlarmReport, AlarmSpec, Metric, Of, Standing, SubjectReport};
 use crate::resource::{Kind, Resource, ResourceId};
 use kc_agent_api::{BoxLoad, ContainerLoad, LoadReport, NodeName};
@@ -126,15 +126,10 @@ fn measured(draft: &Draft<'_>, owner: &ResourceId, spec: &AlarmSpec) -> Vec<(Str
     }
     let state = &draft.state;
     let instances = instances::of(state, owner).filter_map(|(name, instance)| {
-        if instance.hardware.is_some() {
-            let load = hardware_load(state, draft.observed, draft.now_ms, name, instance);
-            let recent = load.filter(|(_, stale)| !stale);
-            return Some((name.clone(), recent.map(|(load, _)| load)));
-        }
-        let containers = recent(draft, instance.node.as_ref()?).map(|load| &load.containers);
-        let own = containers.and_then(|all| all.iter().find(|container| container.name == *name));
-        let value = own.and_then(|own| of_container(spec.when.metric, own));
-        Some((name.clone(), value))
+        instance.node.as_ref()?;
+        let measured = measure(draft, name, instance).into_iter();
+        let mut own = measured.filter(|(metric, _)| *metric == spec.when.metric);
+        Some((name.clone(), own.next().map(|(_, value)| value)))
     });
     match spec.of {
         Of::Any => instances.collect(),
@@ -152,6 +147,20 @@ fn recent<'a>(draft: &'a Draft<'_>, node: &NodeName) -> Option<&'a LoadReport> {
     let load = draft.observed.nodes.get(node)?.load.as_ref()?;
     let age_ms = draft.now_ms.saturating_sub(load.at_ms);
     (age_ms <= draft.state.settings.load_max_age_ms).then_some(&load.report)
+}
+
+/// What is measured of an instance at present.
+pub(super) fn measure(draft: &Draft<'_>, name: &str, instance: &Instance) -> Vec<(Metric, f32)> {
+    if instance.hardware.is_some() {
+        let load = hardware_load(&draft.state, draft.observed, draft.now_ms, name, instance);
+        let fresh = load.filter(|(_, stale)| !stale).into_iter();
+        return fresh.map(|(load, _)| (Metric::Cpu, load)).collect();
+    }
+    let load = instance.node.as_ref().and_then(|node| recent(draft, node));
+    let own = load.and_then(|load| load.containers.iter().find(|own| own.name == name));
+    let metrics = Metric::ALL.into_iter();
+    let measured = metrics.filter_map(|metric| Some((metric, of_container(metric, own?)?)));
+    measured.collect()
 }
 
 fn percent(part: u64, whole: u64) -> Option<f32> {

@@ -5,12 +5,12 @@
 use super::chains::id;
 use super::draft::Draft;
 use super::places::unsettled;
-use super::preference::{forbidden, going_back, release, second_choice};
-use super::survey::{Kept, fault, full, gone, topology};
+use super::preference::{bars, going_back, release, second_choice};
+use super::survey::{Kept, fault, gone, topology};
 use super::{
     ChainRecord, ChainStatus, InstanceHealth, PathInstance, PathRecord, Phase, PlanEventKind, Step,
-    physical,
 };
+use super::{rebalance, relief};
 use crate::resource::{Algorithm, ChainSpec, LegSharing, Name, Resource, ReturnPath};
 use crate::scheduler::{Choice, Request, from_spec};
 use crate::topology::Topology;
@@ -34,6 +34,10 @@ enum Occasion {
     Fault(String),
     /// An instance has to go, and still runs.
     Leaving(String),
+    /// An instance is overloaded, and another can take the chain.
+    Overloaded(String),
+    /// Another path has been better for long enough.
+    Better(String),
     /// What the chain prefers can be used again.
     Back(String),
 }
@@ -43,12 +47,21 @@ impl Occasion {
         match self {
             Self::First => "first path",
             Self::Changed => "the chain was changed",
-            Self::Fault(reason) | Self::Leaving(reason) | Self::Back(reason) => reason,
+            Self::Fault(reason)
+            | Self::Leaving(reason)
+            | Self::Overloaded(reason)
+            | Self::Back(reason)
+            | Self::Better(reason) => reason,
         }
     }
 }
 
-fn occasion(draft: &Draft<'_>, chain: &ChainRecord, spec: &ChainSpec) -> Option<Occasion> {
+fn occasion(
+    draft: &Draft<'_>,
+    name: &Name,
+    chain: &ChainRecord,
+    spec: &ChainSpec,
+) -> Option<Occasion> {
     let Some(carrying) = chain.carrying() else {
         return Some(Occasion::First);
     };
@@ -63,6 +76,7 @@ fn occasion(draft: &Draft<'_>, chain: &ChainRecord, spec: &ChainSpec) -> Option<
         .iter()
         .find_map(|on_path| leaving(draft, &on_path.name))
         .map(Occasion::Leaving)
+        .or_else(|| relief::wanted(draft, name, chain).map(Occasion::Overloaded))
 }
 
 /// Why an instance has to leave its paths although it runs.
@@ -87,8 +101,12 @@ pub(super) fn choose(
     chain: &mut ChainRecord,
     spec: &ChainSpec,
 ) {
-    let occasion = occasion(draft, chain, spec)
+    let mut occasion = occasion(draft, name, chain, spec)
         .or_else(|| going_back(draft, name, chain, spec).map(Occasion::Back));
+    if occasion.is_none() && rebalance::is_due(draft, chain, spec) {
+        let topology = known.get_or_insert_with(|| topology(draft));
+        occasion = rebalance::better(draft, topology, name, chain, spec).map(Occasion::Better);
+    }
     let mut refusal = None;
     if let Some(occasion) = &occasion
         && chain.installing().is_none()
@@ -210,21 +228,12 @@ fn schedule(
     if back {
         release(draft, name, chain, spec, &mut kept);
     }
-    let mut without = full(draft, name, &spec.functions);
-    physical::full(draft, name, &spec.functions, &mut without);
-    forbidden(draft, spec, &mut without);
+    let barred = bars(draft, name, spec);
+    // Where the overloaded ones are all there is, a chain that has nothing takes them.
+    let mut idle = relief::without(draft, name, chain, &spec.functions);
+    idle.extend(barred.clone());
     let attempt = |kept: &Kept, without: &BTreeMap<String, String>| {
-        let request = Request {
-            topology,
-            functions: &spec.functions,
-            ingress: Some(spec.from.node.as_str()),
-            egress: Some(spec.to.node.as_str()),
-            rotation: &draft.state.rotation,
-            draws: chain.draws,
-            kept,
-            without,
-            missing: spec.scheduler.missing_load,
-        };
+        let request = request(draft, topology, chain, spec, kept, without);
         let choice = from_spec(&spec.scheduler).schedule(&request);
         choice
             .map_err(|error| no_path(draft, &error))
@@ -233,22 +242,25 @@ fn schedule(
                 Ok((choice, route))
             })
     };
-    let anew = Kept::new();
-    let first = |kept: &Kept| attempt(kept, &second_choice(draft, spec, kept, &without));
-    let mut found = first(&kept);
-    if found.is_err() && !back {
-        let others = [(&anew, true), (&kept, false), (&anew, false)];
-        for (kept, picky) in others {
-            if found.is_err() {
-                found = if picky {
-                    first(kept)
-                } else {
-                    attempt(kept, &without)
-                };
-            }
+    let picky = |without| {
+        let first = |kept: &Kept| attempt(kept, &second_choice(draft, spec, kept, without));
+        match first(&kept) {
+            Err(_) if !kept.is_empty() && !back => first(&Kept::new()),
+            other => other,
         }
-    }
-    let (choice, route) = found?;
+    };
+    let anew = |without| match attempt(&kept, without) {
+        Err(_) if !kept.is_empty() => attempt(&Kept::new(), without),
+        other => other,
+    };
+    let (choice, route) = match (picky(&idle), occasion) {
+        (Err(error), Occasion::Back(_)) => return Err(error),
+        (Err(_), Occasion::Overloaded(_)) => anew(&idle)?,
+        (Err(_), _) => anew(&idle)
+            .or_else(|_| picky(&barred))
+            .or_else(|_| anew(&barred))?,
+        (found, _) => found?,
+    };
     let same = |carrying: &PathRecord| carrying.instances.iter().map(|i| &i.name).eq(&choice.path);
     if back && chain.carrying().is_some_and(same) {
         return Err("there is no way to it".to_owned());
@@ -281,6 +293,28 @@ fn schedule(
     })
 }
 
+/// What a scheduler is asked for a chain.
+pub(super) fn request<'a>(
+    draft: &'a Draft<'_>,
+    topology: &'a Topology,
+    chain: &ChainRecord,
+    spec: &'a ChainSpec,
+    kept: &'a Kept,
+    without: &'a BTreeMap<String, String>,
+) -> Request<'a> {
+    Request {
+        topology,
+        functions: &spec.functions,
+        ingress: Some(spec.from.node.as_str()),
+        egress: Some(spec.to.node.as_str()),
+        rotation: &draft.state.rotation,
+        draws: chain.draws,
+        kept,
+        without,
+        missing: spec.scheduler.missing_load,
+    }
+}
+
 /// Instances of the path in hand that a new one keeps.
 fn kept(draft: &Draft<'_>, chain: &ChainRecord, spec: &ChainSpec, occasion: &Occasion) -> Kept {
     let Some(carrying) = chain.carrying() else {
@@ -288,15 +322,22 @@ fn kept(draft: &Draft<'_>, chain: &ChainRecord, spec: &ChainSpec, occasion: &Occ
     };
     let same_choice =
         carrying.spec.functions == spec.functions && carrying.spec.scheduler == spec.scheduler;
-    if matches!(occasion, Occasion::Changed) && !same_choice {
+    if matches!(occasion, Occasion::Changed) && !same_choice
+        || matches!(occasion, Occasion::Better(_))
+    {
         return Kept::new();
     }
+    let relieved = |name: &str, owner| {
+        matches!(occasion, Occasion::Overloaded(_))
+            && relief::overload(&draft.state, name, owner).is_some()
+    };
     let healthy = carrying.instances.iter().filter(|on_path| {
         let instance = draft.state.instances.get(&on_path.name);
         instance.is_some_and(|instance| {
             instance.node.as_ref() == Some(&on_path.node)
                 && instance.health == InstanceHealth::Running
                 && draft.is_ready(&on_path.node)
+                && !relieved(&on_path.name, &instance.owner)
         }) && leaving(draft, &on_path.name).is_none()
     });
     healthy
@@ -421,11 +462,14 @@ fn install(
     occasion: &Occasion,
 ) {
     draft.state.last_path = path.forward.get() / 2;
+    let taken: Vec<_> = path.instances.iter().map(|i| i.name.clone()).collect();
+    relief::note(draft, chain, &taken);
+    chain.better_since_ms = None;
     chain.draws = chain.draws.saturating_add(1);
     match occasion {
         Occasion::Back(_) => chain.back.goes(draft.now_ms),
         Occasion::Fault(_) => chain.back.falls(draft.now_ms),
-        Occasion::First | Occasion::Changed | Occasion::Leaving(_) => {}
+        _ => {}
     }
     if path.spec.scheduler.algorithm == Algorithm::RoundRobin {
         for on_path in &path.instances {

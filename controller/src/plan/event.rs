@@ -68,6 +68,10 @@ pub enum PlanEventKind {
     ChainMended,
     /// A chain was removed.
     ChainRemoved,
+    /// Load asked for more instances, and gets them.
+    ScaledOut,
+    /// Fewer instances are enough.
+    ScaledIn,
     /// A condition was met for the whole of its window.
     AlarmFiring,
     /// A firing alarm has ended.
@@ -97,6 +101,8 @@ impl PlanEventKind {
             Self::ChainBroken => "chain-broken",
             Self::ChainMended => "chain-mended",
             Self::ChainRemoved => "chain-removed",
+            Self::ScaledOut => "scaled-out",
+            Self::ScaledIn => "scaled-in",
             Self::AlarmFiring => "alarm-firing",
             Self::AlarmCleared => "alarm-cleared",
         }

@@ -155,24 +155,15 @@ pub(super) fn reconcile(draft: &mut Draft<'_>) {
 
 fn wanted(draft: &Draft<'_>) -> Vec<(String, ResourceId, u32)> {
     let state = &draft.state;
-    let functions = state.functions();
-    let functions = functions.filter(|object| object.spec.physical.is_empty());
-    let functions = functions.map(|object| {
-        let owner = ResourceId::new(Kind::ServiceFunction, object.metadata.name.clone());
-        (owner, object.spec.replicas)
-    });
-    let services = state.services().map(|object| {
-        let owner = ResourceId::new(Kind::Service, object.metadata.name.clone());
-        (owner, object.spec.replicas)
-    });
-    functions
-        .chain(services)
-        .flat_map(|(owner, replicas)| {
-            let replicas = replicas.min(MAX_REPLICAS);
-            let spare = state.spare(&owner).filter(|spare| *spare > replicas);
-            (1..=replicas)
-                .chain(spare)
-                .map(move |ordinal| (format!("{}-{ordinal}", owner.name), owner.clone(), ordinal))
+    let kinds = [Kind::ServiceFunction, Kind::Service];
+    let owners = state.resources.keys();
+    owners
+        .filter(|owner| kinds.contains(&owner.kind))
+        .flat_map(|owner| {
+            let mut ordinals = state.ordinals(owner);
+            ordinals.extend(state.spare(owner));
+            let named = |ordinal| (format!("{}-{ordinal}", owner.name), owner.clone(), ordinal);
+            ordinals.into_iter().map(named)
         })
         .chain(physical::wanted(state))
         .collect()

@@ -15,8 +15,11 @@ mod nodes;
 mod physical;
 mod places;
 mod preference;
+mod rebalance;
 mod record;
+mod relief;
 mod rollout;
+mod scale;
 mod secrets;
 mod spare;
 mod stacks;
@@ -37,6 +40,7 @@ pub use record::{
     ChainRecord, ChainStatus, Instance, InstanceHealth, NodeRecord, PathInstance, PathRecord, Phase,
 };
 pub use rollout::RolloutRecord;
+pub use scale::ScaleRecord;
 pub use secrets::SecretInFile;
 pub use state::{Applied, Change, DeleteError, Settings, State};
 pub use step::Step;
@@ -69,6 +73,7 @@ pub fn plan(state: &State, observed: &Observations, now_ms: u64) -> Plan {
     instances::observe(&mut draft);
     alarms::evaluate(&mut draft);
     secrets::settle(&mut draft);
+    scale::decide(&mut draft);
     instances::reconcile(&mut draft);
     // In this order nothing that is decided later changes what was decided before, so that
     // planning the same again does nothing.

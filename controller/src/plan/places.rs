@@ -225,15 +225,20 @@ pub(super) fn has_stand_in(draft: &Draft<'_>, name: &str, instance: &Instance) -
         other != name
             && (candidate.owner == instance.owner || function.is_some())
             && draft.state.function_type(&candidate.owner) == function
-            && candidate.health == InstanceHealth::Running
-            && !candidate.retiring
-            && candidate
-                .node
-                .as_ref()
-                .is_some_and(|node| draft.is_ready(node))
-            && unsettled(draft, candidate).is_none()
-            && !draft.state.in_turn(other, &candidate.owner)
+            && may_take_over(draft, other, candidate)
     })
+}
+
+/// Whether an instance runs, stays where it is, and is free to take what others leave.
+pub(super) fn may_take_over(draft: &Draft<'_>, name: &str, instance: &Instance) -> bool {
+    instance.health == InstanceHealth::Running
+        && !instance.retiring
+        && instance
+            .node
+            .as_ref()
+            .is_some_and(|node| draft.is_ready(node))
+        && unsettled(draft, instance).is_none()
+        && !draft.state.in_turn(name, &instance.owner)
 }
 
 fn place(

@@ -5,7 +5,7 @@
 use super::draft::Draft;
 use super::physical::{full, of_types};
 use super::survey::{Kept, barred};
-use super::{ChainRecord, Instance, Phase};
+use super::{ChainRecord, Instance, Phase, relief, survey};
 use crate::resource::{ChainSpec, Name, PhysicalPolicy};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -58,12 +58,16 @@ impl Back {
     }
 }
 
-/// Why an instance is not for this chain, whatever else there is.
-pub(super) fn forbidden(
-    draft: &Draft<'_>,
-    spec: &ChainSpec,
-    without: &mut BTreeMap<String, String>,
-) {
+/// Instances that a chain may not take, whatever else there is, and why.
+pub(super) fn bars(draft: &Draft<'_>, name: &Name, spec: &ChainSpec) -> BTreeMap<String, String> {
+    let mut bars = survey::full(draft, name, &spec.functions);
+    full(draft, name, &spec.functions, &mut bars);
+    forbidden(draft, spec, &mut bars);
+    bars
+}
+
+/// Instances of the kind that the chain does not take.
+fn forbidden(draft: &Draft<'_>, spec: &ChainSpec, without: &mut BTreeMap<String, String>) {
     let policy = spec.scheduler.physical;
     let reason = match policy {
         PhysicalPolicy::Only => "is virtual, and the chain takes only physical ones",
@@ -143,8 +147,8 @@ fn makeshifts(draft: &Draft<'_>, name: &Name, chain: &ChainRecord, spec: &ChainS
     let (Some(first_is_physical), Some(carrying)) = (first_choice(spec), chain.carrying()) else {
         return found;
     };
-    let mut without = BTreeMap::new();
-    full(draft, name, &spec.functions, &mut without);
+    let mut without = relief::without(draft, name, chain, &spec.functions);
+    without.extend(bars(draft, name, spec));
     for (function, instances) in by_type(draft, spec) {
         let on_path = carrying.instances.iter();
         let mut on_path = on_path.filter(|on_path| on_path.function == *function);

@@ -117,6 +117,12 @@ pub struct ChainRecord {
     /// When it was first planned.
     #[serde(default)]
     pub since_ms: Option<u64>,
+    /// Since when another path is better by the margin that its scheduler asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub better_since_ms: Option<u64>,
+    /// Instances that it left for being overloaded, and when.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left: BTreeMap<String, u64>,
     /// Its way back to the kind of function that it prefers.
     #[serde(default, skip_serializing_if = "super::Back::is_default")]
     pub back: super::Back,

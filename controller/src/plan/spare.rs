@@ -94,7 +94,7 @@ pub(super) fn may_go(draft: &mut Draft<'_>, id: &ResourceId, name: &str) -> bool
     if !is_alone(draft, name, instance) || !may_be_doubled(resource) {
         return true;
     }
-    let ordinal = free_ordinal(&draft.state, id, resource);
+    let ordinal = free_ordinal(&draft.state, id);
     if let Some(record) = draft.state.rollouts.get_mut(id) {
         record.spare = Some(Spare {
             ordinal,
@@ -108,20 +108,14 @@ pub(super) fn may_go(draft: &mut Draft<'_>, id: &ResourceId, name: &str) -> bool
 }
 
 /// The lowest number above those wanted that nobody has, not even one that is about to go.
-fn free_ordinal(state: &State, id: &ResourceId, resource: &Resource) -> u32 {
-    let replicas = match resource {
-        Resource::ServiceFunction(object) => object.spec.replicas,
-        Resource::Service(object) => object.spec.replicas,
-        Resource::Chain(_) | Resource::Node(_) | Resource::Secret(_) => 0,
-    };
+fn free_ordinal(state: &State, id: &ResourceId) -> u32 {
+    let last = state.ordinals(id).last().copied().unwrap_or(0);
     let taken = |ordinal: &u32| {
         !state
             .instances
             .contains_key(&format!("{}-{ordinal}", id.name))
     };
-    (replicas.saturating_add(1)..)
-        .find(taken)
-        .unwrap_or(u32::MAX)
+    (last.saturating_add(1)..).find(taken).unwrap_or(u32::MAX)
 }
 
 /// Sees how far the spare of `id` is. One that does not get healthy stops the change.

@@ -1,6 +1,6 @@
 //! The planner's whole memory: what users asked for, and what was decided. Stored in one piece.
 
-use super::{AlarmRecord, ChainRecord, Instance, NodeRecord, RolloutRecord, Vault};
+use super::{AlarmRecord, ChainRecord, Instance, NodeRecord, RolloutRecord, ScaleRecord, Vault};
 use crate::resource::{
     ApiVersion, Kind, Metadata, Name, NodeResourceSpec, Object, Resource, ResourceId, Stack,
 };
@@ -26,6 +26,8 @@ pub struct Settings {
     pub patience_ms: u64,
     /// How long a former path is kept for frames under way.
     pub drain_ms: u64,
+    /// How long a chain does not come back to an instance that it left for being overloaded.
+    pub relief_hold_ms: u64,
     /// How long what a chain prefers has to be usable without a break before it goes back to that.
     pub settle_ms: u64,
     /// A load sample older than this is no longer believed.
@@ -41,6 +43,7 @@ impl Default for Settings {
             replace_grace_ms: 10_000,
             patience_ms: 5_000,
             drain_ms: 5_000,
+            relief_hold_ms: 300_000,
             settle_ms: 10_000,
             load_max_age_ms: 10_000,
         }
@@ -73,6 +76,9 @@ pub struct State {
     /// Resources whose containers are being changed.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub rollouts: Shared<BTreeMap<ResourceId, RolloutRecord>>,
+    /// How many instances load asks for, of resources that let it decide.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub scales: Shared<BTreeMap<ResourceId, ScaleRecord>>,
     /// Values of secrets.
     #[serde(skip_serializing_if = "Vault::is_unused")]
     pub vault: Shared<Vault>,

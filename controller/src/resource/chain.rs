@@ -95,12 +95,32 @@ pub struct SchedulerSpec {
     /// What a load counts as that is unknown or too old.
     #[serde(default, skip_serializing_if = "MissingLoad::is_average")]
     pub missing_load: MissingLoad,
+    /// Lets a healthy path give way to a better one; it stays when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebalance: Option<Rebalance>,
     /// Whether physical functions are taken.
     #[serde(default, skip_serializing_if = "PhysicalPolicy::is_any")]
     pub physical: PhysicalPolicy,
     /// Start of the random sequence; random only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+}
+
+/// When a healthy path gives way to a better one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Rebalance {
+    /// By how many points of CPU it has to cost less: its most loaded instance, and its hops.
+    pub margin: u32,
+    /// For how long without a break.
+    #[serde(rename = "for", default = "Rebalance::usual")]
+    pub window: super::Period,
+}
+
+impl Rebalance {
+    fn usual() -> super::Period {
+        super::Period::MINUTE
+    }
 }
 
 /// What a load counts as that is unknown or too old. Whichever it is, the scan goes on.

@@ -37,6 +37,9 @@ with_container_fields! {
             /// Where instances may run.
             #[serde(default, skip_serializing_if = "PlacementSpec::is_default")]
             pub placement: PlacementSpec,
+            /// Lets load decide how many there are; `replicas` is then where it begins.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub autoscale: Option<super::AutoscaleSpec>,
             /// What it is watched for.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             pub alarms: Vec<AlarmSpec>,

@@ -2,6 +2,7 @@
 //! manifests, stored and served. Types only: [`crate::manifest`] reads and checks them,
 //! [`crate::plan`] acts on them.
 
+mod autoscale;
 mod chain;
 mod function;
 mod health;
@@ -18,8 +19,10 @@ mod stack;
 mod window;
 mod workload;
 
+pub use autoscale::{AutoscaleSpec, FlapBudget, Pace, StepPolicy, Targets};
 pub use chain::{
-    Algorithm, ChainSpec, End, MissingLoad, PhysicalPolicy, ReturnPath, SchedulerSpec, TrafficMatch,
+    Algorithm, ChainSpec, End, MissingLoad, PhysicalPolicy, Rebalance, ReturnPath, SchedulerSpec,
+    TrafficMatch,
 };
 pub use function::{FunctionSpec, LegSharing, Wiring};
 pub use health::{HealthSpec, HttpProbe, TcpProbe, UpdateSpec};

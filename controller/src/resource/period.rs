@@ -18,6 +18,11 @@ const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3
 const LONGEST_MS: u64 = 24 * 3_600_000;
 
 impl Period {
+    /// A minute.
+    pub const MINUTE: Self = Self(60_000);
+    /// An hour.
+    pub const HOUR: Self = Self(3_600_000);
+
     /// Milliseconds.
     pub const fn millis(self) -> u32 {
         self.0

@@ -21,7 +21,7 @@ pub use explanation::{Candidate, Explanation, Position};
 
 pub use load_balance::LoadBalance;
 pub use load_path_aware::LoadPathAware;
-pub use optimal::{Optimal, cost};
+pub use optimal::{Optimal, cost, price};
 pub use random::Random;
 pub use round_robin::RoundRobin;
 pub use shortest_path::ShortestPath;

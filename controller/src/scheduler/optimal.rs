@@ -9,7 +9,7 @@
 
 use super::explanation::counted;
 use super::layers::Layers;
-use super::survey::Seen;
+use super::survey::{Seen, total_hops};
 use super::{Choice, NoPath, Request, Scheduler};
 
 /// See the module.
@@ -26,6 +26,16 @@ const BUDGET: usize = 4_000_000;
 /// `hop_weight` for each of its hops.
 pub fn cost(worst_load: f32, hops: u32, hop_weight: u32) -> f64 {
     f64::from(worst_load) + f64::from(hops) * f64::from(hop_weight)
+}
+
+/// What a whole path costs, see [`cost`]; `None` where there is no way along it.
+pub fn price(request: &Request<'_>, path: &[String], hop_weight: u32) -> Option<f64> {
+    let mut loads = path.iter().map(|name| {
+        let instance = request.topology.function(name)?;
+        Some(instance.effective_load(request.missing))
+    });
+    let worst = loads.try_fold(0.0, |worst: f32, load| Some(worst.max(load?)))?;
+    Some(cost(worst, total_hops(request, path)?, hop_weight))
 }
 
 /// A path and what it costs.

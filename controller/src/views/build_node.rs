@@ -301,6 +301,7 @@ pub fn functions(moment: &Snapshot) -> Vec<FunctionView> {
     let all = moment.state.functions();
     all.map(|object| {
         let name = &object.metadata.name;
+        let id = ResourceId::new(Kind::ServiceFunction, name.clone());
         let kind = object.spec.type_name(name);
         FunctionView {
             name: name.to_string(),
@@ -315,7 +316,11 @@ pub fn functions(moment: &Snapshot) -> Vec<FunctionView> {
                 (Wiring::NshAware, _) => "nsh-aware",
             }
             .to_owned(),
-            replicas: object.spec.count(),
+            replicas: match object.spec.physical.is_empty() {
+                true => moment.state.replicas(&id),
+                false => object.spec.count(),
+            },
+            scaling: moment.state.scaling(&id),
             ready: ready(moment, Kind::ServiceFunction, name.as_str()),
             chains: moment
                 .state
@@ -323,9 +328,7 @@ pub fn functions(moment: &Snapshot) -> Vec<FunctionView> {
                 .filter(|chain| chain.spec.functions.contains(kind))
                 .map(|chain| chain.metadata.name.to_string())
                 .collect(),
-            update: moment
-                .state
-                .rollout(&ResourceId::new(Kind::ServiceFunction, name.clone())),
+            update: moment.state.rollout(&id),
         }
     })
     .collect()
@@ -337,6 +340,7 @@ pub fn services(moment: &Snapshot) -> Vec<ServiceView> {
     let all = moment.state.services();
     all.map(|object| {
         let name = object.metadata.name.as_str();
+        let id = ResourceId::new(Kind::Service, object.metadata.name.clone());
         let host = object.spec.network == ServiceNetwork::Host;
         let vtep = |node: &Option<String>| {
             let node = NodeName::new(node.as_ref()?.as_str()).ok()?;
@@ -360,13 +364,11 @@ pub fn services(moment: &Snapshot) -> Vec<ServiceView> {
             image: object.spec.image.clone(),
             network: if host { "host" } else { "overlay" }.to_owned(),
             ports: object.spec.ports.iter().map(|port| port.port).collect(),
-            replicas: object.spec.replicas,
+            replicas: moment.state.replicas(&id),
+            scaling: moment.state.scaling(&id),
             ready: ready(moment, Kind::Service, name),
             endpoints: endpoints.collect(),
-            update: moment.state.rollout(&ResourceId::new(
-                Kind::Service,
-                object.metadata.name.clone(),
-            )),
+            update: moment.state.rollout(&id),
         }
     })
     .collect()

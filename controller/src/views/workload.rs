@@ -21,6 +21,9 @@ pub struct FunctionView {
     pub ready: u32,
     /// Chains that name its type.
     pub chains: Vec<String>,
+    /// How load decides about the number, where it does.
+    #[serde(default)]
+    pub scaling: Option<String>,
     /// How far a change of its containers is, while there is one.
     #[serde(default)]
     pub update: Option<String>,
@@ -44,6 +47,9 @@ pub struct ServiceView {
     pub ready: u32,
     /// Where its replicas are.
     pub endpoints: Vec<EndpointView>,
+    /// How load decides about the number, where it does.
+    #[serde(default)]
+    pub scaling: Option<String>,
     /// How far a change of its containers is, while there is one.
     #[serde(default)]
     pub update: Option<String>,

@@ -7,6 +7,7 @@ mod golden;
 mod invariants;
 mod physical;
 mod placing;
+mod scaling;
 mod secrets;
 mod updating;
 

@@ -1,0 +1,147 @@
+//! Chains leave an instance that an alarm with `replace` fires for, if another can take them: one
+//! that runs, is not overloaded itself, and was not left by the same chain a while ago. Where nobody
+//! can, one more instance is asked for, and the chain moves when that one runs.
+
+use super::draft::Draft;
+use super::instances::{self, chains_through};
+use super::places::may_take_over;
+use super::{ChainRecord, Instance, InstanceHealth, State};
+use crate::resource::{Name, Resource, ResourceId};
+use std::collections::BTreeMap;
+
+/// Why chains shall leave an instance, though it runs.
+pub(super) fn overload(state: &State, name: &str, owner: &ResourceId) -> Option<String> {
+    let mut alarms = state.alarms.values();
+    let alarm = alarms.find(|alarm| {
+        let subject = alarm.subjects.get(name);
+        alarm.spec.replace
+            && alarm.owner == *owner
+            && subject.is_some_and(|subject| subject.standing.is_firing())
+    })?;
+    Some(format!("{name} is overloaded ({})", alarm.spec.when))
+}
+
+/// Why a chain may not be relieved by an instance, which it could take otherwise.
+fn unfit(
+    draft: &Draft<'_>,
+    chain: (&Name, &ChainRecord),
+    name: &str,
+    instance: &Instance,
+) -> Option<String> {
+    let (chain, record) = chain;
+    if let Some(why) = overload(&draft.state, name, &instance.owner) {
+        return Some(why);
+    }
+    if left_lately(draft, record, name) {
+        return Some("was overloaded with this chain a while ago".to_owned());
+    }
+    let limit = match draft.state.owner(&instance.owner) {
+        Some(Resource::ServiceFunction(function)) => function.spec.max_chains,
+        _ => None,
+    };
+    let full = limit.is_some_and(|limit| chains_through(draft, name, chain) >= limit);
+    full.then(|| "carries all the chains it may".to_owned())
+}
+
+/// Whether the chain left it for being overloaded, and would only come back to leave it again.
+fn left_lately(draft: &Draft<'_>, chain: &ChainRecord, name: &str) -> bool {
+    let hold = draft.state.settings.relief_hold_ms;
+    let left = chain.left.get(name);
+    left.is_some_and(|at_ms| draft.now_ms < at_ms.saturating_add(hold))
+}
+
+/// Whether another instance of its type could take the chain.
+fn has_relief(
+    draft: &Draft<'_>,
+    chain: (&Name, &ChainRecord),
+    name: &str,
+    function: &Name,
+) -> bool {
+    draft.state.instances.iter().any(|(other, candidate)| {
+        other != name
+            && draft.state.function_type(&candidate.owner) == Some(function)
+            && may_take_over(draft, other, candidate)
+            && unfit(draft, chain, other, candidate).is_none()
+    })
+}
+
+/// Why a chain shall move, though all of its path runs; nothing while nobody could take it.
+pub(super) fn wanted(draft: &Draft<'_>, name: &Name, chain: &ChainRecord) -> Option<String> {
+    let carrying = chain.carrying()?;
+    carrying.instances.iter().find_map(|on_path| {
+        let instance = draft.state.instances.get(&on_path.name)?;
+        let why = overload(&draft.state, &on_path.name, &instance.owner)?;
+        has_relief(draft, (name, chain), &on_path.name, &on_path.function).then_some(why)
+    })
+}
+
+/// Of the given types, instances that may not be taken by a chain that is to be relieved.
+pub(super) fn without(
+    draft: &Draft<'_>,
+    name: &Name,
+    chain: &ChainRecord,
+    functions: &[Name],
+) -> BTreeMap<String, String> {
+    let all = draft.state.instances.iter();
+    let ours = all.filter(|(_, instance)| {
+        let function = draft.state.function_type(&instance.owner);
+        function.is_some_and(|function| functions.contains(function))
+    });
+    ours.filter_map(|(other, instance)| {
+        let why = unfit(draft, (name, chain), other, instance)?;
+        Some((other.clone(), why))
+    })
+    .collect()
+}
+
+/// Why one more instance of a resource is needed: a chain would leave one, and nobody can take it.
+pub(super) fn need(draft: &Draft<'_>, id: &ResourceId) -> Option<String> {
+    let state = &draft.state;
+    let fires = |alarm: &super::AlarmRecord| {
+        alarm.owner == *id && alarm.spec.replace && alarm.worst().is_firing()
+    };
+    if !state.alarms.values().any(fires) {
+        return None;
+    }
+    let function = state.function_type(id)?;
+    let mut overloaded = instances::of(state, id).filter_map(|(name, instance)| {
+        let runs = instance.health == InstanceHealth::Running;
+        Some((name, overload(state, name, id).filter(|_| runs)?))
+    });
+    overloaded.find_map(|(name, why)| {
+        let chains = state.chains.iter().filter(|(_, chain)| {
+            let carrying = chain.carrying().into_iter();
+            let mut on_path = carrying.flat_map(|path| &path.instances);
+            on_path.any(|on_path| on_path.name == *name)
+        });
+        let mut stuck =
+            chains.filter(|(chain, record)| !has_relief(draft, (chain, record), name, function));
+        let (chain, _) = stuck.next()?;
+        Some(format!("{why}, and no other could take chain {chain}"))
+    })
+}
+
+/// Notes whom a chain leaves for being overloaded, and forgets whom it may come back to.
+pub(super) fn note(draft: &Draft<'_>, chain: &mut ChainRecord, taken: &[String]) {
+    let Some(carrying) = chain.carrying() else {
+        return;
+    };
+    let left: Vec<_> = carrying
+        .instances
+        .iter()
+        .filter(|on_path| !taken.contains(&on_path.name))
+        .filter(|on_path| {
+            let instance = draft.state.instances.get(&on_path.name);
+            instance.is_some_and(|i| overload(&draft.state, &on_path.name, &i.owner).is_some())
+        })
+        .map(|on_path| on_path.name.clone())
+        .collect();
+    let hold = draft.state.settings.relief_hold_ms;
+    let now_ms = draft.now_ms;
+    chain
+        .left
+        .retain(|_, at_ms| now_ms < at_ms.saturating_add(hold));
+    chain
+        .left
+        .extend(left.into_iter().map(|name| (name, now_ms)));
+}
