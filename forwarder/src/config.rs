@@ -170,6 +170,9 @@ fn entry(error: &TableError) -> Option<Entry> {
         | TableError::TooManyIn { entry, .. }
         | TableError::Liveness(entry)
         | TableError::LivenessAddress { entry, .. }
+        | TableError::VirtualAddress { entry, .. }
+        | TableError::VirtualMac { entry, .. }
+        | TableError::PlacelessMember { entry, .. }
         | TableError::NotAMember { entry, .. } => entry.clone(),
         TableError::Weightless { entry, .. } | TableError::NshLength { entry, .. } => entry.clone(),
         TableError::EmptyGroup(name) => Entry::Group(name.clone()),

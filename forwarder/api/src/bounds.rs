@@ -43,3 +43,9 @@ pub const PEERS: usize = 1024;
 
 /// [`Segment::entries`](crate::Segment::entries).
 pub const ENTRIES: usize = 65_536;
+
+/// [`Segment::virtuals`](crate::Segment::virtuals).
+pub const VIRTUALS: usize = 1024;
+
+/// [`VirtualAddress::members`](crate::VirtualAddress::members): each new flow asks all of them.
+pub const VIRTUAL_MEMBERS: usize = 1024;

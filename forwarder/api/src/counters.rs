@@ -1,11 +1,12 @@
 //! What a forwarder counts. Every frame is counted exactly once at its end: sent, delivered or
 //! dropped under one [`DropReason`].
 
-use crate::{Encapsulation, Neighbour, PortName, Si, Spi, Vid, Vni, Word};
+use crate::{Encapsulation, MacAddr, Neighbour, PortName, Si, Spi, Vid, Vni, Word};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::Ipv4Addr;
 
 macro_rules! drop_reasons {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
@@ -100,11 +101,14 @@ drop_reasons! {
     ReservedGroup = "reserved-group",
     /// The next hop on a LAN did not tell its MAC address, or not in time for this frame.
     NoNeighbour = "no-neighbour",
-    /// No member of the group is alive.
+    /// No member of the group or of the virtual address is alive.
     GroupDown = "group-down",
     /// At a port that functions share by VLAN: a tag that belongs to none of them, or a frame
     /// with a tag of its own for the one that has no VLAN.
     LegVlan = "leg-vlan",
+    /// To the MAC address of a virtual address, and not for that address or not to be spread here; or
+    /// somebody claims a virtual address to be his.
+    VirtualAddress = "virtual-address",
 }
 
 impl fmt::Display for DropReason {
@@ -127,6 +131,9 @@ pub struct Counters {
     pub tunnels: Vec<TunnelCounters>,
     /// Per classifier rule, in table order.
     pub rules: Vec<RuleCounters>,
+    /// Per virtual address of every segment.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub virtuals: Vec<VirtualCounters>,
     /// The sockets that tunnels end in.
     pub underlay: UnderlayCounters,
     /// Dropped frames by reason; reasons that never happened are absent.
@@ -164,6 +171,31 @@ pub struct RuleCounters {
     pub packets: u64,
     /// Their octets.
     pub bytes: u64,
+}
+
+/// What this forwarder remembers of a virtual address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct VirtualCounters {
+    /// The segment.
+    pub vni: Vni,
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Its members, in table order.
+    pub members: Vec<VirtualMemberCounters>,
+}
+
+/// What this forwarder remembers of one member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct VirtualMemberCounters {
+    /// The member.
+    pub mac: MacAddr,
+    /// Whether it gets no new flows.
+    #[serde(default)]
+    pub draining: bool,
+    /// Flows that are with it: those that were neither closed nor silent for long.
+    pub flows: u64,
 }
 
 /// The sockets that tunnels end in.

@@ -28,7 +28,9 @@ pub use control::{
     Status, UnderlayStatus,
 };
 pub use counters::{Counters, DropReason, PathCounters, PortCounters, TunnelCounters};
-pub use counters::{RuleCounters, UnderlayCounters, drops_by_reason};
+pub use counters::{
+    RuleCounters, UnderlayCounters, VirtualCounters, VirtualMemberCounters, drops_by_reason,
+};
 pub use fast_path::{FastInterface, FastMode, FastPath, FastPathStatus, FastState, LeftHops};
 pub use health::{FunctionStatus, HealthEvent, HealthState, HealthSubject, Liveness, TunnelStatus};
 pub use ids::{IdError, Si, Spi, Ttl, Vid, Vni};
@@ -40,8 +42,8 @@ pub use probe::{Probe, ProbeError, ProbeReport, ProbeTarget, ProbeTargetError, S
 pub use tables::{
     Action, Attachment, ContextHeader, ContextValue, ContextValueError, Direction, Encapsulation,
     Function, Group, Hop, Member, MemberTarget, Metadata, Neighbour, NextHop, Path, Port, Rule,
-    Segment, StaticEntry, Tables, Transport, Tunnel, Underlay, UnderlayBackend, VtepAddressError,
-    VtepAddresses,
+    Segment, StaticEntry, Tables, Transport, Tunnel, Underlay, UnderlayBackend, VirtualAddress,
+    VirtualMember, VtepAddressError, VtepAddresses,
 };
 pub use trace::{Trace, TraceFault};
 pub use word::Word;

@@ -37,6 +37,16 @@ struct Drawer {
     backup: bool,
 }
 
+impl Drawer {
+    fn new(share: Share<'_>) -> Self {
+        Self {
+            hash: hash_of(share.key),
+            weight: u64::from(share.weight.max(1)),
+            backup: share.backup,
+        }
+    }
+}
+
 /// Flows spread over members, which are known by their place.
 #[derive(Debug, Clone)]
 pub(crate) struct Spread {
@@ -48,13 +58,7 @@ impl Spread {
     /// Members beyond 254 get nothing.
     pub(crate) fn new<'a>(members: impl IntoIterator<Item = Share<'a>>) -> Self {
         let drawers = members.into_iter().take(usize::from(NOBODY));
-        let drawers: Vec<_> = drawers
-            .map(|share| Drawer {
-                hash: hash_of(share.key),
-                weight: u64::from(share.weight.max(1)),
-                backup: share.backup,
-            })
-            .collect();
+        let drawers: Vec<_> = drawers.map(Drawer::new).collect();
         let mut ranked: Vec<(usize, Draw)> = Vec::with_capacity(drawers.len());
         let buckets = (0..BUCKETS).map(|bucket| {
             ranked.clear();
@@ -75,12 +79,20 @@ impl Spread {
         Self { drawers, buckets }
     }
 
+    /// For those who choose once a flow and remember it: the same choice, drawn when it is made.
+    /// Costs no memory and no time to make, and a draw a member for each choice.
+    pub(crate) fn unranked<'a>(members: impl IntoIterator<Item = Share<'a>>) -> Self {
+        Self {
+            drawers: members.into_iter().map(Drawer::new).collect(),
+            buckets: Vec::new(),
+        }
+    }
+
     /// The member for a flow, by its [`stable_hash`](crate::wire::flow::FlowKey::stable_hash),
     /// among those that are `usable`.
     pub(crate) fn choose(&self, flow: u64, usable: impl Fn(usize) -> bool) -> Option<usize> {
         let bucket = bucket_of(flow);
-        let ranks = self.buckets.get(bucket)?;
-        for &rank in ranks {
+        for &rank in self.buckets.get(bucket).into_iter().flatten() {
             if rank == NOBODY {
                 return None;
             }
@@ -88,7 +100,7 @@ impl Spread {
                 return Some(usize::from(rank));
             }
         }
-        // The first four of this bucket are gone.
+        // The first four of this bucket are gone, or nobody ranked them.
         let alive = self.drawers.iter().enumerate();
         alive
             .filter(|(place, _)| usable(*place))

@@ -149,6 +149,7 @@ mod tests {
             entries: vec![(FIXED, Location::Peer(0))],
             ageing_ms: 1000,
             bum_per_second: 2,
+            virtuals: None,
         }
     }
 

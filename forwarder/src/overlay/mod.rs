@@ -2,5 +2,7 @@
 //! addresses and members; encapsulation is the pipeline's.
 
 mod fdb;
+mod flows;
 
 pub(crate) use fdb::Fdb;
+pub(crate) use flows::{Flows, Sign, TCP};

@@ -18,17 +18,23 @@ impl Run<'_> {
     pub(super) fn bridge(
         &mut self,
         number: u16,
-        frame: Frame,
+        mut frame: Frame,
         packet: &Packet,
         from: Option<Location>,
         origin: Origin,
     ) {
         let tables = self.tables;
         let place = usize::from(number);
-        let (Some(segment), Some(fdb)) = (
-            tables.segments.get(place),
-            self.state.segments.get_mut(place),
-        ) else {
+        let Some(segment) = tables.segments.get(place) else {
+            return self.drop(frame, DropReason::UnknownVni);
+        };
+        if let Some(virtuals) = &segment.virtuals {
+            match self.to_member(segment.vni, virtuals, frame, packet, from) {
+                Some(readdressed) => frame = readdressed,
+                None => return,
+            }
+        }
+        let Some(fdb) = self.state.segments.get_mut(place) else {
             return self.drop(frame, DropReason::UnknownVni);
         };
         let mac = |at: usize| {

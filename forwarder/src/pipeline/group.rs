@@ -109,7 +109,7 @@ impl Run<'_> {
 
 /// The flow that a packet belongs to: an ICMP error about a packet goes the way of the answers to
 /// it, because whoever keeps state of that flow has to see it.
-fn flow_of(packet: &Packet, octets: &[u8]) -> FlowKey {
+pub(super) fn flow_of(packet: &Packet, octets: &[u8]) -> FlowKey {
     let error = packet
         .ip
         .as_ref()

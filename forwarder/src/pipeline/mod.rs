@@ -32,6 +32,7 @@ mod state;
 mod steer;
 mod tick;
 mod tunnel;
+mod virtuals;
 mod watch;
 
 use crate::frame::{Frame, Pool};
@@ -193,6 +194,7 @@ impl Pipeline {
             .iter_mut()
             .for_each(|memory| memory.expire(now_ms));
         self.state.returns.expire(now_ms);
+        self.state.flows.expire(now_ms);
         self.state
             .segments
             .iter_mut()

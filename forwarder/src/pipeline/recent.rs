@@ -22,6 +22,8 @@ pub(crate) struct Recent<K, V> {
     slots: Vec<Option<Slot<K, V>>>,
     len: usize,
     limit_sets: usize,
+    /// A table with a full set grows when more than one slot of so many is taken.
+    one_of: usize,
     cursor: usize,
 }
 
@@ -35,12 +37,23 @@ fn tag_of<K: Hash>(key: &K) -> u32 {
 impl<K: Hash + Eq, V> Recent<K, V> {
     /// A table for at most about `limit` entries.
     pub(crate) fn new(limit: usize) -> Self {
+        Self::growing(limit, 3)
+    }
+
+    /// A table that spends more memory, so that nothing is forgotten while it can still grow, and
+    /// next to nothing before it is a third full.
+    pub(crate) fn roomy(limit: usize) -> Self {
+        Self::growing(limit, 64)
+    }
+
+    fn growing(limit: usize, one_of: usize) -> Self {
         let limit_sets = (limit / WAYS).max(FIRST_SETS).next_power_of_two();
         let mut table = Self {
             tags: Vec::new(),
             slots: Vec::new(),
             len: 0,
             limit_sets,
+            one_of,
             cursor: 0,
         };
         table.allocate(FIRST_SETS);
@@ -120,35 +133,40 @@ impl<K: Hash + Eq, V> Recent<K, V> {
     /// Puts `value` under `key`, in the place of an older one, and says whether some other key
     /// had to be forgotten for it.
     pub(crate) fn insert(&mut self, now_ms: u64, key: K, value: V) -> bool {
-        let tag = tag_of(&key);
-        if let Some(Some(slot)) = self
-            .find(&key, tag)
-            .and_then(|place| self.slots.get_mut(place))
-        {
-            slot.value = value;
-            slot.used_ms = now_ms;
-            return false;
+        match self.get(now_ms, &key) {
+            Some(held) => {
+                *held = value;
+                false
+            }
+            None => self.add(now_ms, key, value).is_some(),
         }
+    }
+
+    /// Puts `value` under `key`, which is not there yet, and returns what had to be forgotten for it.
+    pub(crate) fn add(&mut self, now_ms: u64, key: K, value: V) -> Option<(K, V)> {
+        let tag = tag_of(&key);
         let full = |table: &Self| {
             table
                 .tags
                 .get(table.set_of(tag))
                 .is_none_or(|tags| !tags.contains(&FREE))
         };
-        while full(self) && self.len * 3 > self.slots.len() && self.tags.len() < self.limit_sets {
+        while full(self)
+            && self.len * self.one_of > self.slots.len()
+            && self.tags.len() < self.limit_sets
+        {
             self.grow();
         }
-        self.place(
-            tag,
-            Slot {
-                key,
-                value,
-                used_ms: now_ms,
-            },
-        )
+        let used_ms = now_ms;
+        let slot = Slot {
+            key,
+            value,
+            used_ms,
+        };
+        self.place(tag, slot).map(|slot| (slot.key, slot.value))
     }
 
-    fn place(&mut self, tag: u32, slot: Slot<K, V>) -> bool {
+    fn place(&mut self, tag: u32, slot: Slot<K, V>) -> Option<Slot<K, V>> {
         let set = self.set_of(tag);
         let age = |way: &usize| {
             let held = self.slots.get(set * WAYS + way).and_then(Option::as_ref);
@@ -158,11 +176,8 @@ impl<K: Hash + Eq, V> Recent<K, V> {
         if let Some(held) = self.tags.get_mut(set).and_then(|tags| tags.get_mut(way)) {
             *held = tag;
         }
-        let Some(held) = self.slots.get_mut(set * WAYS + way) else {
-            return false;
-        };
-        let forgotten = held.replace(slot).is_some();
-        self.len += usize::from(!forgotten);
+        let forgotten = self.slots.get_mut(set * WAYS + way)?.replace(slot);
+        self.len += usize::from(forgotten.is_none());
         forgotten
     }
 
@@ -207,14 +222,22 @@ impl<K: Hash + Eq, V> Recent<K, V> {
     /// Forgets what has been silent for longer than `idle_ms` in the next `sets` sets; called
     /// again and again, it comes round to all.
     pub(crate) fn expire(&mut self, now_ms: u64, idle_ms: u64, sets: usize) {
+        self.sweep(sets, |_, _, used_ms| {
+            now_ms.saturating_sub(used_ms) > idle_ms
+        });
+    }
+
+    /// As [`expire`](Self::expire), of those that are `over` by key, value and when they were last
+    /// used.
+    pub(crate) fn sweep(&mut self, sets: usize, mut over: impl FnMut(&K, &V, u64) -> bool) {
         for _ in 0..sets.min(self.tags.len()) {
             self.cursor = (self.cursor + 1) & (self.tags.len() - 1);
             for place in self.cursor * WAYS..(self.cursor + 1) * WAYS {
-                let silent = matches!(
+                let is_over = matches!(
                     self.slots.get(place),
-                    Some(Some(slot)) if now_ms.saturating_sub(slot.used_ms) > idle_ms
+                    Some(Some(slot)) if over(&slot.key, &slot.value, slot.used_ms)
                 );
-                if silent {
+                if is_over {
                     self.vacate(place);
                 }
             }
@@ -253,6 +276,14 @@ mod tests {
         );
         assert_eq!(found, table.len());
         assert!(table.peek(&20_000).is_none());
+    }
+
+    #[test]
+    fn a_roomy_one_forgets_nothing_while_it_can_grow() {
+        let mut table = Recent::roomy(262_144);
+        let forgotten = (0..40_000_u32).filter(|key| table.insert(0, *key, ()));
+        assert_eq!(forgotten.count(), 0);
+        assert!(table.slots.len() <= 262_144);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::Pipeline;
 use kc_forwarder_api::{
-    Counters, Encapsulation, Neighbour, PathCounters, PortCounters, RuleCounters, Transport,
-    TunnelCounters, UnderlayCounters, Vni,
+    Counters, Encapsulation, MacAddr, Neighbour, PathCounters, PortCounters, RuleCounters,
+    Transport, TunnelCounters, UnderlayCounters, VirtualCounters, VirtualMemberCounters, Vni,
 };
 
 impl Pipeline {
@@ -84,12 +84,29 @@ impl Pipeline {
                 tx_bytes: traffic.tx.bytes,
             })
         }));
+        let virtuals = tables.segments.iter().flat_map(|segment| {
+            let all = segment.virtuals.iter().flat_map(|virtuals| &virtuals.all);
+            all.map(move |service| VirtualCounters {
+                vni: segment.vni,
+                address: service.address,
+                members: service
+                    .members
+                    .iter()
+                    .map(|member| VirtualMemberCounters {
+                        mac: MacAddr(member.mac),
+                        draining: member.draining,
+                        flows: state.flows.with(segment.vni, service.address, member.mac),
+                    })
+                    .collect(),
+            })
+        });
         Counters {
             generation: tables.generation(),
             ports: ports.collect(),
             paths: paths.collect(),
             tunnels: tunnels.collect(),
             rules: rules.collect(),
+            virtuals: virtuals.collect(),
             underlay: UnderlayCounters::default(),
             drops: state.drops.iter().collect(),
         }

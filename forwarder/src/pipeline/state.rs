@@ -14,7 +14,7 @@ use crate::group::Returns;
 use crate::health::{Health, Subject};
 use crate::limits::Bucket;
 use crate::limits::datagrams::Datagrams;
-use crate::overlay::Fdb;
+use crate::overlay::{Fdb, Flows};
 use crate::proxy::Memory;
 use crate::stats::{Count, Drops, Traffic};
 use crate::tables::{Compiled, CompiledTunnel};
@@ -152,6 +152,8 @@ pub(super) struct State {
     pub(super) functions: Vec<Memory>,
     pub(super) returns: Returns,
     pub(super) segments: Vec<Fdb>,
+    /// Flows to virtual addresses, of all segments.
+    pub(super) flows: Flows,
     pub(super) cache: FlowCache,
     pub(super) paths: Vec<Count>,
     pub(super) rules: Vec<Count>,
@@ -195,6 +197,7 @@ impl State {
             functions: tables.functions.iter().map(|_| Memory::new()).collect(),
             returns: Returns::new(),
             segments: tables.segments.iter().map(Fdb::new).collect(),
+            flows: Flows::new(),
             cache: FlowCache::new(),
             paths: vec![Count::default(); tables.steering.len()],
             rules: vec![Count::default(); tables.rules.len()],

@@ -12,6 +12,7 @@ use super::legs;
 use super::names::Names;
 use super::relations;
 use super::rules;
+use super::virtuals;
 use crate::pipeline::tunnel_headers;
 use kc_forwarder_api::{
     GroupName, PortName, SfName, StaticEntry, Tables, Transport, TunnelName, Vni,
@@ -104,7 +105,7 @@ pub(super) fn build(tables: Tables) -> Result<Compiled, TableError> {
     let (tunnels, lans) = tunnels(&tables, &mut scope, &mut ports)?;
     let groups = groups::build(&tables, &scope)?;
     let pairs = groups::pairs(&tables, &scope);
-    let segments = segments(&tables, &mut scope, &mut ports)?;
+    let segments = segments(&tables, &mut scope, &mut ports, &tunnels)?;
     let reached = hops::Reached {
         functions: &mut functions,
         groups: &groups,
@@ -207,6 +208,7 @@ fn segments(
     tables: &Tables,
     scope: &mut Scope,
     ports: &mut [CompiledPort],
+    tunnels: &[CompiledTunnel],
 ) -> Result<Vec<CompiledSegment>, TableError> {
     let vxlan_port = tables
         .underlay
@@ -282,6 +284,7 @@ fn segments(
             }
             entries.push((mac.0, location));
         }
+        let virtuals = virtuals::build(segment, &entries, &peers, tunnels)?;
         segments.push(CompiledSegment {
             vni: segment.vni,
             ports: members,
@@ -294,6 +297,7 @@ fn segments(
             entries,
             ageing_ms: u64::from(segment.ageing_seconds) * 1000,
             bum_per_second: segment.bum_per_second,
+            virtuals,
         });
     }
     Ok(segments)

@@ -52,6 +52,13 @@ pub(super) fn bounds(tables: &Tables) -> Result<(), TableError> {
         within(entry, Kind::Peer, segment.peers.len(), bounds::PEERS)?;
         let entries = segment.entries.len();
         within(entry, Kind::StaticEntry, entries, bounds::ENTRIES)?;
+        let virtuals = &segment.virtuals;
+        let kind = Kind::VirtualAddress;
+        within(entry, kind, virtuals.len(), bounds::VIRTUALS)?;
+        for address in virtuals {
+            let (kind, members) = (Kind::VirtualMember, address.members.len());
+            within(entry, kind, members, bounds::VIRTUAL_MEMBERS)?;
+        }
     }
     Ok(())
 }

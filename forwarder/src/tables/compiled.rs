@@ -7,6 +7,7 @@ use super::heritage::Heritage;
 use super::lan::Lans;
 use super::names::Names;
 use super::steering::{Hop, Steering};
+use super::virtuals::Virtuals;
 use crate::classifier::Classifier;
 use crate::health::Subject;
 use crate::proxy::Held;
@@ -234,6 +235,8 @@ pub(crate) struct CompiledSegment {
     pub(crate) ageing_ms: u64,
     /// Frames a second that go to all members; 0 means any number.
     pub(crate) bum_per_second: u32,
+    /// Virtual addresses, where there are any.
+    pub(crate) virtuals: Option<Box<Virtuals>>,
 }
 
 /// What a classifier rule decides.

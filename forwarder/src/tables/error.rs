@@ -3,7 +3,7 @@
 
 use kc_forwarder_api::{GroupName, MacAddr, Neighbour, PortName, SfName, Si, Spi, Vid, Vni};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// An entry of the tables, as a person would point at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +73,10 @@ pub enum Kind {
     StaticEntry,
     /// An address of a port.
     Address,
+    /// A virtual address of a segment.
+    VirtualAddress,
+    /// A member of a virtual address.
+    VirtualMember,
 }
 
 impl fmt::Display for Kind {
@@ -91,6 +95,8 @@ impl fmt::Display for Kind {
             Self::Peer => "peer",
             Self::StaticEntry => "static entry",
             Self::Address => "address",
+            Self::VirtualAddress => "virtual address",
+            Self::VirtualMember => "member of a virtual address",
         })
     }
 }
@@ -344,6 +350,34 @@ pub enum TableError {
         entry: Entry,
         /// The address.
         address: IpAddr,
+    },
+    /// A virtual address that cannot be a station's.
+    #[error("{entry} has virtual address {address}, which must be a unicast address")]
+    VirtualAddress {
+        /// The segment.
+        entry: Entry,
+        /// The address.
+        address: Ipv4Addr,
+    },
+    /// The MAC address of a virtual address is that of something else.
+    #[error("{entry} gives {mac} to virtual address {address}; it must be nobody else's")]
+    VirtualMac {
+        /// The segment.
+        entry: Entry,
+        /// The virtual address.
+        address: Ipv4Addr,
+        /// Its MAC address.
+        mac: MacAddr,
+    },
+    /// A member of a virtual address of which nobody knows where it is.
+    #[error("{entry} has {mac} as a member of {address}; add it to the segment's entries")]
+    PlacelessMember {
+        /// The segment.
+        entry: Entry,
+        /// The virtual address.
+        address: Ipv4Addr,
+        /// The member.
+        mac: MacAddr,
     },
     /// A static entry behind a port outside the segment.
     #[error(

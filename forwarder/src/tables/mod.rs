@@ -15,6 +15,7 @@ mod names;
 mod relations;
 mod rules;
 pub(crate) mod steering;
+mod virtuals;
 
 pub(crate) use compiled::{
     Binding, Circuit, CompiledFunction, CompiledRule, CompiledSegment, CompiledTunnel, LanHop, Leg,
@@ -25,3 +26,4 @@ pub use error::{Conflict, Entry, Kind, PortRole, Suggestion, TableError};
 pub(crate) use heritage::Heritage;
 pub(crate) use names::nearest;
 pub(crate) use steering::Target;
+pub(crate) use virtuals::{CompiledVirtual, VirtualPlace, Virtuals};

@@ -5,7 +5,7 @@ use kc_forwarder_api::{
     Action, Attachment, Backend, ContextHeader, ContextValue, Direction, Function, Group,
     GroupName, Hop, MacAddr, Match, Member, MemberTarget, Metadata, Neighbour, NextHop, Path, Port,
     PortName, PortRange, Protocol, Rule, Segment, SfName, Si, Spi, StaticEntry, Tables, Transport,
-    Ttl, Tunnel, TunnelName, Underlay, Vid, Vni,
+    Ttl, Tunnel, TunnelName, Underlay, Vid, VirtualAddress, VirtualMember, Vni,
 };
 use std::net::IpAddr;
 
@@ -172,6 +172,9 @@ pub(crate) fn any_tables(seed: u64) -> Tables {
                 peer: vtep(4, shape.v6),
             });
         }
+        let virtuals = (0..rng.u8(0..3))
+            .map(|last| any_virtual(rng, last, &entries))
+            .collect();
         let vni = vni(u32::try_from(number).unwrap() + 1);
         tables.segments.push(Segment {
             vni,
@@ -180,6 +183,7 @@ pub(crate) fn any_tables(seed: u64) -> Tables {
             entries,
             ageing_seconds: rng.u32(0..3),
             bum_per_second: rng.u32(0..3),
+            virtuals,
         });
     }
     for number in 0..rng.u32(0..5) {
@@ -198,6 +202,26 @@ pub(crate) fn any_tables(seed: u64) -> Tables {
         });
     }
     tables
+}
+
+/// Members are among the segment's entries; some have none.
+fn any_virtual(rng: &mut Rng, last: u8, entries: &[StaticEntry]) -> VirtualAddress {
+    let mac = |entry: &StaticEntry| match entry {
+        StaticEntry::Local { mac, .. } | StaticEntry::Remote { mac, .. } => *mac,
+    };
+    let members = entries.iter().filter(|_| rng.bool()).map(mac);
+    let members: Vec<_> = members.collect();
+    VirtualAddress {
+        address: [10, 0, 0, 1 + last].into(),
+        mac: MacAddr([2, 0, 0, 0, 0xfe, last]),
+        members: members
+            .into_iter()
+            .map(|mac| VirtualMember {
+                mac,
+                draining: rng.bool(),
+            })
+            .collect(),
+    }
 }
 
 fn any_group(rng: &mut Rng, tables: &Tables, number: u32) -> Group {

@@ -39,5 +39,6 @@ mod steps;
 mod tables;
 mod taint;
 mod transports;
+mod virtuals;
 mod way_back;
 mod world;

@@ -10,6 +10,7 @@ mod rule;
 mod segment;
 mod tunnel;
 mod underlay;
+mod virtual_address;
 mod whole;
 
 pub use function::{Attachment, Function};
@@ -21,6 +22,7 @@ pub use rule::{Action, Rule};
 pub use segment::{Segment, StaticEntry};
 pub use tunnel::{Encapsulation, Neighbour, Transport, Tunnel};
 pub use underlay::{Underlay, UnderlayBackend, VtepAddressError, VtepAddresses};
+pub use virtual_address::{VirtualAddress, VirtualMember};
 pub use whole::Tables;
 
 use serde::{Deserialize, Deserializer};

@@ -1,5 +1,6 @@
 //! Plain-VXLAN segments.
 
+use super::virtual_address::VirtualAddress;
 use crate::{MacAddr, PortName, Vni};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -26,6 +27,9 @@ pub struct Segment {
     /// segment, from whichever member; 0 for as many as come.
     #[serde(default = "default_bum")]
     pub bum_per_second: u32,
+    /// Addresses that stand for several members.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub virtuals: Vec<VirtualAddress>,
 }
 
 impl Segment {
