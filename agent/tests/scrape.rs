@@ -32,6 +32,7 @@ fn readings(containers: usize) -> Readings {
             containers: (0..containers).map(container).collect(),
             paths: Vec::new(),
             drops: Default::default(),
+            draining: Vec::new(),
         },
         state: NodeState::default(),
         counters: None,

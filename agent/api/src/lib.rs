@@ -28,7 +28,9 @@ pub use device::Device;
 pub use event::{Event, EventAck, EventKind};
 pub use finding::{Finding, Listing, Severity};
 pub use health::{Health, HealthCheck, Probe, UpdatePolicy};
-pub use load::{BoxLoad, ContainerLoad, LoadReport, NetworkLoad, PathLoad, TunnelReport};
+pub use load::{
+    BoxLoad, ContainerLoad, DrainingLoad, LoadReport, NetworkLoad, PathLoad, TunnelReport,
+};
 pub use names::{BootId, DomainName, NameError, NodeName};
 pub use payload::{Payload, PayloadError, Stamp, VERSION, decode, encode};
 pub use seal::{BoxKey, Hidden, OpenError, PublicKey, PublicKeyError, Sealed, Sealing};

@@ -1,7 +1,7 @@
 //! Load of a box, of what runs in it and of the paths through it: one sample replaces the last.
 
 use crate::{Payload, Stamp};
-use kc_forwarder_api::{DropReason, Si, Spi, TunnelCounters, drops_by_reason};
+use kc_forwarder_api::{DropReason, MacAddr, Si, Spi, TunnelCounters, drops_by_reason};
 use serde::de::{Error, Unexpected};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
@@ -23,6 +23,9 @@ pub struct LoadReport {
     /// Frames the forwarder has dropped since its start.
     #[serde(deserialize_with = "drops_by_reason")]
     pub drops: BTreeMap<DropReason, u64>,
+    /// Who is to get no new flows of this box's clients, by the tables in force.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub draining: Vec<DrainingLoad>,
 }
 
 impl Payload for LoadReport {
@@ -109,6 +112,16 @@ pub struct PathLoad {
     pub packets: u64,
     /// Inner octets.
     pub bytes: u64,
+}
+
+/// A replica that is about to go, as seen by one box.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DrainingLoad {
+    /// Its MAC address.
+    pub mac: MacAddr,
+    /// Flows of this box's clients that are still with it.
+    pub flows: u64,
 }
 
 /// Counters of all tunnels of a box.

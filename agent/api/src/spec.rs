@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use kc_forwarder_api::{MacAddr, PortName, Tables};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// The desired document.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -242,6 +242,9 @@ pub struct Leg {
     /// Addresses inside the container.
     #[serde(default)]
     pub addresses: Vec<IpNet>,
+    /// Addresses that it shares with others: its own, and never spoken ARP for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub virtual_addresses: Vec<Ipv4Addr>,
     /// Default gateway inside the container.
     #[serde(default)]
     pub gateway: Option<IpAddr>,

@@ -2,7 +2,8 @@
 
 use super::machine::{CpuTimes, busy_percent};
 use kc_agent_api::{
-    BoxLoad, ContainerLoad, Limits, LoadReport, NetworkLoad, PathLoad, Stamp, TunnelReport,
+    BoxLoad, ContainerLoad, DrainingLoad, Limits, LoadReport, NetworkLoad, PathLoad, Stamp,
+    TunnelReport,
 };
 use kc_forwarder_api::{Counters, PortName};
 use std::time::Duration;
@@ -82,7 +83,20 @@ pub fn report(
         drops: counters
             .map(|counters| counters.drops.clone())
             .unwrap_or_default(),
+        draining: counters.map(draining).unwrap_or_default(),
     }
+}
+
+/// Who is to get no new flows.
+fn draining(counters: &Counters) -> Vec<DrainingLoad> {
+    let members = counters.virtuals.iter().flat_map(|known| &known.members);
+    let draining = members.filter(|member| member.draining);
+    draining
+        .map(|member| DrainingLoad {
+            mac: member.mac,
+            flows: member.flows,
+        })
+        .collect()
 }
 
 /// The tunnels' report.

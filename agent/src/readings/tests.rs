@@ -52,6 +52,7 @@ fn report() -> LoadReport {
             bytes: 5,
         }],
         drops: [(DropReason::NoPath, 6)].into(),
+        draining: vec![],
     }
 }
 

@@ -313,11 +313,7 @@ pub(super) fn probe(want: &ContainerSpec, seen: &Observed) -> Option<Action> {
 fn legs_to_do(legs: &[Leg], pause: &Seen, seen: &Observed) -> Vec<(LegState, Leg)> {
     let inner = seen.inner.get(&pause.id);
     legs.iter()
-        .map(|leg| {
-            let inside = inner.and_then(|links| links.get(leg.interface.as_str()));
-            let outside = seen.host.get(leg.port.as_str());
-            (leg_state(leg, inside, outside), leg.clone())
-        })
+        .map(|leg| (leg_state(leg, inner, &seen.host), leg.clone()))
         .filter(|(state, _)| *state != LegState::Wired)
         .collect()
 }

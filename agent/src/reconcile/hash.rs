@@ -1,7 +1,7 @@
 //! Fingerprints of what a container is made from. They outlive agent versions: absent, empty
 //! and false are left out, so that a field added later, and not used, changes nothing.
 
-use kc_agent_api::{ContainerSpec, HealthCheck, Probe, Sealed, SecretFile, UpdatePolicy};
+use kc_agent_api::{ContainerSpec, HealthCheck, Network, Probe, Sealed, SecretFile, UpdatePolicy};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -13,6 +13,7 @@ pub fn container_hash(spec: &ContainerSpec) -> String {
     fingerprint(&ContainerSpec {
         health: overrides_image(spec).then(|| HealthCheck::new(Probe::None)),
         update: UpdatePolicy::default(),
+        network: apart(&spec.network),
         stop_timeout_s: None,
         secrets: spec.secrets.iter().map(unsealed).collect(),
         pull_secret: None,
@@ -43,10 +44,21 @@ pub fn overrides_image(spec: &ContainerSpec) -> bool {
 /// Fingerprint of what a pause container is made from: its legs and its name of the host, not its
 /// image, so that a new pause image restarts nothing.
 pub fn pause_hash(spec: &ContainerSpec) -> String {
+    let network = apart(&spec.network);
     match &spec.hostname {
-        None => fingerprint(&spec.network),
-        Some(hostname) => fingerprint(&(&spec.network, hostname)),
+        None => fingerprint(&network),
+        Some(hostname) => fingerprint(&(network, hostname)),
     }
+}
+
+/// Without what legs share with others, which comes and goes while they run.
+fn apart(network: &Network) -> Network {
+    let mut network = network.clone();
+    if let Network::Legs(legs) = &mut network {
+        legs.iter_mut()
+            .for_each(|leg| leg.virtual_addresses.clear());
+    }
+    network
 }
 
 fn fingerprint<T: Serialize>(value: &T) -> String {

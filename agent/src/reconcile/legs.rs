@@ -2,6 +2,11 @@
 
 use super::{Observed, Part, SeenLink};
 use kc_agent_api::{ContainerSpec, Leg, Network};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Where shared addresses are.
+pub(crate) const LOOPBACK: &str = "lo";
 
 /// How a leg is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,10 +19,23 @@ pub enum LegState {
     Missing,
 }
 
-/// Judges a leg by its two ends.
-pub fn leg_state(leg: &Leg, inner: Option<&SeenLink>, outer: Option<&SeenLink>) -> LegState {
-    let (Some(inner), Some(outer)) = (inner, outer) else {
+/// Judges a leg by the interfaces on its inside and on the box.
+pub fn leg_state(
+    leg: &Leg,
+    inside: Option<&BTreeMap<String, SeenLink>>,
+    host: &BTreeMap<String, SeenLink>,
+) -> LegState {
+    let inner = inside.and_then(|links| links.get(leg.interface.as_str()));
+    let (Some(inner), Some(outer)) = (inner, host.get(leg.port.as_str())) else {
         return LegState::Missing;
+    };
+    let shared = |want: &Ipv4Addr| {
+        let lo = inside.and_then(|links| links.get(LOOPBACK));
+        lo.is_some_and(|lo| {
+            lo.addresses
+                .iter()
+                .any(|have| have.addr() == IpAddr::V4(*want))
+        })
     };
     if inner.peer != Some(outer.index) || outer.peer != Some(inner.index) {
         return LegState::Missing;
@@ -32,6 +50,7 @@ pub fn leg_state(leg: &Leg, inner: Option<&SeenLink>, outer: Option<&SeenLink>) 
             .addresses
             .iter()
             .all(|want| inner.addresses.contains(want))
+        && leg.virtual_addresses.iter().all(shared)
         && leg.gateway.is_none_or(|want| inner.gateway == Some(want));
     if right {
         LegState::Wired
@@ -53,9 +72,7 @@ pub fn is_wired(want: &ContainerSpec, seen: &Observed) -> bool {
     let together = main.is_some_and(|main| main.netns == pause.netns);
     let inner = seen.inner.get(&pause.id);
     together
-        && legs.iter().all(|leg| {
-            let inside = inner.and_then(|links| links.get(leg.interface.as_str()));
-            let outside = seen.host.get(leg.port.as_str());
-            leg_state(leg, inside, outside) == LegState::Wired
-        })
+        && legs
+            .iter()
+            .all(|leg| leg_state(leg, inner, &seen.host) == LegState::Wired)
 }

@@ -34,6 +34,7 @@ pub use backoff::{Backoff, Backoffs};
 pub(crate) use hash::fnv1a;
 pub use hash::{container_hash, overrides_image, pause_hash};
 pub use images::{Pulled, PulledImage};
+pub(crate) use legs::LOOPBACK;
 pub use legs::{LegState, is_wired, leg_state};
 pub use observed::{Observed, Part, Phase, Seen, SeenLink};
 pub(crate) use order::waits_for;

@@ -4,6 +4,7 @@ use super::plan::HOST_LEG_ALIAS;
 use super::*;
 use kc_agent_api::{ContainerSpec, Leg, Network, NodeSpec, PullPolicy, Restart, Role};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// Image of pause containers in the model.
 pub(crate) const PAUSE: &str = "pause:1";
@@ -186,6 +187,12 @@ impl Model {
                     let [inner, outer] = self.pair(&leg, None);
                     let links = self.seen.inner.entry(pause.id.clone()).or_default();
                     links.insert(leg.interface.to_string(), inner);
+                    let lo = links.entry(LOOPBACK.to_owned()).or_default();
+                    let shared = leg
+                        .virtual_addresses
+                        .iter()
+                        .map(|it| ipnet::IpNet::from(IpAddr::V4(*it)));
+                    lo.addresses.extend(shared);
                     self.seen.host.insert(leg.port.to_string(), outer);
                 }
             }
@@ -368,9 +375,8 @@ impl Model {
             let pause = self.seen.find(&want.name, Part::Pause)?;
             right &= pause.phase == Phase::Running && pause.netns == main.netns;
             for leg in legs {
-                let inner = self.seen.inner.get(&pause.id)?.get(leg.interface.as_str());
-                let outer = self.seen.host.get(leg.port.as_str());
-                right &= leg_state(leg, inner, outer) == LegState::Wired;
+                let inner = self.seen.inner.get(&pause.id);
+                right &= leg_state(leg, inner, &self.seen.host) == LegState::Wired;
             }
         }
         Some(right)

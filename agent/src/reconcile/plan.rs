@@ -135,9 +135,8 @@ fn probes(world: &World<'_>, plan: &mut Plan) {
 fn host_legs(world: &World<'_>, plan: &mut Plan) -> bool {
     let mut wiring = false;
     for leg in &world.spec.host_legs {
-        let inner = world.seen.host.get(leg.interface.as_str());
-        let outer = world.seen.host.get(leg.port.as_str());
-        if leg_state(leg, inner, outer) != LegState::Wired {
+        let host = &world.seen.host;
+        if leg_state(leg, Some(host), host) != LegState::Wired {
             wiring |= push(world, plan, Action::WireHost { leg: leg.clone() });
         }
     }

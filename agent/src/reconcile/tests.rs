@@ -308,3 +308,15 @@ fn a_document_that_contradicts_itself_is_refused() {
     spec.containers = vec![climbs];
     assert!(validate(&spec).is_err());
 }
+
+#[test]
+fn an_address_that_is_shared_comes_to_what_runs_without_a_restart() {
+    let mut model = Model::new(vec![wired("web")]);
+    model.settle();
+    let Network::Legs(legs) = &mut model.spec.containers[0].network else {
+        panic!("it has legs");
+    };
+    legs[0].virtual_addresses = vec![[10, 128, 0, 1].into()];
+    assert_eq!(words(&model.settle()), ["wire 1 legs of web"]);
+    assert_eq!(model.plan(), Plan::default());
+}

@@ -3,7 +3,7 @@
 
 use super::WiringError;
 use super::net::{Net, aside, enter, is, link_error, namespace, sysctl};
-use crate::reconcile::{HOST_LEG_ALIAS, SeenLink};
+use crate::reconcile::{HOST_LEG_ALIAS, LOOPBACK, SeenLink};
 use ipnet::IpNet;
 use kc_agent_api::Leg;
 use nix::errno::Errno;
@@ -186,10 +186,36 @@ async fn inner(there: &mut Net, leg: &Leg) -> Result<(), WiringError> {
             other => other.map_err(link_error("address", name))?,
         }
     }
+    share(there, leg).await?;
     match leg.gateway {
         Some(gateway) => default_route(there, leg, index, gateway).await,
         None => Ok(()),
     }
+}
+
+/// Gives what is inside the addresses that it shares with others: on the loopback interface, and
+/// never in an ARP packet, because others have them too.
+async fn share(there: &Net, leg: &Leg) -> Result<(), WiringError> {
+    if leg.virtual_addresses.is_empty() {
+        return Ok(());
+    }
+    let name = leg.interface.as_str();
+    // Answers for addresses of this interface alone, and asks with one of them alone.
+    sysctl("ipv4", name, "arp_ignore", "1");
+    sysctl("ipv4", name, "arp_announce", "2");
+    let links = there.links().await?;
+    let Some(lo) = links.get(LOOPBACK) else {
+        return Err(WiringError::Gone(LOOPBACK.to_owned()));
+    };
+    for address in &leg.virtual_addresses {
+        let address = IpAddr::V4(*address);
+        let add = there.handle.address().add(lo.index, address, 32);
+        match add.replace().execute().await {
+            Err(error) if is(&error, Errno::EEXIST) => {}
+            other => other.map_err(link_error("address", LOOPBACK))?,
+        }
+    }
+    Ok(())
 }
 
 async fn default_route(

@@ -389,6 +389,9 @@ impl Story {
         self.field("Service", &service.name);
         self.field("Image", &service.image);
         self.field("Network", &service.network);
+        if let Some(address) = &service.address {
+            self.field("Address", address);
+        }
         self.field("Ready", &format!("{}/{}", service.ready, service.replicas));
         if let Some(scaling) = &service.scaling {
             self.field("Scaling", scaling);

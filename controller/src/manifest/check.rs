@@ -179,6 +179,9 @@ fn service(desk: &mut Desk<'_>, spec: &ServiceSpec) {
         format!("{replicas} replicas; a service has at most {MAX_REPLICAS}"),
     );
     let shared = spec.network == ServiceNetwork::Host;
+    let message =
+        "only a service with network: overlay has an address whose flows could be drained";
+    desk.refuse_if(shared && spec.drain.is_some(), &["spec", "drain"], message);
     for key in spec.sysctls.keys().filter(|key| key.starts_with("net.")) {
         let message = format!("{key} would be the whole box's; only network: overlay has its own");
         desk.refuse_if(shared, &["spec", "sysctls", key], message);

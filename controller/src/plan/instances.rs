@@ -2,6 +2,7 @@
 //! where they run.
 
 use super::draft::Draft;
+use super::drain;
 use super::{Instance, InstanceHealth, Phase, PlanEventKind, State, Step, ailment, physical};
 use crate::resource::{Kind, ResourceId};
 use kc_agent_api::{ContainerPhase, ContainerState, Health, NodeName};
@@ -135,6 +136,7 @@ pub(super) fn reconcile(draft: &mut Draft<'_>) {
                     answered: None,
                     hardware: None,
                     retiring: false,
+                    draining_ms: None,
                     waiting: None,
                 };
                 draft.state.instances.insert(name.clone(), instance.into());
@@ -169,12 +171,12 @@ fn wanted(draft: &Draft<'_>) -> Vec<(String, ResourceId, u32)> {
         .collect()
 }
 
-/// Removes what is retiring and on no path any more.
+/// Removes what is retiring, on no path any more, and drained.
 pub(super) fn sweep(draft: &mut Draft<'_>) {
     let names: Vec<_> = draft.state.instances.keys().cloned().collect();
     for name in names {
         let retiring = draft.state.instances.get(&name).is_some_and(|i| i.retiring);
-        if !retiring || on_a_path(draft, &name) {
+        if !retiring || on_a_path(draft, &name) || !drain::is_over(draft, &name) {
             continue;
         }
         if let Some(instance) = draft.state.instances.remove(&name) {

@@ -9,6 +9,7 @@ mod chains;
 mod choose;
 mod documents;
 mod draft;
+mod drain;
 mod event;
 mod instances;
 mod nodes;
@@ -29,6 +30,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 mod vault;
+mod virtuals;
 
 pub use alarms::{AlarmRecord, Subject};
 pub use event::{PlanEvent, PlanEventKind};
@@ -46,6 +48,7 @@ pub use state::{Applied, Change, DeleteError, Settings, State};
 pub use step::Step;
 pub(crate) use survey::can_tunnel;
 pub use vault::Vault;
+pub use virtuals::VirtualAddresses;
 
 use crate::observation::Observations;
 use kc_agent_api::{NodeName, NodeSpec};
@@ -75,11 +78,13 @@ pub fn plan(state: &State, observed: &Observations, now_ms: u64) -> Plan {
     secrets::settle(&mut draft);
     scale::decide(&mut draft);
     instances::reconcile(&mut draft);
+    drain::give_up(&mut draft);
     // In this order nothing that is decided later changes what was decided before, so that
     // planning the same again does nothing.
     chains::progress(&mut draft);
     rollout::advance(&mut draft);
     instances::sweep(&mut draft);
+    virtuals::settle(&mut draft);
     places::settle(&mut draft);
     chains::begin(&mut draft);
     physical::watch_windows(&mut draft);

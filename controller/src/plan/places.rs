@@ -2,6 +2,7 @@
 //! while, is drained, or no longer suits what the resource says.
 
 use super::draft::Draft;
+use super::drain;
 use super::instances::on_a_path;
 use super::{Instance, InstanceHealth, PlanEventKind, Step};
 use crate::placement::{Room, Wish, choose, suits};
@@ -215,7 +216,13 @@ fn must_move(
     // A function that carries traffic first loses its paths, then its place; unless nothing
     // could take its paths.
     let busy = instance.health == InstanceHealth::Running && on_a_path(draft, name);
-    (!busy || !has_stand_in(draft, name, instance)).then_some(why)
+    if busy && has_stand_in(draft, name, instance) {
+        return None;
+    }
+    // What finds no other place stays, and goes on serving.
+    let wants = owner(draft, &instance.owner)?;
+    let leaves = find(draft, instance, &wants).is_ok();
+    (!leaves || drain::is_over(draft, name)).then_some(why)
 }
 
 /// Whether another instance of the same type, or of the same service, could take over.
@@ -316,6 +323,7 @@ fn settle_on(draft: &mut Draft<'_>, name: &str, node: NodeName, address: Option<
         instance.since = 0;
         instance.address = address;
         instance.health = InstanceHealth::Starting;
+        instance.draining_ms = None;
         instance.waiting = None;
     }
 }

@@ -76,6 +76,9 @@ pub struct Instance {
     /// No longer wanted; it goes as soon as no path needs it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retiring: bool,
+    /// Since when it keeps the flows that it has and gets no new ones, because it is about to go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining_ms: Option<u64>,
     /// Why it has no node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<String>,

@@ -1,9 +1,10 @@
 //! Changed containers come to the instances of a resource a few at a time. Who waits for its turn goes
 //! on as it was; whoever has its turn first loses its paths, where another can take them, then is
-//! changed, and the next one's turn comes when it is healthy. When a box gives a change up, the rest
+//! drained, changed, and the next one's turn comes when it is healthy. When a box gives a change up, the rest
 //! stays as it was until the resource is changed again.
 
 use super::draft::Draft;
+use super::drain;
 use super::instances::on_a_path;
 use super::places::has_stand_in;
 use super::secrets::{SecretInFile, Secrets, files};
@@ -138,7 +139,7 @@ impl State {
     }
 
     /// Whether an instance is about to be changed and still as it was.
-    pub(super) fn gives_way(&self, name: &str, owner: &ResourceId) -> bool {
+    pub(crate) fn gives_way(&self, name: &str, owner: &ResourceId) -> bool {
         let record = self.rollouts.get(owner);
         record.is_some_and(|r| r.turns.contains_key(name) && r.held.contains_key(name))
     }
@@ -375,6 +376,9 @@ fn release(draft: &mut Draft<'_>, id: &ResourceId) {
             draft.wake(until_ms);
             continue;
         }
+        if !drain::is_over(draft, &name) {
+            continue;
+        }
         change(draft, id, &name);
     }
 }
@@ -388,6 +392,7 @@ fn change(draft: &mut Draft<'_>, id: &ResourceId, name: &str) {
     };
     // Until its box has taken the change up, what it says is about what ran before.
     instance.since = 0;
+    instance.draining_ms = None;
     let node = instance.node.clone();
     draft.steps.push(Step::Update {
         instance: name.to_owned(),

@@ -1,6 +1,9 @@
 //! The planner's whole memory: what users asked for, and what was decided. Stored in one piece.
 
-use super::{AlarmRecord, ChainRecord, Instance, NodeRecord, RolloutRecord, ScaleRecord, Vault};
+use super::{
+    AlarmRecord, ChainRecord, Instance, NodeRecord, RolloutRecord, ScaleRecord, Vault,
+    VirtualAddresses,
+};
 use crate::resource::{
     ApiVersion, Kind, Metadata, Name, NodeResourceSpec, Object, Resource, ResourceId, Stack,
 };
@@ -79,6 +82,9 @@ pub struct State {
     /// How many instances load asks for, of resources that let it decide.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub scales: Shared<BTreeMap<ResourceId, ScaleRecord>>,
+    /// Virtual addresses of services.
+    #[serde(skip_serializing_if = "VirtualAddresses::is_unused")]
+    pub virtuals: VirtualAddresses,
     /// Values of secrets.
     #[serde(skip_serializing_if = "Vault::is_unused")]
     pub vault: Shared<Vault>,

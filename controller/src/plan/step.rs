@@ -49,6 +49,13 @@ pub enum Step {
         /// Its node.
         node: Option<NodeName>,
     },
+    /// A replica gets no new flows any more, because it is about to go.
+    DrainReplica {
+        /// The container.
+        instance: String,
+        /// Its node.
+        node: Option<NodeName>,
+    },
     /// A container goes.
     Remove {
         /// The container.
@@ -153,6 +160,14 @@ impl fmt::Display for Step {
                 instance,
                 node: None,
             } => write!(f, "update {instance}"),
+            Self::DrainReplica {
+                instance,
+                node: Some(node),
+            } => write!(f, "drain {instance} on {node}"),
+            Self::DrainReplica {
+                instance,
+                node: None,
+            } => write!(f, "drain {instance}"),
             Self::Remove {
                 instance,
                 node: Some(node),

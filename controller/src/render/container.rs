@@ -125,6 +125,7 @@ fn attach(spec: &FunctionSpec, instance: &Instance) -> Option<(Attachment, Vec<L
             port: port_name(instance.id, kind)?,
             mac: mac_address(instance.id, kind),
             addresses: spec.address.into_iter().collect(),
+            virtual_addresses: Vec::new(),
             gateway: None,
             mtu: LEG_MTU,
         })

@@ -1,12 +1,17 @@
 //! The services' overlay: one plain-VXLAN segment over all boxes, 10.128.0.0/16 in VNI 1. Box k
-//! owns 10.128.k.0/24 and is 10.128.k.1 itself. Every address is known, so nothing is learned.
+//! owns 10.128.k.0/24 and is 10.128.k.1 itself; 10.128.0.0/24 are the services' virtual addresses.
+//! Every address is known, so nothing is learned.
 
-use super::wiring::{LegKind, box_mac, mac_address, port_name};
+use super::wiring::{LegKind, box_mac, mac_address, port_name, virtual_mac};
 use super::{has_overlay, underlay_mtu};
-use crate::plan::{Instance, NodeRecord, State, can_tunnel};
+use crate::plan::{Instance, InstanceHealth, NodeRecord, State, can_tunnel};
+use crate::resource::ResourceId;
 use ipnet::IpNet;
 use kc_agent_api::{Leg, NodeName};
-use kc_forwarder_api::{PortName, Segment, StaticEntry, Vni};
+use kc_forwarder_api::{
+    MacAddr, PortName, Segment, StaticEntry, VirtualAddress, VirtualMember, Vni,
+};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 const VNI: u32 = 1;
@@ -44,8 +49,9 @@ pub(super) fn leg(state: &State, node: &NodeName, instance: &Instance) -> Option
     Some(Leg {
         interface: PortName::new("eth0").ok()?,
         port: port_name(instance.id, LegKind::Only)?,
-        mac: mac_address(instance.id, LegKind::Only),
+        mac: mac(instance),
         addresses: vec![net(instance.address?)?],
+        virtual_addresses: state.virtual_address(&instance.owner).into_iter().collect(),
         gateway: gateway(record).map(IpAddr::V4),
         mtu: mtu(state),
     })
@@ -59,6 +65,7 @@ pub(super) fn host_leg(state: &State, node: &NodeName) -> Option<Leg> {
         port: PortName::new(BOX_PORT).ok()?,
         mac: box_mac(record.index),
         addresses: vec![net(gateway(record)?)?],
+        virtual_addresses: Vec::new(),
         gateway: None,
         mtu: mtu(state),
     })
@@ -81,7 +88,7 @@ pub(super) fn segment(state: &State, node: &NodeName) -> Option<Segment> {
             .values()
             .filter(|replica| replica.node.as_ref() == Some(other) && replica.address.is_some());
         for replica in replicas {
-            let mac = mac_address(replica.id, LegKind::Only);
+            let mac = mac(replica);
             if other == node {
                 let port = port_name(replica.id, LegKind::Only)?;
                 ports.push(port.clone());
@@ -95,6 +102,7 @@ pub(super) fn segment(state: &State, node: &NodeName) -> Option<Segment> {
         mac: host.mac,
         port: PortName::new(BOX_PORT).ok()?,
     });
+    let virtuals = virtuals(state, &entries);
     let others = state.nodes.iter().filter(|(other, _)| *other != node);
     let peers = others.filter(|(_, there)| can_tunnel(record, there));
     Some(Segment {
@@ -104,5 +112,48 @@ pub(super) fn segment(state: &State, node: &NodeName) -> Option<Segment> {
         entries,
         ageing_seconds: AGEING_SECONDS,
         bum_per_second: Segment::BUM_PER_SECOND,
+        virtuals,
     })
+}
+
+/// MAC address of a replica.
+pub(crate) fn mac(replica: &Instance) -> MacAddr {
+    mac_address(replica.id, LegKind::Only)
+}
+
+/// Virtual addresses of all services, with those replicas that run and whose place is known here.
+fn virtuals(state: &State, entries: &[StaticEntry]) -> Vec<VirtualAddress> {
+    let known: BTreeSet<MacAddr> = entries
+        .iter()
+        .map(|entry| match entry {
+            StaticEntry::Local { mac, .. } | StaticEntry::Remote { mac, .. } => *mac,
+        })
+        .collect();
+    let mut members: BTreeMap<&ResourceId, Vec<VirtualMember>> = BTreeMap::new();
+    for (name, replica) in &*state.instances {
+        let owner = &replica.owner;
+        // What is changed right now may still be called running, as it was before.
+        let changing = state.in_turn(name, owner) && !state.gives_way(name, owner);
+        let serves = replica.health == InstanceHealth::Running && !changing;
+        if serves && known.contains(&mac(replica)) {
+            members.entry(owner).or_default().push(VirtualMember {
+                mac: mac(replica),
+                draining: replica.draining_ms.is_some(),
+            });
+        }
+    }
+    let services = state.resources.values().chain(state.retired.values());
+    let mut virtuals: Vec<_> = services
+        .filter_map(|resource| {
+            let id = resource.id();
+            let address = state.virtual_address(&id)?;
+            Some(VirtualAddress {
+                address,
+                mac: virtual_mac(address),
+                members: members.remove(&id).unwrap_or_default(),
+            })
+        })
+        .collect();
+    virtuals.sort_by_key(|virtual_address| virtual_address.address);
+    virtuals
 }

@@ -2,6 +2,7 @@
 
 use kc_forwarder_api::{Attachment, Function, MacAddr, PortName};
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
 /// Which leg of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,12 @@ pub fn mac_address(id: u32, leg: LegKind) -> MacAddr {
 pub(super) fn box_mac(index: u32) -> MacAddr {
     let [_, a, b, c] = index.to_be_bytes();
     MacAddr([0x02, 0x6b, a, b, c, 0xff])
+}
+
+/// MAC address that a virtual address is told under.
+pub(super) fn virtual_mac(address: Ipv4Addr) -> MacAddr {
+    let [.., last] = address.octets();
+    MacAddr([0x02, 0x6b, 0, 0, last, 0xfe])
 }
 
 /// Ports of all functions.

@@ -20,6 +20,10 @@ with_container_fields! {
             /// How replicas are on the network.
             #[serde(default)]
             pub network: ServiceNetwork,
+            /// How long a replica that is to go may take to end what it has begun; it gets nothing new
+            /// meanwhile.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub drain: Option<super::Period>,
             /// Where replicas may run.
             #[serde(default, skip_serializing_if = "PlacementSpec::is_default")]
             pub placement: PlacementSpec,
@@ -30,6 +34,18 @@ with_container_fields! {
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             pub alarms: Vec<AlarmSpec>,
         }
+    }
+}
+
+impl ServiceSpec {
+    /// [`drain`](Self::drain) when it is not given.
+    const DRAIN_MS: u32 = 10_000;
+
+    /// Milliseconds for which a replica that is to go keeps the flows that it has.
+    pub fn drain_ms(&self) -> u64 {
+        self.drain
+            .map_or(Self::DRAIN_MS, super::Period::millis)
+            .into()
     }
 }
 

@@ -244,6 +244,9 @@ fn phase(
         let why = gone.reason.clone().unwrap_or_else(|| word("is gone"));
         return (word("Lost"), Some(format!("{node} {why}")));
     }
+    if record.draining_ms.is_some() {
+        return (word("Draining"), None);
+    }
     if record.retiring {
         return (word("Leaving"), None);
     }
@@ -363,6 +366,13 @@ pub fn services(moment: &Snapshot) -> Vec<ServiceView> {
             name: name.to_owned(),
             image: object.spec.image.clone(),
             network: if host { "host" } else { "overlay" }.to_owned(),
+            address: (moment.state)
+                .virtual_address(&ResourceId::new(
+                    Kind::Service,
+                    object.metadata.name.clone(),
+                ))
+                .filter(|_| !host)
+                .map(|address| address.to_string()),
             ports: object.spec.ports.iter().map(|port| port.port).collect(),
             replicas: moment.state.replicas(&id),
             scaling: moment.state.scaling(&id),

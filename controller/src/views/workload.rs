@@ -39,6 +39,9 @@ pub struct ServiceView {
     pub image: String,
     /// `overlay` or `host`.
     pub network: String,
+    /// Its virtual address, behind which its replicas are; overlay services only.
+    #[serde(default)]
+    pub address: Option<String>,
     /// Ports.
     pub ports: Vec<u16>,
     /// Replicas wanted.

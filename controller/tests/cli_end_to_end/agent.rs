@@ -441,6 +441,7 @@ impl Part {
                 .collect(),
             paths: paths.collect(),
             drops: BTreeMap::new(),
+            draining: Vec::new(),
         }
     }
 

@@ -12,7 +12,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Any text, quotes, control and non-Latin characters included.
 pub(crate) fn text() -> impl Strategy<Value = String> + Clone {
@@ -184,20 +184,28 @@ pub(crate) fn load() -> impl Strategy<Value = LoadReport> {
         packets,
         bytes,
     });
+    let draining = (any::<[u8; 6]>(), any::<u64>()).prop_map(|(mac, flows)| DrainingLoad {
+        mac: MacAddr(mac),
+        flows,
+    });
     (
         stamp(),
         machine,
         vec(container, 0..3),
         vec(path, 0..3),
         drops(),
+        vec(draining, 0..3),
     )
-        .prop_map(|(at, machine, containers, paths, drops)| LoadReport {
-            at,
-            machine,
-            containers,
-            paths,
-            drops,
-        })
+        .prop_map(
+            |(at, machine, containers, paths, drops, draining)| LoadReport {
+                at,
+                machine,
+                containers,
+                paths,
+                drops,
+                draining,
+            },
+        )
 }
 
 pub(crate) fn tunnels() -> impl Strategy<Value = TunnelReport> {
@@ -361,17 +369,21 @@ fn leg() -> impl Strategy<Value = Leg> {
     (
         names,
         vec(network, 0..3),
+        vec(any::<Ipv4Addr>(), 0..2),
         option::of(any::<IpAddr>()),
         any::<u16>(),
     )
-        .prop_map(|((interface, port, mac), addresses, gateway, mtu)| Leg {
-            interface,
-            port,
-            mac: MacAddr(mac),
-            addresses,
-            gateway,
-            mtu,
-        })
+        .prop_map(
+            |((interface, port, mac), addresses, virtual_addresses, gateway, mtu)| Leg {
+                interface,
+                port,
+                mac: MacAddr(mac),
+                addresses,
+                virtual_addresses,
+                gateway,
+                mtu,
+            },
+        )
 }
 
 fn container() -> impl Strategy<Value = ContainerSpec> {

@@ -38,6 +38,8 @@ pub(super) struct FakeBox {
     pub(super) unplugged: BTreeSet<String>,
     /// Octets that interfaces have sent.
     pub(super) sent: BTreeMap<String, u64>,
+    /// Flows of its clients with whoever drains.
+    pub(super) flows: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -264,6 +266,17 @@ impl Cluster {
                 .collect(),
             paths: Vec::new(),
             drops: BTreeMap::new(),
+            draining: {
+                let segments = target.tables.segments.iter();
+                let virtuals = segments.flat_map(|segment| &segment.virtuals);
+                let members = virtuals.flat_map(|known| &known.members);
+                let draining = members.filter(|member| member.draining);
+                let told = draining.map(|member| DrainingLoad {
+                    mac: member.mac,
+                    flows: target.flows,
+                });
+                told.collect()
+            },
         };
         let before = self.observed.nodes.get(name).and_then(|n| n.state.clone());
         let news = before.is_none_or(|before| before.report != state);

@@ -3,6 +3,7 @@
 mod alarming;
 mod cluster;
 mod crash;
+mod draining;
 mod golden;
 mod invariants;
 mod physical;
