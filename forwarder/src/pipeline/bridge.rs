@@ -29,7 +29,7 @@ impl Run<'_> {
             return self.drop(frame, DropReason::UnknownVni);
         };
         if let Some(virtuals) = &segment.virtuals {
-            match self.to_member(segment.vni, virtuals, frame, packet, from) {
+            match self.readdress(segment.vni, virtuals, frame, packet, from) {
                 Some(readdressed) => frame = readdressed,
                 None => return,
             }

@@ -19,7 +19,7 @@ use kc_forwarder_api::{DropReason, Vni};
 impl Run<'_> {
     /// A frame in a segment that has virtual addresses: what it is afterwards, if it is not at its end.
     /// The box of the client decides, once: to all others it is a frame to one of their stations.
-    pub(super) fn to_member(
+    pub(super) fn readdress(
         &mut self,
         vni: Vni,
         virtuals: &Virtuals,
