@@ -49,6 +49,7 @@ fn a_container_is_wired_silent_and_without_offloads() {
         let mut spec = document(3, &["fw"]);
         if let Network::Legs(legs) = &mut spec.containers[0].network {
             legs[1].gateway = Some("10.9.0.1".parse().unwrap());
+            legs[1].virtual_addresses = vec!["10.128.0.7".parse().unwrap()];
         }
         spec.containers[0].files = vec![File {
             path: "/etc/kc/rules".into(),
@@ -75,6 +76,13 @@ fn a_container_is_wired_silent_and_without_offloads() {
             for off in OFFLOADS {
                 assert!(features.contains(off), "{port}: {off}\n{features}");
             }
+        }
+        // What it shares is its own, and nobody hears of it by ARP.
+        let shared = run_inside(pid, "ip", &["addr", "show", "lo"]);
+        assert!(shared.contains("inet 10.128.0.7/32"), "{shared}");
+        for (key, value) in [("arp_ignore", "1"), ("arp_announce", "2")] {
+            let path = format!("/proc/sys/net/ipv4/conf/outside/{key}");
+            assert_eq!(run_inside(pid, "cat", &[&path]).trim(), value, "{key}");
         }
         let outside = run_inside(pid, "ip", &["addr", "show", "outside"]);
         for word in [

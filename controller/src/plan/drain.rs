@@ -4,7 +4,7 @@
 
 use super::draft::Draft;
 use super::places::{has_stand_in, unsettled};
-use super::{InstanceHealth, Step};
+use super::{InstanceHealth, Step, can_tunnel};
 use crate::render;
 use crate::resource::{Resource, ServiceNetwork};
 use kc_agent_api::NodeName;
@@ -57,21 +57,25 @@ pub(super) fn is_over(draft: &mut Draft<'_>, name: &str) -> bool {
 
 /// Whether every box that may have a client has said since then that no flow of its clients goes there.
 fn is_idle(draft: &Draft<'_>, name: &str, since_ms: u64) -> bool {
-    let Some(mac) = draft
-        .state
-        .instances
-        .get(name)
-        .map(|it| render::overlay_mac(it))
-    else {
+    let nodes = &draft.state.nodes;
+    let Some(instance) = draft.state.instances.get(name) else {
         return true;
     };
+    let place = instance.node.as_ref();
+    let Some((place, there)) = place.and_then(|node| nodes.get_key_value(node)) else {
+        return true;
+    };
+    let mac = render::overlay_mac(instance);
     let says_so = |node: &NodeName| {
         let load = draft.observed.nodes.get(node)?.load.as_ref()?;
         let told = load.report.draining.iter().find(|told| told.mac == mac)?;
         Some(load.at_ms >= since_ms && told.flows == 0)
     };
-    let mut ready = draft.state.nodes.iter().filter(|(_, record)| record.ready);
-    ready.all(|(node, _)| says_so(node).unwrap_or(false))
+    let mut reach = nodes.iter().filter(|(node, record)| {
+        let reaches = *node == place || can_tunnel(record, there);
+        record.ready && reaches && render::is_in_overlay(record)
+    });
+    reach.all(|(node, _)| says_so(node).unwrap_or(false))
 }
 
 /// Lets those have new flows again who are no longer to go.

@@ -8,7 +8,7 @@ mod path;
 mod seal;
 mod wiring;
 
-pub(crate) use overlay::mac as overlay_mac;
+pub(crate) use overlay::{is_in_overlay, mac as overlay_mac};
 pub use wiring::{LegKind, mac_address, port_name};
 
 use crate::plan::{NodeRecord, State, can_tunnel};

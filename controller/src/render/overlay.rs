@@ -71,6 +71,11 @@ pub(super) fn host_leg(state: &State, node: &NodeName) -> Option<Leg> {
     })
 }
 
+/// Whether a box has a part of the overlay.
+pub(crate) fn is_in_overlay(record: &NodeRecord) -> bool {
+    gateway(record).is_some()
+}
+
 /// The box's part of the segment.
 pub(super) fn segment(state: &State, node: &NodeName) -> Option<Segment> {
     let record = state.nodes.get(node).filter(|_| has_overlay(state))?;

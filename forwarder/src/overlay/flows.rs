@@ -13,8 +13,9 @@ use std::net::Ipv4Addr;
 /// Flows remembered: about 80,000 at once for sure, and beyond them those in use before the silent. One
 /// that is forgotten is drawn for again, and mostly by the same member.
 const LIMIT: usize = 262_144;
-/// Sets of the table looked through at each call of [`Flows::expire`].
-const SWEEP: usize = 512;
+/// Sets of the table looked through at each call of [`Flows::expire`]: all within eight calls, because
+/// somebody waits for the last flow of a member.
+const SWEEP: usize = 4096;
 
 /// RFC 5382 REQ-5: an established connection "MUST NOT be less than 2 hours 4 minutes".
 const ESTABLISHED_MS: u64 = 7_440_000;

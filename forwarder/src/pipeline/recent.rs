@@ -232,6 +232,9 @@ impl<K: Hash + Eq, V> Recent<K, V> {
     pub(crate) fn sweep(&mut self, sets: usize, mut over: impl FnMut(&K, &V, u64) -> bool) {
         for _ in 0..sets.min(self.tags.len()) {
             self.cursor = (self.cursor + 1) & (self.tags.len() - 1);
+            if self.tags.get(self.cursor) == Some(&[FREE; WAYS]) {
+                continue;
+            }
             for place in self.cursor * WAYS..(self.cursor + 1) * WAYS {
                 let is_over = matches!(
                     self.slots.get(place),

@@ -172,8 +172,12 @@ pub(crate) fn any_tables(seed: u64) -> Tables {
                 peer: vtep(4, shape.v6),
             });
         }
-        let virtuals = (0..rng.u8(0..3))
-            .map(|last| any_virtual(rng, last, &entries))
+        // At addresses that frames are sent to: those of the client, and of the server without an entry.
+        let most = if entries.is_empty() { 3 } else { 2 };
+        // A look ahead, so that what comes after them is as it was without them.
+        let mut ahead = rng.clone();
+        let virtuals = (0..ahead.u8(0..most))
+            .map(|last| any_virtual(&mut ahead, last, &entries))
             .collect();
         let vni = vni(u32::try_from(number).unwrap() + 1);
         tables.segments.push(Segment {
@@ -213,7 +217,7 @@ fn any_virtual(rng: &mut Rng, last: u8, entries: &[StaticEntry]) -> VirtualAddre
     let members: Vec<_> = members.collect();
     VirtualAddress {
         address: [10, 0, 0, 1 + last].into(),
-        mac: MacAddr([2, 0, 0, 0, 0xfe, last]),
+        mac: MacAddr([2, 0, 0, 0, 0, 1 + last]),
         members: members
             .into_iter()
             .map(|mac| VirtualMember {
