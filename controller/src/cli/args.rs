@@ -83,8 +83,8 @@ pub enum Command {
     Uncordon(NodeArgs),
     /// Take a node's new key for right, and seal secrets to it
     Trust(NodeArgs),
-    /// Move everything away from a node, and wait for it
-    Drain(NodeArgs),
+    /// Move everything away from a node without a gap, and wait for it (exit code 11 when something stays)
+    Drain(DrainArgs),
     /// Put another version of the agent onto boxes, one after the other
     #[command(visible_alias = "upgrade")]
     Update(UpdateArgs),
@@ -465,6 +465,19 @@ pub struct EventsArgs {
 pub struct NodeArgs {
     /// Node
     pub node: String,
+}
+
+/// `kc drain`.
+#[derive(Debug, Args)]
+pub struct DrainArgs {
+    /// Node
+    pub node: String,
+    /// Say what would leave and what would stay, change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// json or yaml
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Format>,
 }
 
 /// `kc update`.

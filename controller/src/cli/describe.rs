@@ -219,6 +219,12 @@ impl Story {
         if let Some(update) = &node.update {
             self.field("Update", &updated(update));
         }
+        if let Some(evacuation) = &node.evacuation {
+            self.list("Leaving", &evacuation.leaving);
+            let stays = evacuation.stays.iter();
+            let stays = stays.map(|stay| format!("{}: {}", stay.object, stay.why));
+            self.list("Stays", &stays.collect::<Vec<_>>());
+        }
         self.list("Packet I/O", &rows);
         self.list("No answer", &node.dead);
         self.list("Drops", &drops);

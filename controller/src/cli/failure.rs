@@ -18,6 +18,7 @@ Exit codes:
   8  kc chain: something was lost, or a hop is broken
   9  kc doctor found a problem
  10  kc update: a box refused the update, or is back at its former version
+ 11  kc drain: something stays on the box; it goes on running
 kc exec ends with the code of the command: 126 when it cannot be run, 127 when there is no such
 program, 128 + n when kc was ended by signal n.";
 
@@ -48,6 +49,9 @@ pub enum Failure {
     /// A box runs what it ran before.
     #[error("{0}")]
     NotUpdated(String),
+    /// Something stays on a drained box; what and why was said on stdout already.
+    #[error("{0}")]
+    Stays(String),
     /// There are differences; said on stdout already.
     #[error("")]
     Differs,
@@ -77,6 +81,7 @@ impl Failure {
             Self::Broken(_) => 8,
             Self::Sick(_) => 9,
             Self::NotUpdated(_) => 10,
+            Self::Stays(_) => 11,
             Self::Exit(code) => *code,
         }
     }

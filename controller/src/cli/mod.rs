@@ -10,6 +10,7 @@ mod compose;
 mod copy;
 mod describe;
 mod doctor;
+mod drain;
 mod exec;
 mod failure;
 mod get;
@@ -100,9 +101,7 @@ async fn run(client: &Client, global: &Global, command: Command) -> Result<(), F
         Command::Cordon(args) => node::set(client, &args.node, "cordon").await,
         Command::Uncordon(args) => node::set(client, &args.node, "uncordon").await,
         Command::Trust(args) => node::set(client, &args.node, "trust").await,
-        Command::Drain(args) => {
-            node::drain(client, &args.node, global.timeout.unwrap_or(DRAIN)).await
-        }
+        Command::Drain(args) => drain::drain(client, &args, global.timeout.unwrap_or(DRAIN)).await,
         Command::Update(args) => update::update(client, global.timeout, &args).await,
         Command::Version(_) => node::version(client).await,
         Command::Playground(_)

@@ -4,7 +4,7 @@ use crate::manifest::{ManifestError, Parameters, Source};
 use crate::plan::{Change, DeleteError, Step};
 use crate::resource::{Resource, ResourceId, Stack};
 use crate::store::StoreError;
-use crate::views::ManifestFile;
+use crate::views::{EvacuationView, ManifestFile};
 use kc_agent_api::NodeName;
 use serde::Serialize;
 use std::sync::Arc;
@@ -55,6 +55,8 @@ pub struct Outcome {
     pub warnings: Vec<ManifestError>,
     /// What follows on the boxes.
     pub steps: Vec<Step>,
+    /// What leaves a box that is to be drained, and what stays.
+    pub evacuation: Option<EvacuationView>,
 }
 
 /// One resource before and after.

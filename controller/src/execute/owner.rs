@@ -233,6 +233,12 @@ impl Owner {
             now,
         );
         let steps = plan.steps.clone();
+        let evacuation = match mutation {
+            Mutation::Cordon {
+                node, drain: true, ..
+            } => crate::views::evacuation(&plan.state, node),
+            _ => None,
+        };
         if !dry_run {
             self.keep(plan, &mutated.forgotten, now).await?;
             if let Some(observed) = observed {
@@ -246,6 +252,7 @@ impl Owner {
             changed: mutated.changed,
             warnings: mutated.warnings,
             steps,
+            evacuation,
         })
     }
 

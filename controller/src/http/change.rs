@@ -100,7 +100,7 @@ pub(super) async fn delete(
     params(("name" = String, Path, description = "node")),
     responses((status = 200, body = ApplyResult), (status = 404, body = ErrorReply)))]
 pub(super) async fn cordon(State(app): State<App>, Segments(name): Segments<String>) -> Answer {
-    set(&app, &name, true, false).await
+    set(&app, &name, true).await
 }
 
 /// Places on a node again.
@@ -108,7 +108,7 @@ pub(super) async fn cordon(State(app): State<App>, Segments(name): Segments<Stri
     params(("name" = String, Path, description = "node")),
     responses((status = 200, body = ApplyResult), (status = 404, body = ErrorReply)))]
 pub(super) async fn uncordon(State(app): State<App>, Segments(name): Segments<String>) -> Answer {
-    set(&app, &name, false, false).await
+    set(&app, &name, false).await
 }
 
 /// Seals secrets to the key that a node tells now.
@@ -121,10 +121,19 @@ pub(super) async fn trust(State(app): State<App>, Segments(name): Segments<Strin
 
 /// Moves what can run elsewhere away from a node. Returns at once; instances tell when it is done.
 #[utoipa::path(post, path = "/api/v1/nodes/{name}/drain", tag = "nodes",
-    params(("name" = String, Path, description = "node")),
+    params(("name" = String, Path, description = "node"), ChangeQuery),
     responses((status = 200, body = ApplyResult), (status = 404, body = ErrorReply)))]
-pub(super) async fn drain(State(app): State<App>, Segments(name): Segments<String>) -> Answer {
-    set(&app, &name, true, true).await
+pub(super) async fn drain(
+    State(app): State<App>,
+    Segments(name): Segments<String>,
+    Params(query): Params<ChangeQuery>,
+) -> Answer {
+    let mutation = Mutation::Cordon {
+        node: node(&name)?,
+        cordon: true,
+        drain: true,
+    };
+    change(&app, mutation, query.dry_run).await
 }
 
 /// A node's name from a path; what cannot exist does not exist.
@@ -132,12 +141,11 @@ fn node(name: &str) -> Result<NodeName, ApiError> {
     NodeName::new(name).map_err(|_| ApiError::not_found(format!("node {name} does not exist")))
 }
 
-async fn set(app: &App, name: &str, cordon: bool, drain: bool) -> Answer {
-    let node = node(name)?;
+async fn set(app: &App, name: &str, cordon: bool) -> Answer {
     let mutation = Mutation::Cordon {
-        node,
+        node: node(name)?,
         cordon,
-        drain,
+        drain: false,
     };
     change(app, mutation, false).await
 }
@@ -226,6 +234,7 @@ fn told(outcome: Outcome, dry_run: bool) -> ApplyResult {
                 text: step.to_string(),
             })
             .collect(),
+        evacuation: outcome.evacuation,
     }
 }
 

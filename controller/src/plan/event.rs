@@ -48,6 +48,10 @@ pub enum PlanEventKind {
     Died,
     /// An instance or replica is no longer wanted.
     Retired,
+    /// An instance or replica of a drained box has another in its place.
+    Replaced,
+    /// An instance or replica cannot leave a drained box.
+    Stays,
     /// An instance or replica is changed.
     Updating,
     /// A change has come to all instances.
@@ -91,6 +95,8 @@ impl PlanEventKind {
             Self::Running => "running",
             Self::Died => "died",
             Self::Retired => "retired",
+            Self::Replaced => "replaced",
+            Self::Stays => "stays",
             Self::Updating => "updating",
             Self::UpdateFinished => "update-finished",
             Self::UpdateStopped => "update-stopped",
@@ -114,6 +120,7 @@ impl PlanEventKind {
             self,
             Self::NodeGone
                 | Self::Unplaced
+                | Self::Stays
                 | Self::Died
                 | Self::UpdateStopped
                 | Self::ChainBroken

@@ -162,7 +162,7 @@ fn wanted(draft: &Draft<'_>) -> Vec<(String, ResourceId, u32)> {
     owners
         .filter(|owner| kinds.contains(&owner.kind))
         .flat_map(|owner| {
-            let mut ordinals = state.ordinals(owner);
+            let mut ordinals = state.with_substitutes(owner, state.ordinals(owner));
             ordinals.extend(state.spare(owner));
             let named = |ordinal| (format!("{}-{ordinal}", owner.name), owner.clone(), ordinal);
             ordinals.into_iter().map(named)

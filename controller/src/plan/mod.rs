@@ -10,6 +10,7 @@ mod choose;
 mod documents;
 mod draft;
 mod drain;
+mod evacuate;
 mod event;
 mod instances;
 mod nodes;
@@ -29,10 +30,12 @@ mod step;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod vault;
 mod virtuals;
 
 pub use alarms::{AlarmRecord, Subject};
+pub use evacuate::Substitute;
 pub use event::{PlanEvent, PlanEventKind};
 pub use instances::MAX_REPLICAS;
 pub use physical::Hardware;
@@ -77,6 +80,7 @@ pub fn plan(state: &State, observed: &Observations, now_ms: u64) -> Plan {
     alarms::evaluate(&mut draft);
     secrets::settle(&mut draft);
     scale::decide(&mut draft);
+    evacuate::judge(&mut draft);
     instances::reconcile(&mut draft);
     drain::give_up(&mut draft);
     // In this order nothing that is decided later changes what was decided before, so that
@@ -86,6 +90,7 @@ pub fn plan(state: &State, observed: &Observations, now_ms: u64) -> Plan {
     instances::sweep(&mut draft);
     virtuals::settle(&mut draft);
     places::settle(&mut draft);
+    evacuate::forget(&mut draft);
     chains::begin(&mut draft);
     physical::watch_windows(&mut draft);
     let documents = documents::number(&mut draft);

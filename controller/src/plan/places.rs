@@ -3,6 +3,7 @@
 
 use super::draft::Draft;
 use super::drain;
+use super::evacuate::{self, Hold};
 use super::instances::on_a_path;
 use super::{Instance, InstanceHealth, PlanEventKind, Step};
 use crate::placement::{Room, Wish, choose, suits};
@@ -163,6 +164,17 @@ fn attempt(draft: &mut Draft<'_>, name: &str) -> Option<String> {
         .get(name)
         .filter(|i| !i.retiring && i.hardware.is_none())?
         .clone();
+    if let Some(node) = &instance.node
+        && let Some(held) = evacuate::hold(draft, name, &instance, node)
+    {
+        return match held {
+            Hold::Stays(why) => Some(why),
+            Hold::Waits => {
+                draft.state.instances.get_mut(name)?.waiting = None;
+                None
+            }
+        };
+    }
     let leaving = match instance.node.clone() {
         None => None,
         Some(node) => match must_move(draft, name, &instance, &node) {
@@ -186,8 +198,17 @@ fn wait(draft: &mut Draft<'_>, name: &str, reason: String) {
     }
     instance.waiting = Some(reason.clone());
     let owner = instance.owner.clone();
-    let message = format!("{name} has no place: {reason}");
-    draft.tell(PlanEventKind::Unplaced, &owner, None, message);
+    let here = instance.node.clone();
+    match here.filter(|node| draft.state.is_drained(node)) {
+        Some(node) => {
+            let message = format!("{name} stays on {node}: {reason}");
+            draft.tell(PlanEventKind::Stays, &owner, Some(&node), message);
+        }
+        None => {
+            let message = format!("{name} has no place: {reason}");
+            draft.tell(PlanEventKind::Unplaced, &owner, None, message);
+        }
+    }
     draft.steps.push(Step::Unplaced {
         instance: name.to_owned(),
         why: reason,
@@ -246,9 +267,10 @@ pub(super) fn may_take_over(draft: &Draft<'_>, name: &str, instance: &Instance) 
             .is_some_and(|node| draft.is_ready(node))
         && unsettled(draft, instance).is_none()
         && !draft.state.in_turn(name, &instance.owner)
+        && !draft.state.is_on_trial(instance)
 }
 
-fn place(
+pub(super) fn place(
     draft: &mut Draft<'_>,
     name: &str,
     instance: &Instance,

@@ -6,9 +6,9 @@ use super::draft::Draft;
 use super::instances::on_a_path;
 use super::places::has_stand_in;
 use super::rollout::{update, workload};
+use super::trial::{Progress, Trial};
 use super::{Instance, InstanceHealth, PlanEventKind, State};
 use crate::resource::{Resource, ResourceId, ServiceNetwork};
-use kc_agent_api::{ContainerPhase, ContainerState, Health, UpdatePolicy};
 use serde::{Deserialize, Serialize};
 
 /// The spare of one change.
@@ -17,36 +17,15 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Spare {
     /// Its number, higher than those of all that are wanted.
     ordinal: u32,
-    /// When its image was there, and it was made.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    made_ms: Option<u64>,
-    /// What runs, while nobody checks its health, and since when.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    run: Option<Run>,
+    /// Whether it works.
+    #[serde(flatten)]
+    trial: Trial,
     /// It has shown that it works.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     proven: bool,
     /// Why there is none, and changes are made in place.
     #[serde(skip_serializing_if = "Option::is_none")]
     unplaced: Option<String>,
-}
-
-/// One life of a process.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Run {
-    started_at: Option<String>,
-    since_ms: u64,
-}
-
-/// How far a spare is.
-enum Progress {
-    Proven,
-    Open,
-    /// No box has room for it.
-    Unplaced(String),
-    /// It is there, and not healthy.
-    Failed(String),
 }
 
 impl State {
@@ -108,7 +87,7 @@ pub(super) fn may_go(draft: &mut Draft<'_>, id: &ResourceId, name: &str) -> bool
 }
 
 /// The lowest number above those wanted that nobody has, not even one that is about to go.
-fn free_ordinal(state: &State, id: &ResourceId) -> u32 {
+pub(super) fn free_ordinal(state: &State, id: &ResourceId) -> u32 {
     let last = state.ordinals(id).last().copied().unwrap_or(0);
     let taken = |ordinal: &u32| {
         !state
@@ -124,13 +103,19 @@ pub(super) fn judge(draft: &mut Draft<'_>, id: &ResourceId) {
         return;
     };
     let name = format!("{}-{ordinal}", id.name);
-    let progress = progress(draft, id, &name);
+    let record = draft.state.rollouts.get(id);
+    let Some(mut trial) = record.and_then(|record| Some(record.spare.as_ref()?.trial.clone()))
+    else {
+        return;
+    };
+    let progress = trial.look(draft, id, &name);
     let Some(record) = draft.state.rollouts.get_mut(id) else {
         return;
     };
     let Some(spare) = record.spare.as_mut() else {
         return;
     };
+    spare.trial = trial;
     match progress {
         Progress::Open => {}
         Progress::Proven => spare.proven = true,
@@ -147,69 +132,5 @@ pub(super) fn judge(draft: &mut Draft<'_>, id: &ResourceId) {
             let node = instance.and_then(|instance| instance.node.clone());
             draft.tell(PlanEventKind::UpdateStopped, id, node.as_ref(), message);
         }
-    }
-}
-
-fn progress(draft: &mut Draft<'_>, id: &ResourceId, name: &str) -> Progress {
-    let Some(instance) = draft.state.instances.get(name) else {
-        return Progress::Open;
-    };
-    if let Some(why) = &instance.waiting {
-        return Progress::Unplaced(why.clone());
-    }
-    let runs = instance.health == InstanceHealth::Running;
-    let node = instance.node.as_ref();
-    let Some(container) = node.and_then(|node| draft.observed.container(node, name)) else {
-        return Progress::Open;
-    };
-    match container.health {
-        Some(Health::Unhealthy) => return Progress::Failed("is unhealthy".to_owned()),
-        Some(Health::Healthy) if runs => return Progress::Proven,
-        // An image may take its time, and a registry may be away: nothing is lost by waiting.
-        _ if container.id.is_empty() => return Progress::Open,
-        _ => {}
-    }
-    let (started_at, why) = (container.started_at.clone(), why_not(container));
-    let policy = draft
-        .state
-        .owner(id)
-        .map(|resource| update(resource).policy());
-    let deadline_ms = policy.map_or(0, |policy| u64::from(policy.deadline_ms));
-    let now_ms = draft.now_ms;
-    let record = draft.state.rollouts.get_mut(id);
-    let Some(spare) = record.and_then(|record| record.spare.as_mut()) else {
-        return Progress::Open;
-    };
-    let made_ms = *spare.made_ms.get_or_insert(now_ms);
-    let run = Run {
-        started_at,
-        since_ms: now_ms,
-    };
-    let same = spare.run.take();
-    let same = same.filter(|before| before.started_at == run.started_at);
-    spare.run = runs.then(|| same.unwrap_or(run));
-    let until_ms = match &spare.run {
-        Some(run) => run
-            .since_ms
-            .saturating_add(UpdatePolicy::PROOF_MS.min(deadline_ms)),
-        None => made_ms.saturating_add(deadline_ms),
-    };
-    if now_ms < until_ms {
-        draft.wake(until_ms);
-        return Progress::Open;
-    }
-    if runs {
-        return Progress::Proven;
-    }
-    let seconds = deadline_ms.div_ceil(1_000);
-    Progress::Failed(format!("{why} after {seconds} s"))
-}
-
-fn why_not(container: &ContainerState) -> String {
-    match (container.phase, &container.error, container.exit_code) {
-        (ContainerPhase::Running, ..) => "is not healthy".to_owned(),
-        (_, Some(error), _) => format!("does not start ({error})"),
-        (_, None, Some(code)) => format!("ends with {code}"),
-        (_, None, None) => "does not start".to_owned(),
     }
 }

@@ -1,7 +1,7 @@
 //! The planner's whole memory: what users asked for, and what was decided. Stored in one piece.
 
 use super::{
-    AlarmRecord, ChainRecord, Instance, NodeRecord, RolloutRecord, ScaleRecord, Vault,
+    AlarmRecord, ChainRecord, Instance, NodeRecord, RolloutRecord, ScaleRecord, Substitute, Vault,
     VirtualAddresses,
 };
 use crate::resource::{
@@ -85,6 +85,12 @@ pub struct State {
     /// Virtual addresses of services.
     #[serde(skip_serializing_if = "VirtualAddresses::is_unused")]
     pub virtuals: VirtualAddresses,
+    /// Instances that take the places of others, by the number whose place it is.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub substitutes: BTreeMap<ResourceId, BTreeMap<u32, Substitute>>,
+    /// Instances of drained boxes whose substitutes did not work, and why: it is not tried again.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unmoved: BTreeMap<String, String>,
     /// Values of secrets.
     #[serde(skip_serializing_if = "Vault::is_unused")]
     pub vault: Shared<Vault>,

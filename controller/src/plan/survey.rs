@@ -63,6 +63,9 @@ pub(super) fn barred(
     if draft.state.in_turn(name, &instance.owner) {
         return Some("is being changed".to_owned());
     }
+    if draft.state.is_on_trial(instance) {
+        return Some("has yet to show that it works".to_owned());
+    }
     if draft
         .state
         .node_resource(node)

@@ -95,6 +95,7 @@ fn node(moment: &Snapshot, name: &NodeName) -> NodeView {
         since_ms: since.map(|ms| moment.clock.wall(ms)),
         cordoned: spec.is_some_and(|spec| spec.cordon || spec.drain),
         draining: spec.is_some_and(|spec| spec.drain),
+        evacuation: super::evacuation(&moment.state, name),
         labels: moment.state.labels(name),
         arch: report.map(|status| status.arch.clone()),
         version: report.map(|status| status.version.clone()),

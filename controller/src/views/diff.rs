@@ -26,6 +26,9 @@ pub struct ApplyResult {
     pub warnings: Vec<ManifestProblem>,
     /// What follows from it on the boxes.
     pub steps: Vec<StepView>,
+    /// What leaves a box that is to be drained, and what stays, as far as can be said now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evacuation: Option<super::EvacuationView>,
 }
 
 impl ApplyResult {

@@ -9,6 +9,7 @@ mod build_node;
 mod chain;
 mod diff;
 mod doctor;
+mod evacuation;
 mod inside;
 mod look;
 mod node;
@@ -30,6 +31,7 @@ pub use diff::{
 pub use doctor::{
     DoctorView, NodeFindings, clock_finding, controller_findings, no_answer, node_findings,
 };
+pub use evacuation::{EvacuationView, StayView, evacuation};
 pub use inside::{CopyRequest, ExecRequest};
 pub use look::{EchoAnswer, EchoFunctionView, EchoView, ProbeView, TraceHop, TraceView};
 pub use node::{NodeCondition, NodeView, PacketIoView};

@@ -108,4 +108,7 @@ pub struct NodeView {
     pub secrets_held: Option<String>,
     /// What keeps it from matching its document.
     pub errors: Vec<String>,
+    /// What leaves it and what stays, when it is drained.
+    #[serde(default)]
+    pub evacuation: Option<super::EvacuationView>,
 }

@@ -21,13 +21,45 @@ fn a_drained_node_is_left_by_everything() {
         "node/box2 already cordoned\n"
     );
     assert!(site.says(&["get", "nodes"]).contains("Ready,cordoned"));
-    let text = site.says(&["drain", "box2", "--timeout", "25s"]);
+    let rehearsed = site.kc(&["drain", "box2", "--dry-run"]).output().unwrap();
+    assert_eq!(rehearsed.status.code(), Some(11));
+    let text = String::from_utf8(rehearsed.stdout).unwrap();
+    assert!(
+        text.contains("chain/web stays (dry run): it ends there, at server0\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("instance/firewall-2 leaves (dry run)\n") || text.lines().count() == 1,
+        "{text}"
+    );
+    let drained = site
+        .kc(&["drain", "box2", "--timeout", "25s"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(drained.stdout).unwrap();
+    assert_eq!(drained.status.code(), Some(11), "{text}");
     assert!(text.contains("node/box2 draining\n"), "{text}");
-    assert!(text.contains("node/box2 drained in "), "{text}");
+    assert!(
+        text.contains("chain/web stays: it ends there, at server0\n"),
+        "{text}"
+    );
+    let told = site.says(&["describe", "node", "box2"]);
+    assert!(
+        told.contains("Stays:\n  chain/web: it ends there"),
+        "{told}"
+    );
     let instances = site.json(&["get", "instances"]);
     for instance in instances.as_array().unwrap() {
         assert_eq!(instance["node"], "box1", "{instance}");
     }
+    // Its work done by others, the box of no chain's end is empty.
+    site.says(&["delete", "chain", "web"]);
+    let json = site.json(&["drain", "box2"]);
+    assert_eq!(json["stays"], serde_json::json!([]), "{json}");
+    assert!(
+        site.says(&["drain", "box2"])
+            .contains("node/box2 drained in ")
+    );
     assert_eq!(site.says(&["uncordon", "box2"]), "node/box2 uncordoned\n");
     assert!(!site.says(&["get", "nodes"]).contains("cordoned"));
 }

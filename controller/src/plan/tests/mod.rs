@@ -4,6 +4,7 @@ mod alarming;
 mod cluster;
 mod crash;
 mod draining;
+mod evacuating;
 mod golden;
 mod invariants;
 mod physical;
