@@ -10,6 +10,7 @@ pub mod frame;
 pub mod http;
 pub mod manifest;
 pub mod mqtt;
+mod notify;
 pub mod observation;
 pub mod pcapng;
 pub mod placement;

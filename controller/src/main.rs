@@ -78,6 +78,15 @@ struct RunArgs {
         value_parser = seconds
     )]
     heartbeat_timeout: Duration,
+    /// Webhook that is told of every alarm, http or https; repeatable. Alarms may name others
+    #[arg(
+        long,
+        env = "KC_CONTROLLER_ALARM_WEBHOOK",
+        value_name = "URL",
+        value_delimiter = ',',
+        value_parser = webhook
+    )]
+    alarm_webhook: Vec<String>,
     /// Where state, history and token are kept
     #[arg(
         long,
@@ -95,6 +104,10 @@ fn seconds(text: &str) -> Result<Duration, String> {
         return Err(wanted());
     }
     Duration::try_from_secs_f64(seconds).map_err(|_| wanted())
+}
+
+fn webhook(text: &str) -> Result<String, String> {
+    kc_controller::alarm::webhook(text).map(|()| text.to_owned())
 }
 
 fn main() -> ExitCode {
@@ -166,6 +179,7 @@ async fn run(args: RunArgs) -> Result<()> {
         incoming: mqtt::merged(incoming, events),
         presence,
         heartbeat_timeout: args.heartbeat_timeout,
+        webhooks: args.alarm_webhook,
     };
     let (handle, owner) = engine.start()?;
     let router = http::router(App::new(handle, token, args.broker));

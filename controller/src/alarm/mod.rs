@@ -35,6 +35,9 @@ pub struct AlarmSpec {
     /// Whether chains leave an instance that it fires for, when another can take them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replace: bool,
+    /// Webhooks that are told when it begins to fire and when it is over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notify: Vec<String>,
 }
 
 impl AlarmSpec {
@@ -84,6 +87,24 @@ impl AlarmSpec {
                 (Standing::Pending { since_ms }, Some(due(since_ms)))
             }
         }
+    }
+}
+
+/// Judges the address of a webhook.
+///
+/// # Errors
+/// What it has to look like.
+pub fn webhook(text: &str) -> Result<(), String> {
+    let uri: Option<hyper::Uri> = text.parse().ok();
+    let fits = uri.is_some_and(|uri| {
+        let web = matches!(uri.scheme_str(), Some("http" | "https"));
+        web && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    match fits {
+        true => Ok(()),
+        false => Err(format!(
+            "{text:?} is no webhook: write http://host/path or https://host/path"
+        )),
     }
 }
 
@@ -195,6 +216,7 @@ mod tests {
             of: Of::Any,
             severity: Severity::Warning,
             replace: false,
+            notify: Vec::new(),
         }
     }
 

@@ -56,6 +56,25 @@ impl SubjectReport {
 }
 
 impl AlarmReport {
+    /// In one line, for people.
+    pub fn line(&self) -> String {
+        let subjects: Vec<_> = self
+            .subjects
+            .iter()
+            .filter(|subject| subject.state == "firing")
+            .map(|subject| format!("{} {:.0}", subject.name, subject.value))
+            .collect();
+        let (state, name, when) = (self.state.to_uppercase(), &self.name, &self.when);
+        match subjects.is_empty() {
+            true => format!("{state} {name} ({}): {when}", self.severity),
+            false => format!(
+                "{state} {name} ({}): {when}: {}",
+                self.severity,
+                subjects.join(", ")
+            ),
+        }
+    }
+
     /// Puts a report together.
     pub fn new(
         name: String,

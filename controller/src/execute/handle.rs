@@ -3,9 +3,10 @@
 use super::clock::Clock;
 use super::documents::Published;
 use super::input::{Input, Mutation, MutationError, Outcome};
-use super::owner::Owner;
+use super::owner::{Owner, Ways};
 use super::snapshot::Snapshot;
 use crate::mqtt::{Calls, OurPresence};
+use crate::notify::Notifier;
 use crate::observation::{Observations, Received};
 use crate::plan::State;
 use crate::store::{EventQuery, Loaded, Store, StoreError, StoredEvent};
@@ -47,6 +48,8 @@ pub struct Engine {
     pub presence: OurPresence,
     /// A node that says nothing for this long is gone.
     pub heartbeat_timeout: Duration,
+    /// Who is told of every alarm.
+    pub webhooks: Vec<String>,
 }
 
 /// The way to the run loop; clones share it.
@@ -110,15 +113,14 @@ impl Engine {
         });
         let (sender, snapshots) = watch::channel(snapshot);
         let calls = Calls::new(self.domain.clone(), self.link.clone());
-        let owner = Owner::new(
-            self.domain.clone(),
-            self.store.clone(),
-            self.link.clone(),
-            calls.clone(),
-            self.presence,
-            published,
-            sender,
-        );
+        let ways = Ways {
+            link: self.link.clone(),
+            calls: calls.clone(),
+            presence: self.presence,
+            notifier: Notifier::new(self.domain.to_string(), self.webhooks),
+        };
+        let (domain, store) = (self.domain.clone(), self.store.clone());
+        let owner = Owner::new(domain, store, ways, published, sender);
         let task = tokio::spawn(owner.run(queue, self.incoming));
         let handle = Handle {
             inputs,

@@ -7,6 +7,7 @@ use super::input::{Input, Mutation, MutationError, Outcome};
 use super::mutate::mutate;
 use super::snapshot::Snapshot;
 use crate::mqtt::{self, Calls, Inbound, OurPresence, Refusal};
+use crate::notify::Notifier;
 use crate::observation::Observations;
 use crate::plan::{self, Plan, State};
 use crate::resource::Kind;
@@ -47,19 +48,26 @@ pub(super) struct Owner {
     /// Nodes whose status has changed and is to be kept.
     restated: BTreeSet<NodeName>,
     alarms: Alarms,
+    notifier: Notifier,
     events: Vec<NewEvent>,
     complaints: BTreeMap<String, u64>,
     /// When to plan next.
     due: Option<Instant>,
 }
 
+/// What the world is reached by.
+pub(super) struct Ways {
+    pub(super) link: Link,
+    pub(super) calls: Calls,
+    pub(super) presence: OurPresence,
+    pub(super) notifier: Notifier,
+}
+
 impl Owner {
     pub(super) fn new(
         domain: DomainName,
         store: Store,
-        link: Link,
-        calls: Calls,
-        presence: OurPresence,
+        ways: Ways,
         published: Published,
         moments: watch::Sender<Arc<Snapshot>>,
     ) -> Self {
@@ -67,15 +75,16 @@ impl Owner {
         Self {
             domain,
             store,
-            link,
-            calls,
-            presence,
+            link: ways.link,
+            calls: ways.calls,
+            presence: ways.presence,
             moment,
             moments,
             published,
             unsent: BTreeSet::new(),
             restated: BTreeSet::new(),
             alarms: Alarms::default(),
+            notifier: ways.notifier,
             events: Vec::new(),
             complaints: BTreeMap::new(),
             due: None,
@@ -350,6 +359,7 @@ impl Owner {
         if let Err(error) = self.alarms.update(self.moment.state.alarm_reports()) {
             tracing::error!(error = &error as &dyn std::error::Error, "unwritable alarm");
         }
+        self.notifier.update(self.moment.state.alarm_notices());
         self.phases(now);
         self.moment.documents = plan.documents;
         for (node, bytes) in documents {

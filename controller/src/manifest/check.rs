@@ -130,6 +130,12 @@ fn alarms(desk: &mut Desk<'_>, alarms: &[AlarmSpec], boxes: bool) {
             let message = "a box cannot be replaced; functions have replace";
             wrong(desk, "replace", message.to_owned());
         }
+        for (number, url) in alarm.notify.iter().enumerate() {
+            if let Err(message) = crate::alarm::webhook(url) {
+                let number = number.to_string();
+                desk.wrong(&["spec", "alarms", &index, "notify", &number], message);
+            }
+        }
         let metric = alarm.when.metric;
         if !boxes && !metric.of_containers() {
             let metric = metric.as_str();

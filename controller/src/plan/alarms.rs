@@ -59,6 +59,12 @@ impl State {
     pub fn alarm_reports(&self) -> impl Iterator<Item = AlarmReport> {
         self.alarms.iter().map(|(name, record)| record.report(name))
     }
+
+    /// Every alarm, and the webhooks that are told of it.
+    pub fn alarm_notices(&self) -> impl Iterator<Item = (AlarmReport, &[String])> {
+        let alarms = self.alarms.iter();
+        alarms.map(|(name, record)| (record.report(name), record.spec.notify.as_slice()))
+    }
 }
 
 /// Measures everything anew.

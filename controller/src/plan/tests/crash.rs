@@ -85,6 +85,17 @@ fn a_dead_box_survives_a_crash_anywhere() {
 }
 
 #[test]
+fn a_relief_survives_a_crash_anywhere() {
+    let mut cluster = Cluster::new(3);
+    let text = super::scaling::SCALED.replace("cpu > 50% for 5s", "cpu > 50%");
+    cluster.apply(&text);
+    cluster.settle();
+    let burn = |cluster: &mut Cluster| cluster.load("box1", "dpi-1", 95.0);
+    assert_eq!(cluster.state.instances["dpi-1"].node, Some(node("box1")));
+    survives(&cluster, burn, &["dpi-2"]);
+}
+
+#[test]
 fn a_restarted_controller_changes_nothing() {
     let mut cluster = carried();
     cluster.apply(HELLO);

@@ -3,7 +3,7 @@
 use super::cluster::Cluster;
 use super::*;
 
-const SCALED: &str = "\
+pub(super) const SCALED: &str = "\
 apiVersion: kcluster/v1
 kind: ServiceFunction
 metadata: {name: dpi}
