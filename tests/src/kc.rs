@@ -4,7 +4,7 @@ use crate::programs;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// Where the playground leaves the way to its controller.
 pub const CONFIG: &str = "/run/kcluster-playground/kc.toml";
@@ -36,6 +36,21 @@ pub fn run(arguments: &[&str]) -> Result<Said> {
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
     })
+}
+
+/// Starts `kc`, which goes on by itself.
+///
+/// # Errors
+/// It could not be run.
+pub fn start(arguments: &[&str]) -> Result<Child> {
+    Command::new(programs::find("kc")?)
+        .args(arguments)
+        .env("KC_CONFIG", CONFIG)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("cannot run kc")
 }
 
 /// Runs `kc` and returns what it prints.
@@ -99,6 +114,14 @@ pub fn path(name: &str) -> Result<Vec<(String, String)>> {
             Ok((instance.to_owned(), node.to_owned()))
         })
         .collect()
+}
+
+/// An instance.
+///
+/// # Errors
+/// There is none of that name.
+pub fn instance(name: &str) -> Result<Value> {
+    json(&["get", "instances", name])
 }
 
 /// Docker's ids of all instances, by name.

@@ -20,3 +20,4 @@ pub mod remains;
 pub mod story;
 pub mod traffic;
 pub mod wait;
+pub mod watch;

@@ -8,7 +8,7 @@ use kc_function::echo::Echo;
 use kc_function::firewall::{self, Firewall};
 use kc_function::loadbalancer::{LoadBalancer, Policy, Setup};
 use kc_function::nat::Nat;
-use kc_function::{duration, pause, probe, serve, shell};
+use kc_function::{burn, duration, pause, probe, serve, shell};
 use std::io::{IsTerminal as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -44,6 +44,8 @@ enum Verb {
     Serve(serve::Options),
     /// Send HTTP requests and report what got through.
     Probe(probe::Options),
+    /// Use the processor for a while, to try alarms and limits out.
+    Burn(burn::Options),
 }
 
 #[derive(Debug, clap::Args)]
@@ -189,6 +191,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Verb::Dpi(args) => shell::run(&mut Dpi::new(args.block), &args.wiring)?,
         Verb::Loadbalancer(args) => shell::run(&mut args.build()?, &args.wiring)?,
         Verb::Echo(args) => shell::run(&mut Echo::new(args.address), &args.wiring)?,
+        Verb::Burn(options) => burn::run(&options),
         Verb::Pause => pause::run().context("cannot wait for signals")?,
         Verb::Serve(options) => {
             let served = serve::run(&options)?;

@@ -1,0 +1,138 @@
+//! Load decides: a DPI that burns its CPU is relieved by one that is made for it, and when the load is
+//! gone there is one again. All the while requests run through the chain.
+
+use anyhow::{Context, Result, ensure};
+use kc_tests::story::Story;
+use kc_tests::traffic::{Probe, SERVER, all_passed, first, requests};
+use kc_tests::{kc, wait, watch};
+use serde_json::Value;
+use std::path::Path;
+use std::process::Child;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One DPI that may become three. The windows are as short as a test wants them.
+const MANIFEST: &str = r#"
+apiVersion: kcluster/v1
+kind: ServiceFunction
+metadata: {name: scan}
+spec:
+  image: kcluster/function:latest
+  args: [dpi, --inside, inside, --outside, outside]
+  replicas: 1
+  resources: {cpu: 500m, memory: 32Mi}
+  alarms:
+    - {name: hot, when: cpu > 60% for 5s, clear: 40%, severity: critical, replace: true}
+    - {name: idle, when: cpu < 20% for 5s, of: average, severity: info}
+  autoscale:
+    max: 3
+    steps: [{alarm: idle, remove: 1}]
+    scaleIn: {cooldown: 5s}
+---
+apiVersion: kcluster/v1
+kind: Chain
+metadata: {name: web}
+spec:
+  functions: [scan]
+  from: {node: box1, interface: client0}
+  to: {node: box3, interface: server0}
+"#;
+
+pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
+    story.step(
+        "an overloaded DPI is relieved by a new one, and load off, it goes again",
+        || {
+            kc::apply(scratch, "scan.yaml", MANIFEST)?;
+            until("the chain over scan-1", || carried_by("scan-1"))?;
+            first("kcpg-client", Duration::from_secs(10))?;
+            let probes: Vec<_> = (0..4)
+                .map(|_| Probe::start("kcpg-client", SERVER, 3_000, 15))
+                .collect::<Result<_>>()?;
+            let watch = watch::Legs::start(&["kcpg-box1", "kcpg-box2", "kcpg-box3"])?;
+            let mut burning = burn("scan-1", "15s")?;
+            until("the chain over scan-2", || carried_by("scan-2"))?;
+            let on = |name: &str| Ok::<_, anyhow::Error>(kc::instance(name)?["node"].clone());
+            ensure!(on("scan-1")? != on("scan-2")?, "both are on one box");
+            let first_packet_ms = watch.first_packet("a packet through scan-2", PATIENCE)?;
+            until("the end of the change", || {
+                Ok(kc::chain("web")?["state"] == "Ready")
+            })?;
+            let story = timeline(first_packet_ms)?;
+            burning.wait()?;
+            until("one DPI again", || {
+                let all = kc::containers()?;
+                let scans = all.keys().filter(|name| name.starts_with("scan-"));
+                Ok(scans.count() == 1 && kc::chain("web")?["state"] == "Ready")
+            })?;
+            ensure!(carried_by("scan-2")?, "the one that carried the chain went");
+            let (mut sent, mut longest) = (0, 0);
+            for probe in probes {
+                let report = probe.report()?;
+                all_passed(&report)?;
+                sent += report["sent"].as_u64().context("no count")?;
+                longest = longest.max(report["max-gap-ms"].as_u64().unwrap_or_default());
+            }
+            ensure!(sent >= 10_000, "only {sent} requests");
+            Ok(format!(
+                "{story}; {sent} requests, none failed, longest gap {longest} ms"
+            ))
+        },
+    )?;
+    story.step("the chain has its functions again", || {
+        kc::good(&["apply", "-f", "/run/kcluster-playground/manifests"])?;
+        until("the chain", || {
+            Ok(kc::path("web")?.len() == 3 && kc::chain("web")?["state"] == "Ready")
+        })?;
+        kc::good(&["delete", "function", "scan"])?;
+        all_passed(&requests("kcpg-client", SERVER, 20)?)?;
+        Ok(String::new())
+    })
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+    wait::until(what, PATIENCE, || Ok(holds()?.then_some(()))).map(drop)
+}
+
+fn carried_by(instance: &str) -> Result<bool> {
+    Ok(kc::path("web")?.iter().any(|(name, _)| name == instance))
+}
+
+fn burn(instance: &str, time: &str) -> Result<Child> {
+    kc::start(&[
+        "exec",
+        instance,
+        "--",
+        "/kc-function",
+        "burn",
+        "--for",
+        time,
+    ])
+}
+
+/// The times of the steps, from the end of the alarm's window on.
+fn timeline(first_packet_ms: u64) -> Result<String> {
+    let events = kc::json(&["events", "--tail", "200"])?;
+    let events = events.as_array().context("events are no list")?;
+    let at = |kind: &str, word: &str| {
+        let mut fitting = events.iter().rev().filter(|event| {
+            let message = event["message"].as_str().unwrap_or_default();
+            event["kind"] == kind && message.contains(word)
+        });
+        fitting
+            .next()
+            .and_then(|event: &Value| event["atMs"].as_u64())
+            .with_context(|| format!("no event {kind} of {word}"))
+    };
+    let alarm = at("alarm-firing", "scan-1")?;
+    let since = |ms: u64| ms.saturating_sub(alarm);
+    Ok(format!(
+        "window over, then: new one wanted {} ms, it runs {} ms, path chosen {} ms, first packet through it {} ms, \
+         all classifiers turned {} ms",
+        since(at("scaled-out", "scan")?),
+        since(at("running", "scan-2")?),
+        since(at("path-chosen", "scan-2")?),
+        since(first_packet_ms),
+        since(at("path-active", "scan-2")?),
+    ))
+}
