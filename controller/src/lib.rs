@@ -25,4 +25,5 @@ pub mod simulate;
 pub mod store;
 pub mod topology;
 pub mod trace;
+pub mod traffic;
 pub mod views;

@@ -3,6 +3,7 @@
 
 use crate::plan::Settings;
 use crate::shared::Shared;
+use crate::traffic::Tally;
 use kc_agent_api::{ContainerState, LoadReport, NodeName, NodeState, NodeStatus, Presence};
 use kc_forwarder_api::{HealthState, PortName, PortState};
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,9 @@ pub struct NodeObservation {
     /// By interface: bits per second that it has sent between the last two samples.
     #[serde(default)]
     pub sent_bits: BTreeMap<String, u64>,
+    /// What its forwarder has looked up lately.
+    #[serde(default)]
+    pub traffic: Tally,
     /// When the node itself last said anything.
     pub heard_ms: Option<u64>,
 }
@@ -152,6 +156,7 @@ impl Observations {
         if before.is_none_or(|before| before.at != load.at) {
             node.sent_bits = sent_bits(before, &load);
         }
+        node.traffic.push(now_ms, &load.paths);
         node.load = Some(Received {
             at_ms: now_ms,
             report: load,

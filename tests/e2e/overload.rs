@@ -66,16 +66,16 @@ pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
                 Ok(scans.count() == 1 && kc::chain("web")?["state"] == "Ready")
             })?;
             ensure!(carried_by("scan-2")?, "the one that carried the chain went");
-            let (mut sent, mut longest) = (0, 0);
+            let (mut sent, mut longest) = (0, 0.0_f64);
             for probe in probes {
                 let report = probe.report()?;
                 all_passed(&report)?;
                 sent += report["sent"].as_u64().context("no count")?;
-                longest = longest.max(report["max-gap-ms"].as_u64().unwrap_or_default());
+                longest = longest.max(report["max-gap-ms"].as_f64().context("no gap")?);
             }
             ensure!(sent >= 10_000, "only {sent} requests");
             Ok(format!(
-                "{story}; {sent} requests, none failed, longest gap {longest} ms"
+                "{story}; {sent} requests, none failed, longest gap {longest:.0} ms"
             ))
         },
     )?;

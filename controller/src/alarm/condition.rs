@@ -16,11 +16,20 @@ pub enum Metric {
     Disk,
     /// Hottest zone in degrees Celsius; boxes only.
     Temperature,
+    /// Of what enters a chain, what does not come to its end, in percent; of a box, whether the other
+    /// ends of its tunnels answer.
+    Loss,
 }
 
 impl Metric {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Cpu, Self::Memory, Self::Disk, Self::Temperature];
+    pub const ALL: [Self; 5] = [
+        Self::Cpu,
+        Self::Memory,
+        Self::Disk,
+        Self::Temperature,
+        Self::Loss,
+    ];
 
     /// As written.
     pub const fn as_str(self) -> &'static str {
@@ -29,13 +38,14 @@ impl Metric {
             Self::Memory => "memory",
             Self::Disk => "disk",
             Self::Temperature => "temperature",
+            Self::Loss => "loss",
         }
     }
 
     /// Behind its numbers.
     pub const fn unit(self) -> &'static str {
         match self {
-            Self::Cpu | Self::Memory | Self::Disk => "%",
+            Self::Cpu | Self::Memory | Self::Disk | Self::Loss => "%",
             Self::Temperature => "C",
         }
     }
@@ -51,6 +61,11 @@ impl Metric {
     /// Whether containers have it.
     pub const fn of_containers(self) -> bool {
         matches!(self, Self::Cpu | Self::Memory)
+    }
+
+    /// Whether chains have it.
+    pub const fn of_chains(self) -> bool {
+        matches!(self, Self::Loss)
     }
 }
 
@@ -100,7 +115,7 @@ pub enum ConditionError {
     )]
     Form(String),
     /// Not something that is measured.
-    #[error("there is no metric {0:?}; there are cpu, memory, disk and temperature")]
+    #[error("there is no metric {0:?}; there are cpu, memory, disk, temperature and loss")]
     Metric(String),
     /// Not a level.
     #[error("{0:?} is no level: write 50% or 60.5C, at most 99999.9")]

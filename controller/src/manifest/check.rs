@@ -1,7 +1,8 @@
 //! What can be judged about one resource by itself.
 
+use super::alarm::{self, Subjects};
 use super::{Document, ManifestError, container, physical, scaling, secret};
-use crate::alarm::{AlarmSpec, Comparison, Of};
+use crate::alarm::AlarmSpec;
 use crate::plan::MAX_REPLICAS;
 use crate::resource::{
     Algorithm, AutoscaleSpec, ChainSpec, FunctionSpec, Kind, LegSharing, NodeResourceSpec,
@@ -68,7 +69,7 @@ pub(super) fn check(document: &Document<'_>, errors: &mut Vec<ManifestError>) {
 }
 
 fn function(desk: &mut Desk<'_>, spec: &FunctionSpec) {
-    alarms(desk, &spec.alarms, false);
+    alarm::check(desk, &spec.alarms, Subjects::Functions);
     physical::liveness(desk, spec.liveness);
     if !spec.physical.is_empty() {
         return physical::check(desk, spec);
@@ -109,74 +110,9 @@ fn scaled(desk: &mut Desk<'_>, spec: Option<&AutoscaleSpec>, alarms: &[AlarmSpec
     }
 }
 
-/// Alarms of a resource whose subjects are boxes, or containers.
-fn alarms(desk: &mut Desk<'_>, alarms: &[AlarmSpec], boxes: bool) {
-    let mut seen = BTreeSet::new();
-    for (index, alarm) in alarms.iter().enumerate() {
-        let index = index.to_string();
-        let at = |key| ["spec", "alarms", &index, key].map(str::to_owned);
-        let wrong = |desk: &mut Desk<'_>, key, message: String| {
-            let path = at(key);
-            desk.wrong(&path.each_ref().map(String::as_str), message);
-        };
-        if !seen.insert(&alarm.name) {
-            wrong(desk, "name", format!("alarm {} is here twice", alarm.name));
-        }
-        if alarm.replace && alarm.of == Of::Average {
-            let message = "chains leave an instance, and a mean has none; leave of: average out";
-            wrong(desk, "replace", message.to_owned());
-        }
-        if alarm.replace && boxes {
-            let message = "a box cannot be replaced; functions have replace";
-            wrong(desk, "replace", message.to_owned());
-        }
-        for (number, url) in alarm.notify.iter().enumerate() {
-            if let Err(message) = crate::alarm::webhook(url) {
-                let number = number.to_string();
-                desk.wrong(&["spec", "alarms", &index, "notify", &number], message);
-            }
-        }
-        let metric = alarm.when.metric;
-        if !boxes && !metric.of_containers() {
-            let metric = metric.as_str();
-            wrong(
-                desk,
-                "when",
-                format!("containers have no {metric}; boxes have: kind Node"),
-            );
-        }
-        let threshold = alarm.when.threshold;
-        match (alarm.clear_level(), alarm.when.comparison) {
-            (Err(error), _) => wrong(desk, "clear", error.to_string()),
-            (Ok(clear), Comparison::Above) if clear > threshold => {
-                wrong(
-                    desk,
-                    "clear",
-                    format!("it would end above the {threshold} it begins at"),
-                );
-            }
-            (Ok(clear), Comparison::Below) if clear < threshold => {
-                wrong(
-                    desk,
-                    "clear",
-                    format!("it would end below the {threshold} it begins at"),
-                );
-            }
-            (Ok(_), _) => {}
-        }
-    }
-}
-
 fn service(desk: &mut Desk<'_>, spec: &ServiceSpec) {
-    alarms(desk, &spec.alarms, false);
+    alarm::check(desk, &spec.alarms, Subjects::Services);
     scaled(desk, spec.autoscale.as_ref(), &spec.alarms);
-    for (index, _) in spec.alarms.iter().enumerate().filter(|(_, a)| a.replace) {
-        let index = index.to_string();
-        desk.wrong(
-            &["spec", "alarms", &index, "replace"],
-            "no chain runs through a service; take autoscale",
-        );
-    }
     container::check(desk, spec.workload());
     let replicas = spec.replicas;
     desk.refuse_if(
@@ -204,7 +140,7 @@ fn service(desk: &mut Desk<'_>, spec: &ServiceSpec) {
 }
 
 fn node(desk: &mut Desk<'_>, name: &str, spec: &NodeResourceSpec) {
-    alarms(desk, &spec.alarms, true);
+    alarm::check(desk, &spec.alarms, Subjects::Boxes);
     let mut seen = BTreeSet::new();
     for (index, link) in spec.links.iter().enumerate() {
         let index = index.to_string();
@@ -254,6 +190,7 @@ fn chain(desk: &mut Desk<'_>, spec: &ChainSpec) {
         let message = "interfaces that begin with kc are made by K-Cluster itself";
         desk.refuse_if(ours, &["spec", key, "interface"], message);
     }
+    alarm::check(desk, &spec.alarms, Subjects::Chains);
     scheduler(desk, spec);
     for (index, traffic) in spec.matches.iter().enumerate() {
         matches(desk, &index.to_string(), traffic);

@@ -4,6 +4,7 @@
 //! Each document is read twice: once into a tree that remembers where everything stands, so
 //! that any later check can point at its place, and once into the resource's own type.
 
+mod alarm;
 mod check;
 pub mod compose;
 mod container;

@@ -5,7 +5,9 @@ use super::draft::Draft;
 use super::{Instance, PlanEventKind, hardware_load, instances};
 use crate::alarm::{AlarmReport, AlarmSpec, Metric, Of, Standing, SubjectReport};
 use crate::resource::{Kind, Resource, ResourceId};
+use crate::traffic;
 use kc_agent_api::{BoxLoad, ContainerLoad, LoadReport, NodeName};
+use kc_forwarder_api::{HealthState, Si};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -115,7 +117,8 @@ fn wanted(state: &State) -> Vec<(ResourceId, AlarmSpec)> {
             Resource::ServiceFunction(object) => &object.spec.alarms,
             Resource::Service(object) => &object.spec.alarms,
             Resource::Node(object) => &object.spec.alarms,
-            Resource::Chain(_) | Resource::Secret(_) => &[],
+            Resource::Chain(object) => &object.spec.alarms,
+            Resource::Secret(_) => &[],
         };
         alarms.iter().map(|alarm| (id.clone(), alarm.clone()))
     });
@@ -124,17 +127,23 @@ fn wanted(state: &State) -> Vec<(ResourceId, AlarmSpec)> {
 
 /// Subjects of an alarm with what is measured; `None` where nothing recent is.
 fn measured(draft: &Draft<'_>, owner: &ResourceId, spec: &AlarmSpec) -> Vec<(String, Option<f32>)> {
-    if owner.kind == Kind::Node {
-        let node = NodeName::new(owner.name.as_str()).ok();
-        let load = node.and_then(|node| recent(draft, &node));
-        let value = load.and_then(|load| of_box(spec.when.metric, &load.machine));
-        return vec![(owner.name.to_string(), value)];
+    let metric = spec.when.metric;
+    match owner.kind {
+        Kind::Node if metric == Metric::Loss => return of_tunnels(draft, owner),
+        Kind::Node => {
+            let node = NodeName::new(owner.name.as_str()).ok();
+            let load = node.and_then(|node| recent(draft, &node));
+            let value = load.and_then(|load| of_box(metric, &load.machine));
+            return vec![(owner.name.to_string(), value)];
+        }
+        Kind::Chain => return vec![(owner.name.to_string(), of_chain(draft, owner))],
+        _ => {}
     }
     let state = &draft.state;
     let instances = instances::of(state, owner).filter_map(|(name, instance)| {
         instance.node.as_ref()?;
         let measured = measure(draft, name, instance).into_iter();
-        let mut own = measured.filter(|(metric, _)| *metric == spec.when.metric);
+        let mut own = measured.filter(|(other, _)| *other == metric);
         Some((name.clone(), own.next().map(|(_, value)| value)))
     });
     match spec.of {
@@ -183,7 +192,7 @@ fn of_container(metric: Metric, load: &ContainerLoad) -> Option<f32> {
     match metric {
         Metric::Cpu => Some(load.cpu_percent),
         Metric::Memory => percent(load.memory_bytes, load.memory_limit_bytes?),
-        Metric::Disk | Metric::Temperature => None,
+        Metric::Disk | Metric::Temperature | Metric::Loss => None,
     }
 }
 
@@ -193,7 +202,34 @@ fn of_box(metric: Metric, load: &BoxLoad) -> Option<f32> {
         Metric::Memory => percent(load.memory_used_bytes, load.memory_total_bytes),
         Metric::Disk => percent(load.disk_used_bytes, load.disk_total_bytes),
         Metric::Temperature => load.temperature_c,
+        Metric::Loss => None,
     }
+}
+
+/// Whether the other ends of a box's tunnels answer: all of it is lost, or nothing.
+fn of_tunnels(draft: &Draft<'_>, owner: &ResourceId) -> Vec<(String, Option<f32>)> {
+    let node = NodeName::new(owner.name.as_str()).ok();
+    let node = node.filter(|node| draft.is_ready(node));
+    let state = node.and_then(|node| draft.observed.nodes.get(&node)?.state.as_ref());
+    let tunnels = state.into_iter().flat_map(|state| &state.report.tunnels);
+    let lost = |health: HealthState| match health {
+        HealthState::Alive => Some(0.0),
+        HealthState::Dead => Some(100.0),
+        _ => None,
+    };
+    tunnels
+        .map(|(name, health)| (format!("{}->{name}", owner.name), lost(*health)))
+        .collect()
+}
+
+/// What a chain loses between its ends, by the path that carries it.
+fn of_chain(draft: &Draft<'_>, owner: &ResourceId) -> Option<f32> {
+    let path = draft.state.chains.get(&owner.name)?.carrying()?;
+    let stops = u8::try_from(path.route.len()).ok()?.checked_sub(1)?;
+    let last = Si::new(Si::MAX.get().checked_sub(stops)?).ok()?;
+    let seen = |node: &NodeName| Some(&draft.observed.nodes.get(node)?.traffic);
+    let (from, to) = (seen(&path.spec.from.node)?, seen(&path.spec.to.node)?);
+    traffic::loss(path.forward, (from, Si::MAX), (to, last))
 }
 
 /// Tells when an alarm begins or ends.

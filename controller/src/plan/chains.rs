@@ -22,8 +22,13 @@ pub(super) fn id(chain: &Name) -> ResourceId {
 /// Chains users want.
 fn wanted(draft: &Draft<'_>) -> BTreeMap<Name, ChainSpec> {
     let wanted = draft.state.chains_wanted();
+    // What a chain is watched for is nothing that its path has to change for.
+    let spec = |spec: &ChainSpec| ChainSpec {
+        alarms: Vec::new(),
+        ..spec.clone()
+    };
     wanted
-        .map(|object| (object.metadata.name.clone(), object.spec.clone()))
+        .map(|object| (object.metadata.name.clone(), spec(&object.spec)))
         .collect()
 }
 

@@ -2,6 +2,7 @@
 //! traffic that runs through it.
 
 use super::Name;
+use crate::alarm::AlarmSpec;
 use ipnet::IpNet;
 use kc_agent_api::NodeName;
 use kc_forwarder_api::{PortName, PortRange, Protocol};
@@ -27,6 +28,9 @@ pub struct ChainSpec {
     /// What happens to traffic from the far end.
     #[serde(rename = "return", default)]
     pub return_path: ReturnPath,
+    /// What it is watched for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<AlarmSpec>,
 }
 
 /// One end of a chain.

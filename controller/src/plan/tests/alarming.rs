@@ -1,7 +1,11 @@
 //! Alarms in the planner: who is watched, and what is told.
 
 use super::cluster::{Cluster, node};
+use super::{WEB, carried};
 use crate::alarm::Standing;
+use crate::resource::Name;
+use kc_agent_api::PathLoad;
+use kc_forwarder_api::Si;
 
 const WATCHED: &str = "\
 apiVersion: kcluster/v1
@@ -97,4 +101,42 @@ fn an_alarm_goes_with_its_resource_and_its_subject_with_its_instance() {
     cluster.delete("ServiceFunction/dpi");
     cluster.settle();
     assert_eq!(states(&cluster), ["node.box1.hot ok"]);
+}
+
+#[test]
+fn a_chain_that_loses_packets_is_told_and_changes_no_path_for_being_watched() {
+    let mut cluster = carried();
+    let watched = "\nalarms: [{name: lossy, when: loss > 10% for 5s}]".replace('\n', "\n  ");
+    cluster.apply(&format!("{}{watched}\n", WEB.trim_end()));
+    cluster.settle();
+    assert!(!cluster.told().contains("install"), "{}", cluster.told());
+    let spi = cluster.state.chains[&Name::new("web").unwrap()].paths[0].forward;
+    let lose = |cluster: &mut Cluster, percent: u64| {
+        for _ in 0..40 {
+            for (on, si, keeps) in [("box1", 255, 100), ("box3", 252, 100 - percent)] {
+                let target = cluster.boxes.get_mut(&node(on)).unwrap();
+                let before = target.paths.first().map_or(0, |path| path.packets);
+                target.paths = vec![PathLoad {
+                    spi,
+                    si: Si::new(si).unwrap(),
+                    packets: before + keeps,
+                    bytes: 0,
+                }];
+            }
+            cluster.pass(500);
+        }
+    };
+    lose(&mut cluster, 5);
+    assert!(states(&cluster).contains(&"chain.web.lossy ok".to_owned()));
+    lose(&mut cluster, 30);
+    assert!(
+        states(&cluster).contains(&"chain.web.lossy firing".to_owned()),
+        "{}",
+        cluster.told()
+    );
+    assert!(
+        cluster.told().contains("loss of web is "),
+        "{}",
+        cluster.told()
+    );
 }

@@ -32,6 +32,8 @@ pub(super) struct FakeBox {
     /// Images that run, by container.
     pub(super) images: BTreeMap<String, String>,
     pub(super) loads: BTreeMap<String, f32>,
+    /// What its forwarder has looked up.
+    pub(super) paths: Vec<PathLoad>,
     /// What functions answer their forwarder; those that are not here were never asked.
     pub(super) answers: BTreeMap<String, HealthState>,
     /// Interfaces without a carrier.
@@ -264,7 +266,7 @@ impl Cluster {
                     ..ContainerLoad::default()
                 })
                 .collect(),
-            paths: Vec::new(),
+            paths: target.paths.clone(),
             drops: BTreeMap::new(),
             draining: {
                 let segments = target.tables.segments.iter();
