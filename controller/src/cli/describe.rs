@@ -126,6 +126,17 @@ pub(super) async fn explain(client: &Client, args: &ExplainArgs) -> Result<(), F
     }
     story.field("Path", &arrows(&view.path));
     story.list("Why", &view.lines);
+    if let Some(what_if) = &view.what_if {
+        let names = |place: &String| place.split('@').next().map(str::to_owned);
+        let now: Vec<String> = view.path.iter().filter_map(names).collect();
+        if !what_if.path.is_empty() && now != what_if.path {
+            let chosen = what_if.path.join(" -> ");
+            let message = format!("{chosen}; the path stays as long as it is healthy");
+            story.field("Chosen anew", &message);
+        }
+        let lines: Vec<String> = what_if.to_string().lines().map(str::to_owned).collect();
+        story.list("What would change the choice", &lines);
+    }
     print::raw(&story.text)
 }
 

@@ -33,6 +33,7 @@ mod tests;
 mod trial;
 mod vault;
 mod virtuals;
+mod what_if;
 
 pub use alarms::{AlarmRecord, Subject};
 pub use evacuate::Substitute;
@@ -52,6 +53,7 @@ pub use step::Step;
 pub(crate) use survey::can_tunnel;
 pub use vault::Vault;
 pub use virtuals::VirtualAddresses;
+pub use what_if::what_if;
 
 use crate::observation::Observations;
 use kc_agent_api::{NodeName, NodeSpec};

@@ -15,6 +15,7 @@ mod shortest_path;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod what_if;
 
 pub use adaptive::Adaptive;
 pub use explanation::{Candidate, Explanation, Position};
@@ -25,6 +26,7 @@ pub use optimal::{Optimal, cost, price};
 pub use random::Random;
 pub use round_robin::RoundRobin;
 pub use shortest_path::ShortestPath;
+pub use what_if::{CandidateWhatIf, PositionWhatIf, WhatIf, what_if};
 
 use crate::resource::{Algorithm, MissingLoad, Name, SchedulerSpec};
 use crate::topology::Topology;

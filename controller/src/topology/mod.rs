@@ -142,6 +142,14 @@ impl Topology {
         self.instances.get(*self.instance_numbers.get(name)?)
     }
 
+    /// Changes what an instance is like. Its name, type and SFF stay.
+    pub(crate) fn alter(&mut self, name: &str, change: impl FnOnce(&mut ServiceFunction)) {
+        let number = self.instance_numbers.get(name);
+        if let Some(instance) = number.and_then(|number| self.instances.get_mut(*number)) {
+            change(instance);
+        }
+    }
+
     /// Numbers of all instances of a type, in natural name order.
     pub(crate) fn numbers_of(&self, function: &Name) -> &[usize] {
         self.types.get(function).map_or(&[], Vec::as_slice)

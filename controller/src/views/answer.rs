@@ -2,7 +2,7 @@
 
 use super::{InstanceView, NodeView};
 use crate::execute::Snapshot;
-use crate::scheduler::Explanation;
+use crate::scheduler::{Explanation, WhatIf};
 use serde::{Deserialize, Serialize};
 
 /// One line of a watch: something may look different now.
@@ -44,6 +44,10 @@ pub struct ExplainView {
     /// The same for programs; absent before the first path.
     #[schema(value_type = Option<Object>)]
     pub explanation: Option<Explanation>,
+    /// What would be chosen now if nothing were kept, and what would change that.
+    #[schema(value_type = Option<Object>)]
+    #[serde(default)]
+    pub what_if: Option<WhatIf>,
 }
 
 /// Who answers.

@@ -300,7 +300,11 @@ pub fn explain(moment: &Snapshot, name: &str) -> Option<ExplainView> {
         .ok()
         .and_then(|name| moment.state.chains.get(&name));
     let path = record.and_then(|r| r.carrying().or(r.paths.last()));
+    let what_if = Name::new(name).ok().and_then(|name| {
+        crate::plan::what_if(&moment.state, &moment.observed, moment.now_ms, &name)
+    });
     Some(ExplainView {
+        what_if,
         chain: view.name,
         state: view.state,
         reason: view.reason,

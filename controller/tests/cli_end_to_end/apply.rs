@@ -48,6 +48,11 @@ fn what_is_applied_reaches_the_boxes_and_the_chain_becomes_ready() {
     assert!(text.contains("chain/web unchanged\n"), "{text}");
     site.kc(&["diff", "-f", &file]).assert().code(0);
 
+    let text = site.says(&["explain", "chain", "web"]);
+    assert!(text.contains("What would change the choice:"), "{text}");
+    let json = site.json(&["explain", "chain", "web"]);
+    let candidates = &json["whatIf"]["positions"][0]["candidates"];
+    assert_eq!(candidates.as_array().unwrap().len(), 2, "{json}");
     let text = site.says(&["describe", "chain", "web"]);
     for part in [
         "Ready",
