@@ -12,6 +12,10 @@
 //! schedulers: [{algorithm: load-path-aware, lTh: 4}]   # or scheduler: {...}; all when left out
 //! ```
 
+mod replay;
+
+pub use replay::{RecordedChain, Recording, Replay, ReplayRun, Sample, is_recording, replay};
+
 use crate::manifest::{ManifestError, Page, Tree, typed};
 use crate::resource::{Algorithm, Name, SchedulerSpec};
 use crate::scheduler::{Explanation, Position, Request, from_spec};
@@ -82,32 +86,43 @@ struct Written {
     schedulers: Vec<SchedulerSpec>,
 }
 
-#[derive(Deserialize)]
+/// A link as it is written.
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct WrittenLink {
-    from: String,
-    to: String,
+pub struct WrittenLink {
+    /// One end.
+    pub from: String,
+    /// The other.
+    pub to: String,
+    /// What it counts for.
     #[serde(default = "one")]
-    hops: u32,
+    pub hops: u32,
 }
 
 fn one() -> u32 {
     1
 }
 
-#[derive(Deserialize)]
+/// An instance as it is written.
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct WrittenInstance {
-    name: String,
+pub struct WrittenInstance {
+    /// Its name.
+    pub name: String,
+    /// Its type.
     #[serde(rename = "type")]
-    function: Name,
-    sff: String,
-    #[serde(default)]
-    load: Option<f32>,
-    #[serde(default)]
-    stale: bool,
-    #[serde(default)]
-    barred: Option<String>,
+    pub function: Name,
+    /// The SFF it is behind.
+    pub sff: String,
+    /// Load in percent; unknown when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<f32>,
+    /// Whether that is too old to be believed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
+    /// Why it may not be taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub barred: Option<String>,
 }
 
 /// Reads a topology file and runs what it asks for.

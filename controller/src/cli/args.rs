@@ -90,8 +90,10 @@ pub enum Command {
     Update(UpdateArgs),
     /// Why a chain takes the path it takes
     Explain(ExplainArgs),
-    /// Run a scheduler on a topology in a file, without a controller
+    /// Run schedulers on a topology in a file, or on recorded loads, without a controller
     Simulate(SimulateArgs),
+    /// Write down topology, chains and loads over time, for kc simulate
+    Record(RecordArgs),
     /// Try K-Cluster on this machine: boxes as network namespaces
     Playground(crate::playground::Args),
     /// Print a completion script for a shell
@@ -529,6 +531,18 @@ pub struct SimulateArgs {
     /// json or yaml
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Format>,
+}
+
+/// `kc record`.
+#[derive(Debug, Args)]
+#[command(after_help = "kc record --for 10m > load.yaml && kc simulate -f load.yaml")]
+pub struct RecordArgs {
+    /// How long
+    #[arg(long = "for", default_value = "10m", value_name = "TIME", value_parser = parse_duration)]
+    pub period: Duration,
+    /// From one sample to the next
+    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = parse_duration)]
+    pub every: Duration,
 }
 
 /// `kc completions`.

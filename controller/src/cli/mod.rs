@@ -22,6 +22,7 @@ mod offline;
 mod pack;
 mod package;
 mod print;
+mod record;
 mod rows;
 mod server;
 mod session;
@@ -103,6 +104,7 @@ async fn run(client: &Client, global: &Global, command: Command) -> Result<(), F
         Command::Trust(args) => node::set(client, &args.node, "trust").await,
         Command::Drain(args) => drain::drain(client, &args, global.timeout.unwrap_or(DRAIN)).await,
         Command::Update(args) => update::update(client, global.timeout, &args).await,
+        Command::Record(args) => record::record(client, &args).await,
         Command::Version(_) => node::version(client).await,
         Command::Playground(_)
         | Command::Completions(_)

@@ -62,6 +62,13 @@ pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Failure> {
         std::fs::File::open(&args.file).and_then(|mut file| file.read_to_string(&mut text))
     };
     read.with_context(|| format!("cannot read {name}"))?;
+    if simulate::is_recording(&text) {
+        let replay = simulate::replay(&name, &text).map_err(|mistakes| refuse(&mistakes))?;
+        return match args.output {
+            Some(format @ (Format::Json | Format::Yaml)) => print::value(&replay, format),
+            Some(Format::Wide | Format::Name) | None => print::raw(&replay.to_string()),
+        };
+    }
     let simulation = simulate::simulate(&name, &text).map_err(|mistakes| refuse(&mistakes))?;
     match args.output {
         Some(format @ (Format::Json | Format::Yaml)) => print::value(&simulation, format),

@@ -48,6 +48,12 @@ fn what_is_applied_reaches_the_boxes_and_the_chain_becomes_ready() {
     assert!(text.contains("chain/web unchanged\n"), "{text}");
     site.kc(&["diff", "-f", &file]).assert().code(0);
 
+    let recorded = site.says(&["record", "--for", "1s", "--every", "500ms"]);
+    let file = site.file("load.yaml", &recorded);
+    let replay = site.json(&["simulate", "-f", &file]);
+    assert_eq!(replay["samples"], 3, "{recorded}");
+    assert_eq!(replay["runs"].as_array().unwrap().len(), 7, "{replay}");
+    assert_eq!(replay["runs"][0]["withoutPath"], 0, "{recorded}");
     let text = site.says(&["explain", "chain", "web"]);
     assert!(text.contains("What would change the choice:"), "{text}");
     let json = site.json(&["explain", "chain", "web"]);
