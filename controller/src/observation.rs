@@ -252,19 +252,7 @@ impl Observations {
     /// Whether a function answers by any of the ways into it.
     pub fn answers(&self, node: &NodeName, name: &str) -> HealthState {
         let state = self.nodes.get(node).and_then(|node| node.state.as_ref());
-        let ways = state.into_iter().flat_map(|state| &state.report.functions);
-        let mut best = HealthState::Unknown;
-        for (way, health) in ways {
-            let rest = way.as_str().strip_prefix(name);
-            if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) {
-                match health {
-                    HealthState::Alive => return HealthState::Alive,
-                    HealthState::Dead => best = HealthState::Dead,
-                    HealthState::Unknown => {}
-                }
-            }
-        }
-        best
+        state.map_or(HealthState::Unknown, |state| answers(&state.report, name))
     }
 
     /// Bits per second that an interface of a node sends, and whether the sample is older than
@@ -306,4 +294,20 @@ fn sent_bits(before: Option<&LoadReport>, now: &LoadReport) -> BTreeMap<String, 
         Some((interface.name.clone(), rate))
     });
     rates.collect()
+}
+
+/// Whether an instance answers in any of its ways, as a box says.
+pub(crate) fn answers(said: &NodeState, name: &str) -> HealthState {
+    let mut best = HealthState::Unknown;
+    for (way, health) in &said.functions {
+        let rest = way.as_str().strip_prefix(name);
+        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) {
+            match health {
+                HealthState::Alive => return HealthState::Alive,
+                HealthState::Dead => best = HealthState::Dead,
+                HealthState::Unknown => {}
+            }
+        }
+    }
+    best
 }

@@ -18,14 +18,14 @@ pub struct Wish<'a> {
 }
 
 /// A node as a place to go.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Room {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Room<'a> {
     /// The node.
-    pub node: NodeName,
+    pub node: &'a NodeName,
     /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: &'a BTreeMap<String, String>,
     /// Why nothing new may come here; `None` when it may.
-    pub closed: Option<String>,
+    pub closed: Option<&'a str>,
     /// What it has; zero where that is not known, which limits nothing.
     pub capacity: Capacity,
     /// CPU asked for by what is here, thousandths of a core.
@@ -38,15 +38,22 @@ pub struct Room {
     pub containers: usize,
 }
 
-/// Whether `wish` may ever be in `room`, load and state of the room apart.
-pub fn suits(wish: &Wish<'_>, room: &Room) -> Result<(), String> {
+/// Nodes that are told as refusing when none takes a container.
+const TOLD: usize = 16;
+
+/// Whether `wish` may ever be on a node with these labels.
+pub fn suits(
+    wish: &Wish<'_>,
+    node: &NodeName,
+    labels: &BTreeMap<String, String>,
+) -> Result<(), String> {
     if let Some(pinned) = pinned(wish)
-        && *pinned != room.node
+        && pinned != node
     {
         return Err(format!("it belongs on {pinned}"));
     }
     for (key, value) in &wish.placement.node_selector {
-        match room.labels.get(key) {
+        match labels.get(key) {
             Some(found) if found == value => {}
             Some(found) => return Err(format!("its {key} is {found}, not {value}")),
             None => return Err(format!("it has no label {key}={value}")),
@@ -63,7 +70,7 @@ pub fn pinned<'a>(wish: &Wish<'a>) -> Option<&'a NodeName> {
 }
 
 /// Whether `room` has what `wish` asks for.
-fn fits(wish: &Wish<'_>, room: &Room) -> Result<(), String> {
+fn fits(wish: &Wish<'_>, room: &Room<'_>) -> Result<(), String> {
     let cpu = u64::from(room.capacity.cpu_millis);
     let free = cpu.saturating_sub(room.used_cpu_millis);
     let wanted = wish.requests.cpu_millis();
@@ -83,40 +90,50 @@ fn fits(wish: &Wish<'_>, room: &Room) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether `wish` may go to `room` now.
+pub fn takes(wish: &Wish<'_>, room: &Room<'_>) -> Result<(), String> {
+    suits(wish, room.node, room.labels)?;
+    match room.closed {
+        Some(reason) => Err(reason.to_owned()),
+        None => fits(wish, room),
+    }
+}
+
 /// The best room and why it is, or why there is none.
-pub fn choose<'a>(wish: &Wish<'_>, rooms: &'a [Room]) -> Result<(&'a Room, String), String> {
+pub fn choose<'a>(
+    wish: &Wish<'_>,
+    rooms: &'a [Room<'a>],
+) -> Result<(&'a Room<'a>, String), String> {
     if let Some(node) = pinned(wish)
-        && !rooms.iter().any(|room| room.node == *node)
+        && !rooms.iter().any(|room| room.node == node)
     {
         return Err(format!("node {node} has never registered"));
     }
     let mut open = Vec::new();
     let mut refusals = Vec::new();
+    let mut more = 0;
     for room in rooms {
-        let closed = room.closed.clone().map_or(Ok(()), Err);
-        match suits(wish, room)
-            .and(closed)
-            .and_then(|()| fits(wish, room))
-        {
+        match takes(wish, room) {
             Ok(()) => open.push(room),
-            Err(_) if pinned(wish).is_some_and(|node| *node != room.node) => {}
+            Err(_) if pinned(wish).is_some_and(|node| node != room.node) => {}
+            Err(_) if refusals.len() >= TOLD => more += 1,
             Err(reason) => refusals.push(format!("{}: {reason}", room.node)),
         }
     }
     let cpu_free =
-        |room: &Room| u64::from(room.capacity.cpu_millis).saturating_sub(room.used_cpu_millis);
+        |room: &Room<'_>| u64::from(room.capacity.cpu_millis).saturating_sub(room.used_cpu_millis);
     let best = if wish.placement.spread {
         open.into_iter().min_by_key(|room| {
             (
                 room.siblings,
                 room.containers,
                 Reverse(cpu_free(room)),
-                &room.node,
+                room.node,
             )
         })
     } else {
         open.into_iter()
-            .min_by_key(|room| (Reverse(room.siblings), &room.node))
+            .min_by_key(|room| (Reverse(room.siblings), room.node))
     };
     match best {
         Some(room) => {
@@ -129,7 +146,10 @@ pub fn choose<'a>(wish: &Wish<'_>, rooms: &'a [Room]) -> Result<(&'a Room, Strin
             Ok((room, why))
         }
         None if refusals.is_empty() => Err("no node has registered".to_owned()),
-        None => Err(refusals.join("; ")),
+        None => {
+            refusals.extend((more > 0).then(|| format!("and {more} more")));
+            Err(refusals.join("; "))
+        }
     }
 }
 
@@ -137,10 +157,10 @@ pub fn choose<'a>(wish: &Wish<'_>, rooms: &'a [Room]) -> Result<(&'a Room, Strin
 mod tests {
     use super::*;
 
-    fn room(node: &str, siblings: usize, used: u64) -> Room {
+    fn room(node: &str, siblings: usize, used: u64) -> Room<'static> {
         Room {
-            node: NodeName::new(node).unwrap(),
-            labels: BTreeMap::from([("zone".into(), node.into())]),
+            node: Box::leak(Box::new(NodeName::new(node).unwrap())),
+            labels: Box::leak(Box::new(BTreeMap::from([("zone".into(), node.into())]))),
             closed: None,
             capacity: Capacity {
                 cpu_millis: 1000,
@@ -154,7 +174,7 @@ mod tests {
         }
     }
 
-    fn place(spec: &PlacementSpec, ordinal: u32, rooms: &[Room]) -> Result<String, String> {
+    fn place(spec: &PlacementSpec, ordinal: u32, rooms: &[Room<'_>]) -> Result<String, String> {
         let wish = Wish {
             placement: spec,
             requests: serde_json::from_str(r#"{"cpu":"500m","memory":"32Mi"}"#).unwrap(),
@@ -182,7 +202,7 @@ mod tests {
     #[test]
     fn a_full_or_closed_node_is_refused_with_the_reason() {
         let mut closed = room("b", 0, 0);
-        closed.closed = Some("cordoned".into());
+        closed.closed = Some("cordoned");
         let reason = place(&PlacementSpec::default(), 1, &[room("a", 0, 600), closed]);
         assert_eq!(
             reason.unwrap_err(),

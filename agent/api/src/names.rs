@@ -1,8 +1,10 @@
-//! Names of nodes and domains, and the identity of one boot.
+//! Names of nodes and domains, and the identity of one boot. Clones of a name share its text.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Text that is not a legal name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,9 +21,9 @@ pub struct NameError {
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $kind:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Checks `value`: an RFC 1123 label, which is also safe inside an MQTT topic.
@@ -32,7 +34,7 @@ macro_rules! name {
                     && edge(value.chars().next())
                     && edge(value.chars().last())
                     && value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-                if legal { Ok(Self(value)) } else { Err(NameError { kind: $kind, value }) }
+                if legal { Ok(Self(value.into())) } else { Err(NameError { kind: $kind, value }) }
             }
 
             /// The bare text.
@@ -57,7 +59,25 @@ macro_rules! name {
 
         impl From<$name> for String {
             fn from(name: $name) -> String {
+                name.0.as_ref().to_owned()
+            }
+        }
+
+        impl From<$name> for Arc<str> {
+            fn from(name: $name) -> Arc<str> {
                 name.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
             }
         }
 

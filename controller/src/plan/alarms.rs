@@ -139,8 +139,7 @@ fn measured(draft: &Draft<'_>, owner: &ResourceId, spec: &AlarmSpec) -> Vec<(Str
         Kind::Chain => return vec![(owner.name.to_string(), of_chain(draft, owner))],
         _ => {}
     }
-    let state = &draft.state;
-    let instances = instances::of(state, owner).filter_map(|(name, instance)| {
+    let instances = instances::of(draft, owner).filter_map(|(name, instance)| {
         instance.node.as_ref()?;
         let measured = measure(draft, name, instance).into_iter();
         let mut own = measured.filter(|(other, _)| *other == metric);

@@ -6,12 +6,14 @@
 //! Waits are filled in by [`super::documents`] in the same plan, once generations are known;
 //! an empty wait can therefore only be seen by a later plan if nothing had to be waited for.
 
-use super::choose::choose;
+use super::choose::{Scene, choose};
 use super::draft::Draft;
 use super::survey::fault;
 use super::{ChainRecord, ChainStatus, PathRecord, Phase, PlanEventKind, Step};
-use crate::resource::{ChainSpec, Kind, Name, ResourceId};
+use crate::resource::{ChainSpec, Kind, Name, Resource, ResourceId};
+use crate::shared::Shared;
 use kc_agent_api::NodeName;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Name of a chain's resource.
@@ -19,51 +21,79 @@ pub(super) fn id(chain: &Name) -> ResourceId {
     ResourceId::new(Kind::Chain, chain.clone())
 }
 
-/// Chains users want.
-fn wanted(draft: &Draft<'_>) -> BTreeMap<Name, ChainSpec> {
-    let wanted = draft.state.chains_wanted();
-    // What a chain is watched for is nothing that its path has to change for.
-    let spec = |spec: &ChainSpec| ChainSpec {
+/// Resources as they are while chains are looked at one by one.
+type Resources = Shared<BTreeMap<ResourceId, Resource>>;
+
+/// What users want of a chain, if they want it.
+fn wanted<'a>(resources: &'a Resources, name: &Name) -> Option<Cow<'a, ChainSpec>> {
+    match resources.get(&id(name)) {
+        Some(Resource::Chain(object)) => Some(for_path(&object.spec)),
+        _ => None,
+    }
+}
+
+/// What a path is made from: what a chain is watched for is nothing that its path has to change for.
+fn for_path(spec: &ChainSpec) -> Cow<'_, ChainSpec> {
+    if spec.alarms.is_empty() {
+        return Cow::Borrowed(spec);
+    }
+    Cow::Owned(ChainSpec {
         alarms: Vec::new(),
         ..spec.clone()
-    };
-    wanted
-        .map(|object| (object.metadata.name.clone(), spec(&object.spec)))
-        .collect()
+    })
+}
+
+/// Whether time and news leave a chain as it is.
+fn rests(draft: &Draft<'_>, chain: &ChainRecord) -> bool {
+    let mut paths = chain.paths.iter();
+    paths.all(|path| path.phase == Phase::Active && path.dead == fault(draft, path).is_some())
 }
 
 /// Moves on what is under way. What this sets free may be removed or moved afterwards.
 pub(super) fn progress(draft: &mut Draft<'_>) {
-    let wanted = wanted(draft);
-    let known: Vec<Name> = draft.state.chains.keys().cloned().collect();
-    for name in known {
-        let mut chain = draft.state.chains.remove(&name).unwrap_or_default();
-        expire(draft, &name, &mut chain);
+    let (resources, known) = (draft.state.resources.clone(), draft.state.chains.clone());
+    for (name, chain) in &known {
+        let spec = wanted(&resources, name);
+        if spec.is_some() && rests(draft, chain) {
+            continue;
+        }
+        let mut chain = chain.clone().into_inner();
+        expire(draft, name, &mut chain);
         for path in &mut chain.paths {
             // What another path replaced does not come back to life.
             path.dead = fault(draft, path).is_some() || path.dead && path.is_former();
         }
-        acknowledge(draft, &name, &mut chain);
-        match wanted.get(&name) {
-            Some(spec) => drop_stale(draft, &name, &mut chain, spec),
-            None => withdraw(draft, &name, &mut chain),
+        acknowledge(draft, name, &mut chain);
+        match &spec {
+            Some(spec) => drop_stale(draft, name, &mut chain, spec),
+            None => withdraw(draft, name, &mut chain),
         }
-        if wanted.contains_key(&name) || !chain.paths.is_empty() {
-            draft.state.chains.insert(name, chain);
+        if spec.is_some() || !chain.paths.is_empty() {
+            draft.state.chains.insert(name.clone(), chain.into());
         } else {
+            draft.state.chains.remove(name);
             let message = format!("chain {name} is gone from every box");
-            draft.tell(PlanEventKind::ChainRemoved, &id(&name), None, message);
+            draft.tell(PlanEventKind::ChainRemoved, &id(name), None, message);
         }
     }
+    draft.paths_changed();
 }
 
 /// Finds paths for chains that need one. Sets nothing free.
 pub(super) fn begin(draft: &mut Draft<'_>) {
-    let mut topology = None;
-    for (name, spec) in wanted(draft) {
-        let mut chain = draft.state.chains.remove(&name).unwrap_or_default();
-        choose(draft, &mut topology, &name, &mut chain, &spec);
-        draft.state.chains.insert(name, chain);
+    let (resources, known) = (draft.state.resources.clone(), draft.state.chains.clone());
+    let mut scene = Scene::default();
+    let behind = resources.range(ResourceId::before(Kind::Chain)..);
+    let wanted = behind.map_while(|(_, resource)| match resource {
+        Resource::Chain(object) => Some((&object.metadata.name, &object.spec)),
+        _ => None,
+    });
+    let first = Shared::default();
+    for (name, spec) in wanted {
+        let chain = known.get(name).unwrap_or(&first);
+        if let Some(chosen) = choose(draft, &mut scene, name, chain, &for_path(spec)) {
+            draft.state.chains.insert(name.clone(), chosen.into());
+        }
     }
 }
 

@@ -4,19 +4,23 @@
 
 use super::chains::id;
 use super::draft::Draft;
+use super::instances::of_type;
 use super::places::unsettled;
-use super::preference::{bars, going_back, release, second_choice};
+use super::preference::{bars, going_back, has_first_choice, release, second_choice};
 use super::survey::{Kept, fault, gone, topology};
 use super::{
-    ChainRecord, ChainStatus, InstanceHealth, PathInstance, PathRecord, Phase, PlanEventKind, Step,
+    ChainRecord, ChainStatus, Instance, InstanceHealth, PathInstance, PathRecord, Phase,
+    PlanEventKind, Step,
 };
 use super::{rebalance, relief};
 use crate::resource::{Algorithm, ChainSpec, LegSharing, Name, Resource, ReturnPath};
 use crate::scheduler::{Choice, Request, from_spec};
+use crate::shared::Shared;
 use crate::topology::Topology;
 use kc_agent_api::NodeName;
 use kc_forwarder_api::{Spi, Vid};
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The first VLAN that a chain's legs may have. 1 is left out: many a switch takes it for none.
 const FIRST_LEG: u16 = 2;
@@ -92,61 +96,100 @@ fn leaving(draft: &Draft<'_>, name: &str) -> Option<String> {
     Some(format!("{name} has to {}: {reason}", instance.verb()))
 }
 
-/// Chooses a path where one is needed, and says how the chain is. The topology is built for the
-/// first chain that needs it, and holds for all of one plan.
+/// What all chains of one plan are chosen on, found for the first that needs it. Choosing changes
+/// nothing of it.
+#[derive(Default)]
+pub(super) struct Scene {
+    topology: OnceCell<Topology>,
+    /// Types of instances that are starting.
+    starting: OnceCell<BTreeSet<Name>>,
+}
+
+impl Scene {
+    fn topology(&self, draft: &Draft<'_>) -> &Topology {
+        self.topology.get_or_init(|| topology(draft))
+    }
+
+    fn starting(&self, draft: &Draft<'_>) -> &BTreeSet<Name> {
+        let starts = |instance: &&Shared<Instance>| {
+            let node = instance.node.as_ref();
+            instance.health == InstanceHealth::Starting
+                && !instance.retiring
+                && node.is_some_and(|node| draft.is_ready(node))
+        };
+        let find = || {
+            let starting = draft.state.instances.values().filter(starts);
+            let types = starting.filter_map(|i| draft.state.function_type(&i.owner));
+            types.cloned().collect()
+        };
+        self.starting.get_or_init(find)
+    }
+}
+
+/// Whether a chain whose path is whole may want another.
+fn looks_around(chain: &ChainRecord, spec: &ChainSpec) -> bool {
+    spec.scheduler.rebalance.is_some()
+        || chain.better_since_ms.is_some()
+        || has_first_choice(spec)
+        || !chain.back.is_default()
+}
+
+/// Chooses a path where one is needed, and says how the chain is; nothing where that is as it was.
 pub(super) fn choose(
     draft: &mut Draft<'_>,
-    known: &mut Option<Topology>,
+    scene: &mut Scene,
     name: &Name,
-    chain: &mut ChainRecord,
+    known: &Shared<ChainRecord>,
     spec: &ChainSpec,
-) {
-    let mut occasion = occasion(draft, name, chain, spec)
-        .or_else(|| going_back(draft, name, chain, spec).map(Occasion::Back));
-    if occasion.is_none() && rebalance::is_due(draft, chain, spec) {
-        let topology = known.get_or_insert_with(|| topology(draft));
-        occasion = rebalance::better(draft, topology, name, chain, spec).map(Occasion::Better);
+) -> Option<ChainRecord> {
+    let mut occasion = occasion(draft, name, known, spec);
+    if occasion.is_none() && !looks_around(known, spec) && status(known, None, None) == known.status
+    {
+        return None;
+    }
+    let mut chain = known.clone().into_inner();
+    if occasion.is_none() {
+        occasion = going_back(draft, name, &mut chain, spec).map(Occasion::Back);
+    }
+    if occasion.is_none() && rebalance::is_due(draft, &mut chain, spec) {
+        let topology = scene.topology(draft);
+        occasion = rebalance::better(draft, topology, name, &mut chain, spec).map(Occasion::Better);
     }
     let mut refusal = None;
     if let Some(occasion) = &occasion
         && chain.installing().is_none()
     {
         let early = match occasion {
-            Occasion::First => patience(draft, chain, spec),
+            Occasion::First => patience(draft, scene, &mut chain, spec),
             _ => None,
         };
         let chosen = match early {
             Some(reason) => Err(reason),
-            None => {
-                let topology = known.get_or_insert_with(|| topology(draft));
-                schedule(draft, topology, name, chain, spec, occasion)
-            }
+            None => schedule(draft, scene.topology(draft), name, &chain, spec, occasion),
         };
         match chosen {
-            Ok(path) => install(draft, name, chain, path, occasion),
+            Ok(path) => install(draft, name, &mut chain, path, occasion),
             Err(reason) => refusal = Some(reason),
         }
     }
-    let status = status(chain, occasion.as_ref(), refusal);
+    let status = status(&chain, occasion.as_ref(), refusal);
     report(draft, name, &chain.status, &status);
     chain.status = status;
+    (chain != **known).then_some(chain)
 }
 
 /// Why a first path waits: what starts late would otherwise never be chosen.
-fn patience(draft: &mut Draft<'_>, chain: &mut ChainRecord, spec: &ChainSpec) -> Option<String> {
+fn patience(
+    draft: &mut Draft<'_>,
+    scene: &Scene,
+    chain: &mut ChainRecord,
+    spec: &ChainSpec,
+) -> Option<String> {
     let since_ms = chain.since_ms.unwrap_or(draft.now_ms).min(draft.now_ms);
     chain.since_ms = Some(since_ms);
     let until_ms = since_ms.saturating_add(draft.state.settings.patience_ms);
-    let starting = draft.state.instances.values().any(|instance| {
-        let function = draft.state.function_type(&instance.owner);
-        instance.health == InstanceHealth::Starting
-            && !instance.retiring
-            && instance
-                .node
-                .as_ref()
-                .is_some_and(|node| draft.is_ready(node))
-            && function.is_some_and(|function| spec.functions.contains(function))
-    });
+    let starting = scene.starting(draft);
+    let starting = spec.functions.iter().any(|name| starting.contains(name));
     if !starting || draft.now_ms >= until_ms {
         return None;
     }
@@ -265,7 +308,7 @@ fn schedule(
     if back && chain.carrying().is_some_and(same) {
         return Err("there is no way to it".to_owned());
     }
-    let number = free_number(draft, chain);
+    let number = free_number(draft);
     let instances = spec
         .functions
         .iter()
@@ -327,9 +370,8 @@ fn kept(draft: &Draft<'_>, chain: &ChainRecord, spec: &ChainSpec, occasion: &Occ
     {
         return Kept::new();
     }
-    let relieved = |name: &str, owner| {
-        matches!(occasion, Occasion::Overloaded(_))
-            && relief::overload(&draft.state, name, owner).is_some()
+    let relieved = |name: &str| {
+        matches!(occasion, Occasion::Overloaded(_)) && relief::overload(draft, name).is_some()
     };
     let healthy = carrying.instances.iter().filter(|on_path| {
         let instance = draft.state.instances.get(&on_path.name);
@@ -337,7 +379,7 @@ fn kept(draft: &Draft<'_>, chain: &ChainRecord, spec: &ChainSpec, occasion: &Occ
             instance.node.as_ref() == Some(&on_path.node)
                 && instance.health == InstanceHealth::Running
                 && draft.is_ready(&on_path.node)
-                && !relieved(&on_path.name, &instance.owner)
+                && !relieved(&on_path.name)
         }) && leaving(draft, &on_path.name).is_none()
     });
     healthy
@@ -346,13 +388,13 @@ fn kept(draft: &Draft<'_>, chain: &ChainRecord, spec: &ChainSpec, occasion: &Occ
 }
 
 fn no_path(draft: &Draft<'_>, error: &crate::scheduler::NoPath) -> String {
-    let unplaced = draft.state.instances.iter().filter(|(_, instance)| {
-        instance.node.is_none()
-            && !instance.retiring
-            && draft.state.function_type(&instance.owner) == Some(&error.function)
-    });
+    let instances = of_type(draft, &error.function);
+    let unplaced: BTreeMap<_, _> = instances
+        .filter(|(_, i)| i.node.is_none() && !i.retiring)
+        .collect();
     let unplaced: Vec<_> = unplaced
-        .map(|(name, _)| format!("{name} has no place"))
+        .into_keys()
+        .map(|name| format!("{name} has no place"))
         .collect();
     match (error.left.is_empty(), unplaced.is_empty()) {
         (_, true) => error.to_string(),
@@ -403,16 +445,11 @@ fn route(
 }
 
 /// The next path number that no path has.
-fn free_number(draft: &Draft<'_>, chain: &ChainRecord) -> u32 {
-    let others = draft.state.chains.values().flat_map(|chain| &chain.paths);
-    let taken: std::collections::BTreeSet<u32> = others
-        .chain(&chain.paths)
-        .map(|path| path.forward.get() / 2)
-        .collect();
+fn free_number(draft: &Draft<'_>) -> u32 {
     let mut number = draft.state.last_path;
     loop {
         number = (number + 1) % PATHS;
-        if number != 0 && !taken.contains(&number) {
+        if number != 0 && !draft.paths().has_number(number) {
             return number;
         }
     }
@@ -437,8 +474,7 @@ fn leg(draft: &Draft<'_>, chain: &ChainRecord, name: &str, number: u32) -> Optio
     if let Some(own) = chain.paths.iter().rev().flat_map(on).next() {
         return Some(own);
     }
-    let others = draft.state.chains.values().flat_map(|chain| &chain.paths);
-    let taken: std::collections::BTreeSet<Vid> = others.flat_map(on).collect();
+    let taken = draft.paths().vlans(name);
     let count = u32::from(Vid::MAX.get() - FIRST_LEG + 1);
     let nth = |n: u32| Vid::new(FIRST_LEG + u16::try_from(n % count).ok()?).ok();
     (number..number + count)
@@ -501,5 +537,6 @@ fn install(
             .collect(),
         why: occasion.text().to_owned(),
     });
+    draft.path_added(name, &path);
     chain.paths.push(path);
 }

@@ -2,10 +2,10 @@
 //! that wait are told which generations to wait for.
 
 use super::draft::Draft;
-use super::{Phase, Step};
+use super::{PathRecord, Phase, Step};
 use crate::render::documents as render;
 use kc_agent_api::{NodeName, NodeSpec};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// FNV-1a, 64 bits: stable over versions and platforms, which the hashers of std are not.
 struct Fingerprint(u64);
@@ -65,46 +65,54 @@ pub(super) fn number(draft: &mut Draft<'_>) -> BTreeMap<NodeName, NodeSpec> {
         document.generation = record.generation;
         document.forwarder.generation = record.generation;
     }
-    for instance in draft.state.instances.values_mut().filter(|i| i.since == 0) {
-        let record = instance
-            .node
-            .as_ref()
-            .and_then(|node| draft.state.nodes.get(node));
-        instance.since = record.map_or(0, |record| record.generation);
+    let new = draft.state.instances.iter().filter_map(|(name, instance)| {
+        let node = instance.node.as_ref().filter(|_| instance.since == 0)?;
+        let generation = draft.state.nodes.get(node)?.generation;
+        Some((name.clone(), generation))
+    });
+    for (name, generation) in new.collect::<Vec<_>>() {
+        if let Some(instance) = draft.state.instances.get_mut(&name) {
+            instance.since = generation;
+        }
     }
     fill_waits(draft);
     documents
 }
 
+/// Whether a path has yet to be told which generations to wait for.
+fn is_new(path: &PathRecord) -> bool {
+    match &path.phase {
+        Phase::Installing { waits } | Phase::Switching { waits } | Phase::Withdrawing { waits } => {
+            waits.is_empty()
+        }
+        Phase::Active | Phase::Superseded | Phase::Draining { .. } => false,
+    }
+}
+
 /// Tells paths whose phase is new which generations to wait for.
 fn fill_waits(draft: &mut Draft<'_>) {
-    let generations: BTreeMap<NodeName, u64> = draft
-        .state
-        .nodes
-        .iter()
-        .map(|(name, node)| (name.clone(), node.generation))
-        .collect();
-    let at = |nodes: std::collections::BTreeSet<&NodeName>| {
-        let known = nodes.into_iter().filter_map(|node| {
-            generations
-                .get(node)
-                .map(|generation| (node.clone(), *generation))
+    let nodes = draft.state.nodes.clone();
+    let at = |wanted: BTreeSet<&NodeName>| {
+        let known = wanted.into_iter().filter_map(|node| {
+            let record = nodes.get(node)?;
+            Some((node.clone(), record.generation))
         });
         known.collect::<BTreeMap<_, _>>()
     };
-    for path in draft
-        .state
-        .chains
-        .values_mut()
-        .flat_map(|chain| &mut chain.paths)
-    {
-        let (hops, ends) = (at(path.nodes()), at(path.ends()));
-        match &mut path.phase {
-            Phase::Installing { waits } if waits.is_empty() => *waits = hops,
-            Phase::Switching { waits } | Phase::Withdrawing { waits } if waits.is_empty() => {
-                *waits = ends;
+    let chains = draft.state.chains.iter();
+    let new = chains.filter(|(_, chain)| chain.paths.iter().any(is_new));
+    let new: Vec<_> = new.map(|(name, _)| name.clone()).collect();
+    for name in new {
+        let Some(chain) = draft.state.chains.get_mut(&name) else {
+            continue;
+        };
+        for path in chain.paths.iter_mut().filter(|path| is_new(path)) {
+            let (hops, ends) = (at(path.nodes()), at(path.ends()));
+            match &mut path.phase {
+                Phase::Installing { waits } => *waits = hops,
+                Phase::Switching { waits } | Phase::Withdrawing { waits } => *waits = ends,
+                Phase::Active | Phase::Superseded | Phase::Draining { .. } => {}
             }
-            _ => {}
         }
     }
 }

@@ -1,9 +1,13 @@
 //! A plan in the making: the state as it changes, and what is told on the way.
 
-use super::{PlanEvent, PlanEventKind, State, Step};
+use super::paths::Paths;
+use super::{PathRecord, PlanEvent, PlanEventKind, State, Step};
+use super::{instances, relief};
 use crate::observation::Observations;
-use crate::resource::ResourceId;
+use crate::resource::{Name, ResourceId};
 use kc_agent_api::NodeName;
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
 
 /// See the module.
 pub(super) struct Draft<'a> {
@@ -19,6 +23,9 @@ pub(super) struct Draft<'a> {
     pub(super) events: Vec<PlanEvent>,
     /// The earliest time at which something is to be decided again.
     pub(super) wake_at_ms: Option<u64>,
+    paths: OnceCell<Paths>,
+    overloaded: OnceCell<BTreeMap<String, String>>,
+    strangers: OnceCell<Vec<(ResourceId, String)>>,
 }
 
 impl<'a> Draft<'a> {
@@ -30,6 +37,43 @@ impl<'a> Draft<'a> {
             steps: Vec::new(),
             events: Vec::new(),
             wake_at_ms: None,
+            paths: OnceCell::new(),
+            overloaded: OnceCell::new(),
+            strangers: OnceCell::new(),
+        }
+    }
+
+    /// Instances that are not named after their resource.
+    pub(super) fn strangers(&self) -> &[(ResourceId, String)] {
+        self.strangers
+            .get_or_init(|| instances::strangers(&self.state))
+    }
+
+    /// Instances have come.
+    pub(super) fn instances_changed(&mut self) {
+        self.strangers = OnceCell::new();
+    }
+
+    /// Instances that chains shall leave although they run, as the alarms have been evaluated.
+    pub(super) fn overloaded(&self) -> &BTreeMap<String, String> {
+        self.overloaded
+            .get_or_init(|| relief::overloaded(&self.state))
+    }
+
+    /// Which paths lead through what, as of the last time that they changed.
+    pub(super) fn paths(&self) -> &Paths {
+        self.paths.get_or_init(|| Paths::new(&self.state))
+    }
+
+    /// Paths have come, gone, or got into another phase.
+    pub(super) fn paths_changed(&mut self) {
+        self.paths = OnceCell::new();
+    }
+
+    /// One more path has come.
+    pub(super) fn path_added(&mut self, chain: &Name, path: &PathRecord) {
+        if let Some(paths) = self.paths.get_mut() {
+            paths.add(chain, path);
         }
     }
 

@@ -6,6 +6,7 @@ use super::draft::Draft;
 use super::instances::on_a_path;
 use super::places::{has_stand_in, place};
 use super::rollout::{update, workload};
+use super::rooms::Rooms;
 use super::spare::free_ordinal;
 use super::trial::{Progress, Trial};
 use super::{Instance, InstanceHealth, PlanEventKind, State};
@@ -215,6 +216,7 @@ pub(super) enum Hold {
 /// elsewhere. `None` when it may be moved.
 pub(super) fn hold(
     draft: &mut Draft<'_>,
+    rooms: &mut Option<Rooms>,
     name: &str,
     instance: &Instance,
     node: &NodeName,
@@ -242,7 +244,7 @@ pub(super) fn hold(
         return None;
     }
     let place = place_of(&draft.state, instance)?;
-    Some(match make(draft, instance, place) {
+    Some(match make(draft, rooms, instance, place) {
         Ok(substitute) => {
             let message = format!("{substitute} shall stand in for {name}, which leaves {node}");
             draft.tell(PlanEventKind::Placed, id, Some(node), message);
@@ -288,7 +290,12 @@ fn place_of(state: &State, instance: &Instance) -> Option<u32> {
 }
 
 /// Makes another beside an instance, on the box where one of its kind would go.
-fn make(draft: &mut Draft<'_>, instance: &Instance, place_taken: u32) -> Result<String, String> {
+fn make(
+    draft: &mut Draft<'_>,
+    rooms: &mut Option<Rooms>,
+    instance: &Instance,
+    place_taken: u32,
+) -> Result<String, String> {
     let id = &instance.owner;
     let mut ordinal = free_ordinal(&draft.state, id);
     if draft.state.spare(id) == Some(ordinal) {
@@ -312,7 +319,7 @@ fn make(draft: &mut Draft<'_>, instance: &Instance, place_taken: u32) -> Result<
         .state
         .instances
         .insert(name.clone(), other.clone().into());
-    if let Err(why) = place(draft, &name, &other, None) {
+    if let Err(why) = place(draft, rooms, &name, &other, None) {
         draft.state.instances.remove(&name);
         draft.state.last_id = last_id;
         return Err(why);

@@ -4,6 +4,7 @@ use super::draft::Draft;
 use super::{NodeRecord, PlanEventKind, Step};
 use crate::observation::Presumption;
 use crate::resource::{Kind, Name, ResourceId};
+use crate::shared::Shared;
 use kc_agent_api::{NodeName, NodeStatus, Presence};
 
 /// Name of a node's resource, whether a user wrote one or not.
@@ -22,7 +23,10 @@ pub(super) fn observe(draft: &mut Draft<'_>) {
         if !draft.state.nodes.contains_key(name) {
             register(draft, name, status);
         }
-        if let Some(record) = draft.state.nodes.get_mut(name) {
+        let known = draft.state.nodes.get(name);
+        if known.is_some_and(|record| !tells_of(record, status))
+            && let Some(record) = draft.state.nodes.get_mut(name)
+        {
             record.labels.clone_from(&status.labels);
             record.capacity = status.capacity;
             record.vtep = status.vtep.or(record.vtep);
@@ -30,23 +34,38 @@ pub(super) fn observe(draft: &mut Draft<'_>) {
         }
         key(draft, name, status);
     }
-    let names: Vec<_> = draft.state.nodes.keys().cloned().collect();
-    for name in names {
-        judge(draft, &name);
+    let nodes = draft.state.nodes.clone();
+    for (name, record) in &nodes {
+        judge(draft, name, record);
     }
+}
+
+/// Whether a record says what the node says of itself.
+fn tells_of(record: &NodeRecord, status: &NodeStatus) -> bool {
+    record.labels == status.labels
+        && record.capacity == status.capacity
+        && (record.vtep == status.vtep || status.vtep.is_none())
+        && record.underlay_mtu == status.underlay_mtu
 }
 
 /// The first key is believed; another one is told, and waited with.
 fn key(draft: &mut Draft<'_>, name: &NodeName, status: &NodeStatus) {
-    let (Some(told), Some(record)) = (status.seal_key, draft.state.nodes.get_mut(name)) else {
+    let (Some(told), Some(record)) = (status.seal_key, draft.state.nodes.get(name)) else {
         return;
     };
-    let known = *record.seal_key.get_or_insert(told);
+    let known = record.seal_key.unwrap_or(told);
     let strange = (told != known).then_some(told);
-    if record.strange_key == strange {
+    let same = record.strange_key == strange;
+    if same && record.seal_key.is_some() {
         return;
     }
-    record.strange_key = strange;
+    if let Some(record) = draft.state.nodes.get_mut(name) {
+        record.seal_key = Some(known);
+        record.strange_key = strange;
+    }
+    if same {
+        return;
+    }
     if strange.is_some() {
         let message = format!(
             "{name} tells another key than before: secrets are held back from it; if that is right, \
@@ -84,10 +103,27 @@ fn register(draft: &mut Draft<'_>, name: &NodeName, status: &NodeStatus) {
     draft.tell(PlanEventKind::NodeJoined, &id(name), Some(name), message);
 }
 
-fn judge(draft: &mut Draft<'_>, name: &NodeName) {
+fn judge(draft: &mut Draft<'_>, name: &NodeName, known: &Shared<NodeRecord>) {
     let now_ms = draft.now_ms;
     let settings = draft.state.settings;
     let presumption = draft.observed.presumption(name, &settings, now_ms);
+    let since = [known.gone_since_ms, known.ready_since_ms];
+    let dated = since.into_iter().flatten().all(|at_ms| at_ms <= now_ms);
+    match presumption {
+        Presumption::Present { until_ms }
+            if known.ready && dated && known.reason.is_none() && known.gone_since_ms.is_none() =>
+        {
+            return draft.wake(until_ms);
+        }
+        Presumption::Undecided { until_ms } if dated => {
+            if let Some(until_ms) = until_ms.filter(|_| known.ready) {
+                draft.wake(until_ms);
+            }
+            return;
+        }
+        Presumption::Gone(_) if dated && !known.ready => return,
+        _ => {}
+    }
     let Some(record) = draft.state.nodes.get_mut(name) else {
         return;
     };

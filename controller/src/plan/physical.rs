@@ -2,7 +2,7 @@
 //! It is where it is: nothing here, or anywhere, places, moves or changes it.
 
 use super::draft::Draft;
-use super::instances::on_a_path;
+use super::instances::{of_type, on_a_path};
 use super::places::has_stand_in;
 use super::{Instance, InstanceHealth, State};
 use crate::observation::Observations;
@@ -257,7 +257,7 @@ pub(super) fn full(
         let Some(hardware) = &instance.hardware else {
             continue;
         };
-        let through = super::instances::chains_through(draft, name, chain);
+        let through = draft.paths().chains_through(name, chain);
         let here =
             |path: &super::PathRecord| path.instances.iter().any(|on_path| on_path.name == *name);
         let own = draft.state.chains.get(chain);
@@ -291,13 +291,8 @@ pub(super) fn of_types<'a>(
     if types.is_empty() {
         return Vec::new();
     }
-    let of_type = |instance: &Instance| {
-        let function = draft.state.function_type(&instance.owner);
-        function.is_some_and(|function| types.contains(&function)) && !instance.retiring
-    };
-    let instances = draft.state.instances.iter();
-    let instances = instances.map(|(name, instance)| (name, &**instance));
-    instances
-        .filter(|(_, instance)| of_type(instance))
-        .collect()
+    let instances = types.into_iter().flat_map(|name| of_type(draft, name));
+    let wanted = instances.filter(|(_, instance)| !instance.retiring);
+    let wanted: BTreeMap<_, _> = wanted.map(|(name, one)| (name, &**one)).collect();
+    wanted.into_iter().collect()
 }

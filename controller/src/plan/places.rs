@@ -4,148 +4,60 @@
 use super::draft::Draft;
 use super::drain;
 use super::evacuate::{self, Hold};
-use super::instances::on_a_path;
+use super::instances::{alike, all_of, on_a_path};
+use super::rollout::workload;
+use super::rooms::{Rooms, placement, requests};
 use super::{Instance, InstanceHealth, PlanEventKind, Step};
-use crate::placement::{Room, Wish, choose, suits};
-use crate::resource::{Name, PlacementSpec, Requests, Resource, ResourceId, ServiceNetwork};
-use crate::shared::Shared;
+use crate::placement::{Wish, suits};
+use crate::resource::{Kind, Name, PlacementSpec, Resource, ResourceId, ServiceNetwork};
 use kc_agent_api::NodeName;
-use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-
-/// What an owner says about places.
-struct Owner {
-    placement: PlacementSpec,
-    requests: Requests,
-    overlay: bool,
-    depends_on: Vec<Name>,
-    secrets: bool,
-}
-
-fn owner(draft: &Draft<'_>, id: &ResourceId) -> Option<Owner> {
-    let resource = draft.state.owner(id)?;
-    let work = super::rollout::workload(resource)?;
-    let secrets = !work.secrets.is_empty() || work.pull_secret.is_some();
-    let depends_on = work.depends_on.clone();
-    match resource {
-        Resource::ServiceFunction(object) => Some(Owner {
-            placement: object.spec.placement.clone(),
-            requests: object.spec.resources,
-            overlay: false,
-            depends_on,
-            secrets,
-        }),
-        Resource::Service(object) => Some(Owner {
-            placement: object.spec.placement.clone(),
-            requests: object.spec.resources,
-            overlay: object.spec.network == ServiceNetwork::Overlay,
-            depends_on,
-            secrets,
-        }),
-        Resource::Chain(_) | Resource::Node(_) | Resource::Secret(_) => None,
-    }
-}
 
 /// Why an instance may not stay where it is, apart from the node being gone.
 pub(super) fn unsettled(draft: &Draft<'_>, instance: &Instance) -> Option<String> {
+    let state = &draft.state;
     let node = instance.node.as_ref()?;
-    if draft
-        .state
-        .node_resource(node)
-        .is_some_and(|object| object.spec.drain)
-    {
+    if state.node_resource(node).is_some_and(|o| o.spec.drain) {
         return Some(format!("{node} is drained"));
     }
     if instance.hardware.is_some() {
         return super::physical::unsettled(draft, instance);
     }
-    let owner = owner(draft, &instance.owner)?;
-    let wish = Wish {
-        placement: &owner.placement,
-        requests: owner.requests,
-        ordinal: instance.ordinal,
-    };
-    let room = rooms(draft, &instance.owner)
-        .into_iter()
-        .find(|room| room.node == *node)?;
-    suits(&wish, &room)
+    let resource = state.owner(&instance.owner)?;
+    let placement = placement(resource)?;
+    if placement.nodes.is_empty() && placement.node_selector.is_empty() {
+        return None;
+    }
+    state.nodes.get(node)?;
+    let wish = wish(resource, placement, instance);
+    suits(&wish, node, &state.labels(node))
         .err()
         .map(|reason| format!("{node} no longer suits: {reason}"))
 }
 
-/// Every registered node as a place for something of `of`.
-fn rooms(draft: &Draft<'_>, of: &ResourceId) -> Vec<Room> {
-    let secrets = owner(draft, of).is_some_and(|owner| owner.secrets);
-    let room = |(name, record): (&NodeName, &Shared<super::NodeRecord>)| {
-        let spec = draft.state.node_resource(name).map(|object| &object.spec);
-        let closed = if !record.ready {
-            Some(
-                record
-                    .reason
-                    .clone()
-                    .unwrap_or_else(|| "not ready".to_owned()),
-            )
-        } else if spec.is_some_and(|spec| spec.drain) {
-            Some("drained".to_owned())
-        } else if spec.is_some_and(|spec| spec.cordon) {
-            Some("cordoned".to_owned())
-        } else if secrets {
-            keyless(name, record)
-        } else {
-            None
-        };
-        let mut room = Room {
-            node: name.clone(),
-            labels: draft.state.labels(name),
-            closed,
-            capacity: record.capacity,
-            used_cpu_millis: 0,
-            used_memory_bytes: 0,
-            siblings: 0,
-            containers: 0,
-        };
-        let here = draft
-            .state
-            .instances
-            .values()
-            .filter(|i| i.node.as_ref() == Some(name) && i.hardware.is_none());
-        for instance in here {
-            let requests = owner(draft, &instance.owner)
-                .map(|o| o.requests)
-                .unwrap_or_default();
-            room.used_cpu_millis += u64::from(requests.cpu_millis());
-            room.used_memory_bytes += requests.memory_bytes();
-            room.siblings += usize::from(instance.owner == *of);
-            room.containers += 1;
-        }
-        room
-    };
-    draft.state.nodes.iter().map(room).collect()
-}
-
-/// Why nothing with secrets may come to a node.
-fn keyless(name: &NodeName, record: &super::NodeRecord) -> Option<String> {
-    if record.strange_key.is_some() {
-        return Some(format!(
-            "its key has changed; `kc trust {name}` takes the new one"
-        ));
+fn wish<'a>(resource: &Resource, placement: &'a PlacementSpec, instance: &Instance) -> Wish<'a> {
+    Wish {
+        placement,
+        requests: requests(resource),
+        ordinal: instance.ordinal,
     }
-    let none = record.seal_key.is_none();
-    none.then(|| "its agent has no key that secrets could be sealed to".to_owned())
 }
 
 /// Places what has no node, and moves what must move.
 pub(super) fn settle(draft: &mut Draft<'_>) {
-    let mut names: Vec<_> = draft.state.instances.keys().cloned().collect();
+    let instances = draft.state.instances.iter();
+    let open = instances.filter(|(_, instance)| is_open(draft, instance));
+    let mut names: Vec<_> = open.map(|(name, _)| name.clone()).collect();
     names.sort_by(|a, b| crate::topology::by_name(a, b));
     // What moves away makes room for what found none before it. Everything moves at most once:
     // where it goes, it may stay.
+    let mut rooms = None;
     let mut refused = Vec::new();
     for _ in 0..=names.len() {
         let steps = draft.steps.len();
         refused.clear();
         for name in &names {
-            refused.extend(attempt(draft, name).map(|reason| (name, reason)));
+            refused.extend(attempt(draft, &mut rooms, name).map(|reason| (name, reason)));
         }
         if draft.steps.len() == steps {
             break;
@@ -156,36 +68,47 @@ pub(super) fn settle(draft: &mut Draft<'_>) {
     }
 }
 
+/// Whether there may be something to do for an instance; nothing that is done for another opens
+/// that question for it.
+fn is_open(draft: &Draft<'_>, instance: &Instance) -> bool {
+    let on = instance.node.as_ref();
+    let stays = on.is_some_and(|node| draft.is_ready(node)) && instance.waiting.is_none();
+    !instance.retiring
+        && instance.hardware.is_none()
+        && (!stays || unsettled(draft, instance).is_some())
+}
+
 /// Gives one instance a place if it needs one; the reason when there is none.
-fn attempt(draft: &mut Draft<'_>, name: &str) -> Option<String> {
-    let instance = draft
-        .state
-        .instances
-        .get(name)
-        .filter(|i| !i.retiring && i.hardware.is_none())?
-        .clone();
+fn attempt(draft: &mut Draft<'_>, rooms: &mut Option<Rooms>, name: &str) -> Option<String> {
+    let known = draft.state.instances.get(name);
+    let instance = known.filter(|i| !i.retiring && i.hardware.is_none())?;
+    let instance = instance.clone();
     if let Some(node) = &instance.node
-        && let Some(held) = evacuate::hold(draft, name, &instance, node)
+        && let Some(held) = evacuate::hold(draft, rooms, name, &instance, node)
     {
         return match held {
             Hold::Stays(why) => Some(why),
             Hold::Waits => {
-                draft.state.instances.get_mut(name)?.waiting = None;
+                if instance.waiting.is_some() {
+                    draft.state.instances.get_mut(name)?.waiting = None;
+                }
                 None
             }
         };
     }
     let leaving = match instance.node.clone() {
         None => None,
-        Some(node) => match must_move(draft, name, &instance, &node) {
+        Some(node) => match must_move(draft, rooms, name, &instance, &node) {
             Some(why) => Some((node, why)),
             None => {
-                draft.state.instances.get_mut(name)?.waiting = None;
+                if instance.waiting.is_some() {
+                    draft.state.instances.get_mut(name)?.waiting = None;
+                }
                 return None;
             }
         },
     };
-    place(draft, name, &instance, leaving).err()
+    place(draft, rooms, name, &instance, leaving).err()
 }
 
 /// Remembers why an instance has no place, and tells it once.
@@ -217,6 +140,7 @@ fn wait(draft: &mut Draft<'_>, name: &str, reason: String) {
 
 fn must_move(
     draft: &mut Draft<'_>,
+    rooms: &mut Option<Rooms>,
     name: &str,
     instance: &Instance,
     node: &NodeName,
@@ -241,20 +165,16 @@ fn must_move(
         return None;
     }
     // What finds no other place stays, and goes on serving.
-    let wants = owner(draft, &instance.owner)?;
-    let leaves = find(draft, instance, &wants).is_ok();
+    let resource = draft.state.owner(&instance.owner)?;
+    let rooms = rooms.get_or_insert_with(|| Rooms::new(draft));
+    let leaves = find(draft, rooms, instance, resource).is_ok();
     (!leaves || drain::is_over(draft, name)).then_some(why)
 }
 
 /// Whether another instance of the same type, or of the same service, could take over.
 pub(super) fn has_stand_in(draft: &Draft<'_>, name: &str, instance: &Instance) -> bool {
-    let function = draft.state.function_type(&instance.owner);
-    draft.state.instances.iter().any(|(other, candidate)| {
-        other != name
-            && (candidate.owner == instance.owner || function.is_some())
-            && draft.state.function_type(&candidate.owner) == function
-            && may_take_over(draft, other, candidate)
-    })
+    let mut alike = alike(draft, &instance.owner);
+    alike.any(|(other, candidate)| other != name && may_take_over(draft, other, candidate))
 }
 
 /// Whether an instance runs, stays where it is, and is free to take what others leave.
@@ -272,17 +192,24 @@ pub(super) fn may_take_over(draft: &Draft<'_>, name: &str, instance: &Instance) 
 
 pub(super) fn place(
     draft: &mut Draft<'_>,
+    rooms: &mut Option<Rooms>,
     name: &str,
     instance: &Instance,
     leaving: Option<(NodeName, String)>,
 ) -> Result<(), String> {
-    let Some(wants) = owner(draft, &instance.owner) else {
+    let Some(resource) = draft.state.owner(&instance.owner) else {
         return Ok(());
     };
-    let lacking = wants.depends_on.iter().find(|need| !runs(draft, need));
+    let Some(work) = workload(resource) else {
+        return Ok(());
+    };
+    let lacking = work.depends_on.iter().find(|need| !runs(draft, need));
     let found = match lacking {
         Some(need) if leaving.is_none() => Err(format!("waits for a replica of {need}")),
-        _ => find(draft, instance, &wants),
+        _ => {
+            let rooms = rooms.get_or_insert_with(|| Rooms::new(draft));
+            find(draft, rooms, instance, resource)
+        }
     };
     let (node, address, why) = match found {
         Ok(found) => found,
@@ -296,6 +223,10 @@ pub(super) fn place(
                     instance.address = None;
                     instance.health = InstanceHealth::Starting;
                 }
+                if let Some(rooms) = rooms {
+                    let was = (Some(&from), instance.address);
+                    rooms.moved(&draft.state, &instance.owner, was, (None, None));
+                }
                 draft.steps.push(Step::Move {
                     instance: name.to_owned(),
                     from,
@@ -307,6 +238,10 @@ pub(super) fn place(
         }
     };
     settle_on(draft, name, node.clone(), address);
+    if let Some(rooms) = rooms {
+        let was = (instance.node.as_ref(), instance.address);
+        rooms.moved(&draft.state, &instance.owner, was, (Some(&node), address));
+    }
     let instance_name = name.to_owned();
     let (step, message) = match leaving {
         Some((from, why)) => {
@@ -352,44 +287,35 @@ fn settle_on(draft: &mut Draft<'_>, name: &str, node: NodeName, address: Option<
 
 type Found = (NodeName, Option<Ipv4Addr>, String);
 
-fn find(draft: &Draft<'_>, instance: &Instance, wants: &Owner) -> Result<Found, String> {
-    let wish = Wish {
-        placement: &wants.placement,
-        requests: wants.requests,
-        ordinal: instance.ordinal,
+fn find(
+    draft: &Draft<'_>,
+    rooms: &mut Rooms,
+    instance: &Instance,
+    resource: &Resource,
+) -> Result<Found, String> {
+    let (Some(placement), Some(work)) = (placement(resource), workload(resource)) else {
+        return Err("it is nothing that has a place".to_owned());
     };
-    let rooms = rooms(draft, &instance.owner);
-    let (room, why) = choose(&wish, &rooms)?;
-    let address = if wants.overlay {
-        Some(free_address(draft, &room.node)?)
-    } else {
-        None
+    let secrets = !work.secrets.is_empty() || work.pull_secret.is_some();
+    let wish = wish(resource, placement, instance);
+    let (node, why) = rooms.find(&wish, &instance.owner, secrets)?;
+    let overlay = match resource {
+        Resource::Service(object) => object.spec.network == ServiceNetwork::Overlay,
+        _ => false,
     };
-    Ok((room.node.clone(), address, why))
-}
-
-/// The lowest free address of a node's part of the overlay.
-fn free_address(draft: &Draft<'_>, node: &NodeName) -> Result<Ipv4Addr, String> {
-    let index = draft.state.nodes.get(node).map_or(0, |record| record.index);
-    let third = u8::try_from(index)
-        .map_err(|_| format!("{node} is beyond the 255 nodes the overlay has room for"))?;
-    let taken: BTreeSet<_> = draft
-        .state
-        .instances
-        .values()
-        .filter_map(|i| i.address)
-        .collect();
-    (2..=254)
-        .map(|last| Ipv4Addr::new(10, 128, third, last))
-        .find(|address| !taken.contains(address))
-        .ok_or_else(|| format!("no address is left on {node}"))
+    let address = match overlay {
+        true => Some(rooms.free_address(&draft.state, &node)?),
+        false => None,
+    };
+    Ok((node, address, why))
 }
 
 /// Whether an instance of a function or service runs; no two of these have one name.
 fn runs(draft: &Draft<'_>, need: &Name) -> bool {
-    draft
-        .state
-        .instances
-        .values()
-        .any(|instance| instance.owner.name == *need && instance.health == InstanceHealth::Running)
+    let kinds = [Kind::ServiceFunction, Kind::Service];
+    let owners = kinds.map(|kind| ResourceId::new(kind, need.clone()));
+    let running = |owner| {
+        all_of(draft, owner).any(|(_, instance)| instance.health == InstanceHealth::Running)
+    };
+    owners.iter().any(running)
 }

@@ -124,6 +124,11 @@ const fn first_choice(spec: &ChainSpec) -> Option<bool> {
     }
 }
 
+/// Whether one kind comes first.
+pub(super) const fn has_first_choice(spec: &ChainSpec) -> bool {
+    first_choice(spec).is_some()
+}
+
 type Instances<'a> = Vec<(&'a String, &'a Instance)>;
 
 fn by_type<'a>(draft: &'a Draft<'_>, spec: &ChainSpec) -> BTreeMap<&'a Name, Instances<'a>> {

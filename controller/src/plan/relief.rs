@@ -3,22 +3,32 @@
 //! can, one more instance is asked for, and the chain moves when that one runs.
 
 use super::draft::Draft;
-use super::instances::{self, chains_through};
+use super::instances::{self, of_type};
 use super::places::may_take_over;
 use super::{ChainRecord, Instance, InstanceHealth, State};
 use crate::resource::{Name, Resource, ResourceId};
 use std::collections::BTreeMap;
 
+/// Instances that chains shall leave although they run, each with the reason.
+pub(super) fn overloaded(state: &State) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for alarm in state.alarms.values().filter(|alarm| alarm.spec.replace) {
+        let subjects = alarm.subjects.iter();
+        let firing = subjects.filter(|(_, subject)| subject.standing.is_firing());
+        for (name, _) in firing {
+            let instance = state.instances.get(name);
+            if instance.is_some_and(|instance| instance.owner == alarm.owner) {
+                let why = || format!("{name} is overloaded ({})", alarm.spec.when);
+                found.entry(name.clone()).or_insert_with(why);
+            }
+        }
+    }
+    found
+}
+
 /// Why chains shall leave an instance, though it runs.
-pub(super) fn overload(state: &State, name: &str, owner: &ResourceId) -> Option<String> {
-    let mut alarms = state.alarms.values();
-    let alarm = alarms.find(|alarm| {
-        let subject = alarm.subjects.get(name);
-        alarm.spec.replace
-            && alarm.owner == *owner
-            && subject.is_some_and(|subject| subject.standing.is_firing())
-    })?;
-    Some(format!("{name} is overloaded ({})", alarm.spec.when))
+pub(super) fn overload<'a>(draft: &'a Draft<'_>, name: &str) -> Option<&'a String> {
+    draft.overloaded().get(name)
 }
 
 /// Why a chain may not be relieved by an instance, which it could take otherwise.
@@ -29,8 +39,8 @@ fn unfit(
     instance: &Instance,
 ) -> Option<String> {
     let (chain, record) = chain;
-    if let Some(why) = overload(&draft.state, name, &instance.owner) {
-        return Some(why);
+    if let Some(why) = overload(draft, name) {
+        return Some(why.clone());
     }
     if left_lately(draft, record, name) {
         return Some("was overloaded with this chain a while ago".to_owned());
@@ -39,7 +49,7 @@ fn unfit(
         Some(Resource::ServiceFunction(function)) => function.spec.max_chains,
         _ => None,
     };
-    let full = limit.is_some_and(|limit| chains_through(draft, name, chain) >= limit);
+    let full = limit.is_some_and(|limit| draft.paths().chains_through(name, chain) >= limit);
     full.then(|| "carries all the chains it may".to_owned())
 }
 
@@ -57,9 +67,8 @@ fn has_relief(
     name: &str,
     function: &Name,
 ) -> bool {
-    draft.state.instances.iter().any(|(other, candidate)| {
+    of_type(draft, function).any(|(other, candidate)| {
         other != name
-            && draft.state.function_type(&candidate.owner) == Some(function)
             && may_take_over(draft, other, candidate)
             && unfit(draft, chain, other, candidate).is_none()
     })
@@ -69,29 +78,29 @@ fn has_relief(
 pub(super) fn wanted(draft: &Draft<'_>, name: &Name, chain: &ChainRecord) -> Option<String> {
     let carrying = chain.carrying()?;
     carrying.instances.iter().find_map(|on_path| {
-        let instance = draft.state.instances.get(&on_path.name)?;
-        let why = overload(&draft.state, &on_path.name, &instance.owner)?;
-        has_relief(draft, (name, chain), &on_path.name, &on_path.function).then_some(why)
+        let why = overload(draft, &on_path.name)?;
+        let relief = has_relief(draft, (name, chain), &on_path.name, &on_path.function);
+        relief.then(|| why.clone())
     })
 }
 
-/// Of the given types, instances that may not be taken by a chain that is to be relieved.
+/// Of the given types, instances that may not be taken by a chain that is to be relieved; those that carry
+/// all they may apart.
 pub(super) fn without(
     draft: &Draft<'_>,
     name: &Name,
     chain: &ChainRecord,
     functions: &[Name],
 ) -> BTreeMap<String, String> {
-    let all = draft.state.instances.iter();
-    let ours = all.filter(|(_, instance)| {
-        let function = draft.state.function_type(&instance.owner);
-        function.is_some_and(|function| functions.contains(function))
-    });
-    ours.filter_map(|(other, instance)| {
-        let why = unfit(draft, (name, chain), other, instance)?;
+    let names = draft.overloaded().keys().chain(chain.left.keys());
+    let unfit = names.filter_map(|other| {
+        let instance = draft.state.instances.get(other)?;
+        let function = draft.state.function_type(&instance.owner)?;
+        let ours = functions.contains(function);
+        let why = unfit(draft, (name, chain), other, instance).filter(|_| ours)?;
         Some((other.clone(), why))
-    })
-    .collect()
+    });
+    unfit.collect()
 }
 
 /// Why one more instance of a resource is needed: a chain would leave one, and nobody can take it.
@@ -104,9 +113,9 @@ pub(super) fn need(draft: &Draft<'_>, id: &ResourceId) -> Option<String> {
         return None;
     }
     let function = state.function_type(id)?;
-    let mut overloaded = instances::of(state, id).filter_map(|(name, instance)| {
+    let mut overloaded = instances::of(draft, id).filter_map(|(name, instance)| {
         let runs = instance.health == InstanceHealth::Running;
-        Some((name, overload(state, name, id).filter(|_| runs)?))
+        Some((name, overload(draft, name).filter(|_| runs)?))
     });
     overloaded.find_map(|(name, why)| {
         let chains = state.chains.iter().filter(|(_, chain)| {
@@ -131,8 +140,8 @@ pub(super) fn note(draft: &Draft<'_>, chain: &mut ChainRecord, taken: &[String])
         .iter()
         .filter(|on_path| !taken.contains(&on_path.name))
         .filter(|on_path| {
-            let instance = draft.state.instances.get(&on_path.name);
-            instance.is_some_and(|i| overload(&draft.state, &on_path.name, &i.owner).is_some())
+            let there = draft.state.instances.contains_key(&on_path.name);
+            there && overload(draft, &on_path.name).is_some()
         })
         .map(|on_path| on_path.name.clone())
         .collect();

@@ -91,7 +91,7 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
 
 /// Begins with those that there are, or with as many as the resource says.
 fn begin(draft: &Draft<'_>, id: &ResourceId, spec: &AutoscaleSpec) -> ScaleRecord {
-    let there = instances::of(&draft.state, id).map(|(_, instance)| instance.ordinal);
+    let there = instances::of(draft, id).map(|(_, instance)| instance.ordinal);
     let there: BTreeSet<u32> = there.collect();
     let replicas = draft.state.resources.get(id).map_or(1, |r| said(r).0);
     let usual = 1..=replicas.clamp(spec.min.min(spec.max), spec.max);

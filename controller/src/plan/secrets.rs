@@ -2,7 +2,7 @@
 
 use super::draft::Draft;
 use super::{State, Vault};
-use crate::resource::{Name, Resource, ResourceId, Secret, SecretRef, WorkloadSpec};
+use crate::resource::{Kind, Name, Resource, ResourceId, Secret, SecretRef, WorkloadSpec};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Secrets by name.
@@ -11,9 +11,12 @@ pub(super) type Secrets = BTreeMap<Name, Secret>;
 /// Dates new values, and forgets those that nothing names any more.
 pub(super) fn settle(draft: &mut Draft<'_>) {
     let now_ms = draft.now_ms;
-    for resource in draft.state.resources.values_mut() {
-        if let Resource::Secret(secret) = resource {
-            secret.since_ms.get_or_insert(now_ms);
+    let state = &mut draft.state;
+    if state.secrets().any(|secret| secret.since_ms.is_none()) {
+        for resource in state.resources.values_mut() {
+            if let Resource::Secret(secret) = resource {
+                secret.since_ms.get_or_insert(now_ms);
+            }
         }
     }
     forget_values(&mut draft.state);
@@ -28,7 +31,9 @@ fn forget_values(state: &mut State) {
         .chain(held)
         .flat_map(|secret| secret.keys.values());
     let needed: BTreeSet<String> = keys.map(|key| key.version.clone()).collect();
-    state.vault.retain(&needed);
+    if !state.vault.holds_only(&needed) {
+        state.vault.retain(&needed);
+    }
 }
 
 /// A file with the value of a secret.
@@ -72,7 +77,8 @@ fn secret(resource: &Resource) -> Option<&Secret> {
 impl State {
     /// All secrets.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        self.resources.values().filter_map(secret)
+        let all = self.of_kind(Kind::Secret);
+        all.filter_map(|(_, resource)| secret(resource))
     }
 
     /// Whether it is a secret that something needs which is on its way out: a function may be on paths for a
@@ -109,7 +115,7 @@ impl State {
 
     /// One secret, also one that was deleted while something on its way out needs it.
     pub fn secret(&self, name: &Name) -> Option<&Secret> {
-        let id = ResourceId::new(crate::resource::Kind::Secret, name.clone());
+        let id = ResourceId::new(Kind::Secret, name.clone());
         self.owner(&id).and_then(secret)
     }
 

@@ -291,34 +291,37 @@ impl State {
         true
     }
 
+    /// Resources of one kind.
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (&ResourceId, &Resource)> {
+        let all = self.resources.range(ResourceId::before(kind)..);
+        all.take_while(move |(id, _)| id.kind == kind)
+    }
+
     /// Service functions asked for.
     pub fn functions(&self) -> impl Iterator<Item = &Object<crate::resource::FunctionSpec>> {
-        self.resources
-            .values()
-            .filter_map(|resource| match resource {
-                Resource::ServiceFunction(object) => Some(object),
-                _ => None,
-            })
+        let all = self.of_kind(Kind::ServiceFunction);
+        all.filter_map(|(_, resource)| match resource {
+            Resource::ServiceFunction(object) => Some(object),
+            _ => None,
+        })
     }
 
     /// Chains asked for.
     pub fn chains_wanted(&self) -> impl Iterator<Item = &Object<crate::resource::ChainSpec>> {
-        self.resources
-            .values()
-            .filter_map(|resource| match resource {
-                Resource::Chain(object) => Some(object),
-                _ => None,
-            })
+        let all = self.of_kind(Kind::Chain);
+        all.filter_map(|(_, resource)| match resource {
+            Resource::Chain(object) => Some(object),
+            _ => None,
+        })
     }
 
     /// Services asked for.
     pub fn services(&self) -> impl Iterator<Item = &Object<crate::resource::ServiceSpec>> {
-        self.resources
-            .values()
-            .filter_map(|resource| match resource {
-                Resource::Service(object) => Some(object),
-                _ => None,
-            })
+        let all = self.of_kind(Kind::Service);
+        all.filter_map(|(_, resource)| match resource {
+            Resource::Service(object) => Some(object),
+            _ => None,
+        })
     }
 
     /// The resource an instance belongs to, also when it was deleted meanwhile.

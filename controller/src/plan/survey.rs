@@ -2,10 +2,10 @@
 //! box, with its load, and barred with the reason where it may not be taken.
 
 use super::draft::Draft;
-use super::instances::chains_through;
+use super::instances::all_of;
 use super::places::unsettled;
 use super::{Instance, InstanceHealth, NodeRecord, PathRecord, hardware_load};
-use crate::resource::Name;
+use crate::resource::{FunctionSpec, Kind, Name, Object, ResourceId};
 use crate::topology::{Mesh, ServiceFunction, Sff, Topology};
 use kc_agent_api::NodeName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,19 +83,24 @@ pub(super) fn full(
     chain: &Name,
     functions: &[Name],
 ) -> BTreeMap<String, String> {
-    let limits: BTreeMap<&Name, u32> = draft
+    let limit = |object: &Object<FunctionSpec>| {
+        let id = ResourceId::new(Kind::ServiceFunction, object.metadata.name.clone());
+        Some((id, object.spec.max_chains?))
+    };
+    let limits: BTreeMap<ResourceId, u32> = draft
         .state
         .functions()
         .filter(|object| functions.contains(object.spec.type_name(&object.metadata.name)))
-        .filter_map(|object| Some((&object.metadata.name, object.spec.max_chains?)))
+        .filter_map(limit)
         .collect();
     if limits.is_empty() {
         return BTreeMap::new();
     }
-    let instances = draft.state.instances.iter();
+    let owners = limits.keys();
+    let instances = owners.flat_map(|owner| all_of(draft, owner));
     let full = instances.filter_map(|(name, instance)| {
-        let limit = *limits.get(&instance.owner.name)?;
-        let through = chains_through(draft, name, chain);
+        let limit = *limits.get(&instance.owner)?;
+        let through = draft.paths().chains_through(name, chain);
         let reason = format!("already carries {through} chains, all it may");
         (through >= limit).then(|| (name.clone(), reason))
     });

@@ -79,6 +79,11 @@ impl Vault {
         }
     }
 
+    /// Whether there is nothing to forget.
+    pub(super) fn holds_only(&self, versions: &BTreeSet<String>) -> bool {
+        self.values.keys().all(|version| versions.contains(version))
+    }
+
     /// Forgets what none of `versions` is.
     pub(super) fn retain(&mut self, versions: &BTreeSet<String>) {
         self.values.retain(|version, _| versions.contains(version));

@@ -1,19 +1,21 @@
 //! Names of resources and their kinds.
 
 use kc_agent_api::NodeName;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Text that is not a legal name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("name {0:?} must be 1 to 63 characters of a-z 0-9 -, the first and last a letter or digit")]
 pub struct NameError(pub String);
 
-/// A resource's name: an RFC 1123 label.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Name(String);
+/// A resource's name: an RFC 1123 label. Clones share the text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Name(Arc<str>);
 
 impl Name {
     /// Checks `value`.
@@ -45,7 +47,19 @@ impl FromStr for Name {
 
 impl From<Name> for String {
     fn from(name: Name) -> String {
-        name.0
+        name.0.as_ref().to_owned()
+    }
+}
+
+impl Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
@@ -164,6 +178,11 @@ impl ResourceId {
     /// Puts the two together.
     pub const fn new(kind: Kind, name: Name) -> Self {
         Self { kind, name }
+    }
+
+    /// Not a resource: what all of a kind come behind.
+    pub(crate) fn before(kind: Kind) -> Self {
+        Self::new(kind, Name("".into()))
     }
 }
 
