@@ -3,6 +3,8 @@
 //! copying pointers, and two states are compared by looking at what is not the very same.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -105,9 +107,57 @@ where
     }
 }
 
+/// What differs between two maps: keys, with what each map has for them. `same` tells values alike;
+/// shared ones are alike at once where they are the very same.
+pub fn differences<'a, K: Ord, V>(
+    before: &'a BTreeMap<K, V>,
+    after: &'a BTreeMap<K, V>,
+    same: impl Fn(&V, &V) -> bool,
+) -> Vec<Difference<'a, K, V>> {
+    let mut found = Vec::new();
+    if std::ptr::eq(before, after) {
+        return found;
+    }
+    let (mut old, mut new) = (before.iter().peekable(), after.iter().peekable());
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return found,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((old, _)), Some((new, _))) => old.cmp(new),
+        };
+        let was = if order.is_le() { old.next() } else { None };
+        let is = if order.is_ge() { new.next() } else { None };
+        let Some((key, _)) = was.or(is) else {
+            return found;
+        };
+        let (was, is) = (was.map(|(_, v)| v), is.map(|(_, v)| v));
+        if !was.zip(is).is_some_and(|(was, is)| same(was, is)) {
+            found.push((key, was, is));
+        }
+    }
+}
+
+/// A key, and what two maps have for it.
+pub type Difference<'a, K, V> = (&'a K, Option<&'a V>, Option<&'a V>);
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_differs_is_what_came_went_or_changed() {
+        let before = BTreeMap::from([(1, 'a'), (2, 'b'), (3, 'c')]);
+        let after = BTreeMap::from([(2, 'b'), (3, 'd'), (4, 'e')]);
+        let found = differences(&before, &after, |a, b| a == b);
+        let wanted = [
+            (&1, Some(&'a'), None),
+            (&3, Some(&'c'), Some(&'d')),
+            (&4, None, Some(&'e')),
+        ];
+        assert_eq!(found, wanted);
+        assert_eq!(differences(&before, &before.clone(), |a, b| a == b), []);
+    }
 
     #[test]
     fn who_writes_gets_a_copy_and_the_others_keep_what_they_had() {

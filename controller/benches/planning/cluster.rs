@@ -6,7 +6,7 @@ use kc_agent_api::{
 };
 use kc_controller::manifest::{Context, Source, load};
 use kc_controller::observation::Observations;
-use kc_controller::plan::{Phase, Plan, State, plan};
+use kc_controller::plan::{Before, Phase, Plan, State, plan_after};
 use kc_controller::resource::{Algorithm, Name, Resource};
 use kc_controller::topology::{Mesh, ServiceFunction, Sff, Topology};
 use std::collections::{BTreeMap, BTreeSet};
@@ -178,10 +178,18 @@ impl Cluster {
         panic!("the cluster never settles");
     }
 
+    fn before(&self) -> Before<'_> {
+        Before {
+            state: &self.last.state,
+            documents: &self.last.documents,
+        }
+    }
+
     /// One plan with what is known.
     pub(crate) fn plan(&mut self) -> (Duration, Plan) {
+        let (observed, now_ms) = (&self.observed, self.now_ms);
         let start = Instant::now();
-        let plan = plan(&self.state, &self.observed, self.now_ms);
+        let plan = plan_after(self.before(), &self.state, observed, now_ms);
         (start.elapsed(), plan)
     }
 
@@ -285,7 +293,7 @@ impl Cluster {
         let mut what = (0, 0);
         for _ in 0..times {
             let start = Instant::now();
-            let plan = plan(&self.state, &observed, now_ms);
+            let plan = plan_after(self.before(), &self.state, &observed, now_ms);
             taken.push(start.elapsed());
             let count = |step: &str| {
                 let steps = plan.steps.iter().map(ToString::to_string);

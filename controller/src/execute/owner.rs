@@ -9,7 +9,7 @@ use super::snapshot::Snapshot;
 use crate::mqtt::{self, Calls, Inbound, OurPresence, Refusal};
 use crate::notify::Notifier;
 use crate::observation::Observations;
-use crate::plan::{self, Plan, State};
+use crate::plan::{self, Before, Documents, Plan, State};
 use crate::resource::Kind;
 use crate::store::{Commit, NewEvent, Store};
 use kc_agent_api::{DomainName, NodeName, Payload, Presence, Topic};
@@ -236,7 +236,8 @@ impl Owner {
                 .retain(|node, _| !mutated.forgotten.contains(node));
             observed = Some(without);
         }
-        let plan = plan::plan(
+        let plan = plan::plan_after(
+            self.before(),
             &mutated.state,
             observed.as_ref().unwrap_or(&self.moment.observed),
             now,
@@ -286,7 +287,12 @@ impl Owner {
         self.due = None;
         let now = self.moment.clock.now_ms();
         self.moment.observed.wall_ahead_ms = self.moment.clock.wall_ahead_ms();
-        let plan = plan::plan(&self.moment.state, &self.moment.observed, now);
+        let plan = plan::plan_after(
+            self.before(),
+            &self.moment.state,
+            &self.moment.observed,
+            now,
+        );
         for step in &plan.steps {
             tracing::info!("{step}");
         }
@@ -300,6 +306,14 @@ impl Owner {
         self.show(now);
     }
 
+    /// The plan in force.
+    const fn before(&self) -> Before<'_> {
+        Before {
+            state: &self.moment.state,
+            documents: &self.moment.documents,
+        }
+    }
+
     /// Stores a plan in one transaction; only then it is in force and published.
     async fn keep(
         &mut self,
@@ -308,7 +322,9 @@ impl Owner {
         now: u64,
     ) -> Result<(), MutationError> {
         let wake = plan.wake_at_ms;
-        let documents = match documents::difference(&self.published, &plan.documents) {
+        let before = &self.moment.documents;
+        let mut whole = true;
+        let documents = match documents::difference(&self.published, before, &plan.documents) {
             Ok(documents) => documents,
             Err(error) => {
                 // A document that cannot be written down is a defect; nothing half goes out.
@@ -316,6 +332,7 @@ impl Owner {
                     error = &error as &dyn std::error::Error,
                     "unwritable document"
                 );
+                whole = false;
                 Vec::new()
             }
         };
@@ -361,7 +378,11 @@ impl Owner {
         }
         self.notifier.update(self.moment.state.alarm_notices());
         self.phases(now);
-        self.moment.documents = plan.documents;
+        // What was not told is found anew by the next plan.
+        self.moment.documents = match whole {
+            true => plan.documents,
+            false => Documents::new(),
+        };
         for (node, bytes) in documents {
             self.published.insert(node.clone(), bytes);
             self.unsent.insert(node);

@@ -2,8 +2,7 @@
 
 use super::Clock;
 use crate::observation::Observations;
-use crate::plan::State;
-use kc_agent_api::{NodeName, NodeSpec};
+use crate::plan::{Documents, State};
 use std::collections::BTreeMap;
 
 /// One moment.
@@ -18,7 +17,7 @@ pub struct Snapshot {
     /// What is observed.
     pub observed: Observations,
     /// Every node's document.
-    pub documents: BTreeMap<NodeName, NodeSpec>,
+    pub documents: Documents,
     /// Phase of every path by forward SPI, and since when this run has seen it.
     pub phases: BTreeMap<u32, (&'static str, u64)>,
     /// Planner's time.

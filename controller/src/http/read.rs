@@ -131,7 +131,7 @@ pub(super) async fn spec(
     let moment = app.handle().snapshot();
     let node = NodeName::new(name.as_str()).ok();
     node.and_then(|node| moment.documents.get(&node).cloned())
-        .map(Json)
+        .map(|document| Json(document.into_inner()))
         .ok_or_else(|| ApiError::not_found(format!("node {name} has no document")))
 }
 

@@ -2,8 +2,9 @@
 //! that wait are told which generations to wait for.
 
 use super::draft::Draft;
-use super::{PathRecord, Phase, Step};
-use crate::render::documents as render;
+use super::{Before, NodeRecord, PathRecord, Phase, Step};
+use crate::render;
+use crate::shared::{Shared, differences};
 use kc_agent_api::{NodeName, NodeSpec};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,16 +32,43 @@ fn digest(document: &NodeSpec) -> u64 {
     }
 }
 
-/// Renders and numbers every node's document.
-pub(super) fn number(draft: &mut Draft<'_>) -> BTreeMap<NodeName, NodeSpec> {
-    let mut documents = render(&draft.state);
-    for (name, document) in &mut documents {
-        let digest = digest(document);
-        let seen = draft
-            .observed
-            .nodes
-            .get(name)
-            .and_then(|node| node.state.as_ref());
+/// Documents by node; whoever has the same one has it for nothing.
+pub type Documents = BTreeMap<NodeName, Shared<NodeSpec>>;
+
+/// Nodes whose documents have to be rendered: those that something touched since `before`, and those
+/// that have none yet. `None` for all.
+fn stale(draft: &Draft<'_>, before: Before<'_>) -> Option<BTreeSet<NodeName>> {
+    if before.documents.is_empty() {
+        return None;
+    }
+    let mut stale = render::touched(before.state, &draft.state)?;
+    // Whoever has forgotten what was published has to find it out anew.
+    let same = |a: &Shared<NodeRecord>, b: &Shared<NodeRecord>| {
+        a.is(b) || (a.generation, a.digest) == (b.generation, b.digest)
+    };
+    let forgotten = differences(&before.state.nodes, &draft.state.nodes, same);
+    stale.extend(forgotten.into_iter().map(|(name, ..)| name.clone()));
+    let nodes = draft.state.nodes.keys();
+    stale.extend(
+        nodes
+            .filter(|name| !before.documents.contains_key(*name))
+            .cloned(),
+    );
+    Some(stale)
+}
+
+/// Renders and numbers documents, and takes over from `before` what is as it was.
+pub(super) fn number(draft: &mut Draft<'_>, before: Before<'_>) -> Documents {
+    let stale = stale(draft, before);
+    let mut rendered = render::documents(&draft.state, stale.as_ref());
+    let mut documents = Documents::new();
+    let nodes = draft.state.nodes.clone();
+    for (name, record) in &nodes {
+        let known = before.documents.get(name);
+        let new = rendered.remove(name);
+        let digest = new.as_ref().map_or(record.digest, digest);
+        let seen = draft.observed.nodes.get(name);
+        let seen = seen.and_then(|node| node.state.as_ref());
         // What the node has already seen; ahead of us only if our own memory was lost.
         let seen = seen.map_or(0, |state| {
             state
@@ -48,22 +76,32 @@ pub(super) fn number(draft: &mut Draft<'_>) -> BTreeMap<NodeName, NodeSpec> {
                 .spec_generation
                 .max(state.report.forwarder_generation)
         });
-        let Some(record) = draft.state.nodes.get_mut(name) else {
-            continue;
-        };
         let changed = record.generation == 0 || record.digest != digest;
-        if changed || seen > record.generation {
-            record.generation = record.generation.max(seen).saturating_add(1);
+        let generation = if changed || seen > record.generation {
+            record.generation.max(seen).saturating_add(1)
+        } else {
+            record.generation
+        };
+        let same = known.filter(|known| !changed && known.generation == generation);
+        let document = match (same, new, known) {
+            (Some(same), ..) => same.clone(),
+            (None, Some(new), _) => numbered(new.into(), generation),
+            (None, None, Some(known)) => numbered(known.clone(), generation),
+            (None, None, None) => continue,
+        };
+        if generation != record.generation
+            && let Some(record) = draft.state.nodes.get_mut(name)
+        {
+            record.generation = generation;
             record.digest = digest;
             draft.steps.push(Step::Publish {
                 node: name.clone(),
-                generation: record.generation,
+                generation,
                 containers: document.containers.len(),
                 paths: document.forwarder.paths.len(),
             });
         }
-        document.generation = record.generation;
-        document.forwarder.generation = record.generation;
+        documents.insert(name.clone(), document);
     }
     let new = draft.state.instances.iter().filter_map(|(name, instance)| {
         let node = instance.node.as_ref().filter(|_| instance.since == 0)?;
@@ -77,6 +115,12 @@ pub(super) fn number(draft: &mut Draft<'_>) -> BTreeMap<NodeName, NodeSpec> {
     }
     fill_waits(draft);
     documents
+}
+
+fn numbered(mut document: Shared<NodeSpec>, generation: u64) -> Shared<NodeSpec> {
+    document.generation = generation;
+    document.forwarder.generation = generation;
+    document
 }
 
 /// Whether a path has yet to be told which generations to wait for.

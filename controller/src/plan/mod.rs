@@ -38,6 +38,7 @@ mod virtuals;
 mod what_if;
 
 pub use alarms::{AlarmRecord, Subject};
+pub use documents::Documents;
 pub use evacuate::Substitute;
 pub use event::{PlanEvent, PlanEventKind};
 pub use instances::MAX_REPLICAS;
@@ -58,8 +59,6 @@ pub use virtuals::VirtualAddresses;
 pub use what_if::what_if;
 
 use crate::observation::Observations;
-use kc_agent_api::{NodeName, NodeSpec};
-use std::collections::BTreeMap;
 
 /// What is to be done, and what is so afterwards.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -67,7 +66,7 @@ pub struct Plan {
     /// To be stored before anything is published.
     pub state: State,
     /// The whole document of every node, also of those that do not change.
-    pub documents: BTreeMap<NodeName, NodeSpec>,
+    pub documents: Documents,
     /// What changes, for people; empty when nothing does.
     pub steps: Vec<Step>,
     /// What happened, each told once.
@@ -76,8 +75,28 @@ pub struct Plan {
     pub wake_at_ms: Option<u64>,
 }
 
+/// A former plan: its documents, and the state that they are made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Before<'a> {
+    /// What the documents are made of.
+    pub state: &'a State,
+    /// The documents; none where nothing was planned yet.
+    pub documents: &'a Documents,
+}
+
 /// Plans.
 pub fn plan(state: &State, observed: &Observations, now_ms: u64) -> Plan {
+    let documents = Documents::new();
+    let before = Before {
+        state,
+        documents: &documents,
+    };
+    plan_after(before, state, observed, now_ms)
+}
+
+/// Plans, and comes to the very same without making anew those documents of a former plan that cannot
+/// have changed.
+pub fn plan_after(before: Before<'_>, state: &State, observed: &Observations, now_ms: u64) -> Plan {
     let mut draft = draft::Draft::new(state, observed, now_ms);
     nodes::observe(&mut draft);
     instances::observe(&mut draft);
@@ -97,7 +116,7 @@ pub fn plan(state: &State, observed: &Observations, now_ms: u64) -> Plan {
     evacuate::forget(&mut draft);
     chains::begin(&mut draft);
     physical::watch_windows(&mut draft);
-    let documents = documents::number(&mut draft);
+    let documents = documents::number(&mut draft, before);
     Plan {
         state: draft.state,
         documents,

@@ -1,8 +1,8 @@
 //! Classifier rules: what enters a chain's ends goes down the path that carries the chain.
 //! Chains that pick traffic come before those that take everything, then the name decides.
 
-use crate::plan::{PathRecord, State};
-use crate::resource::{Name, TrafficMatch};
+use super::scene::Scene;
+use crate::resource::TrafficMatch;
 use kc_agent_api::NodeName;
 use kc_forwarder_api::{Action, Match, Metadata, PortName, Protocol, Rule, Si, Spi};
 
@@ -10,12 +10,10 @@ const ARP: u16 = 0x0806;
 const IPV6: u16 = 0x86dd;
 
 /// All rules of `node`, first match wins.
-pub(super) fn rules(state: &State, node: &NodeName) -> Vec<Rule> {
-    let mut carried: Vec<(&Name, &PathRecord)> = state
-        .chains
-        .iter()
-        .filter_map(|(name, chain)| Some((name, chain.carrying()?)))
-        .collect();
+pub(super) fn rules(scene: &Scene<'_>, node: &NodeName) -> Vec<Rule> {
+    let passing = scene.passing(node).iter();
+    let carried = passing.filter(|passing| passing.carrying);
+    let mut carried: Vec<_> = carried.map(|p| (p.chain, p.path)).collect();
     carried.sort_by_key(|(name, path)| (path.spec.matches.is_empty(), *name));
     let mut rules = Vec::new();
     for (name, path) in carried {

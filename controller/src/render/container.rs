@@ -1,9 +1,10 @@
 //! Containers of a node and how its functions are attached.
 
 use super::overlay;
+use super::scene::Scene;
 use super::seal::Sealer;
 use super::wiring::{LegKind, mac_address, port_name};
-use crate::plan::{Instance, NodeRecord, State};
+use crate::plan::{Instance, NodeRecord};
 use crate::resource::{
     DeviceSpec, FunctionSpec, HealthSpec, Period, Resource, ServiceNetwork, TmpfsSpec, VolumeSpec,
     Wiring, WorkloadSpec,
@@ -12,7 +13,6 @@ use kc_agent_api::{
     ContainerSpec, File, Leg, Limits, Mount, Network, NodeName, PullSecret, Role, SecretFile,
 };
 use kc_forwarder_api::{Attachment, Function, Liveness, PortName, SfName, Vid};
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// MTU of the legs of functions: what their clients think they have. Paths clamp further.
@@ -20,18 +20,15 @@ const LEG_MTU: u16 = 1500;
 
 /// What runs on `node`, and which of it are functions.
 pub(super) fn containers(
-    state: &State,
+    scene: &Scene<'_>,
     node: &NodeName,
     record: &NodeRecord,
 ) -> (Vec<ContainerSpec>, Vec<Function>) {
+    let state = scene.state;
     let sealer = Sealer::new(state, record);
     let mut containers = Vec::new();
     let mut functions = Vec::new();
-    let here = state
-        .instances
-        .iter()
-        .filter(|(_, i)| i.node.as_ref() == Some(node));
-    for (name, instance) in here {
+    for &(name, instance) in scene.instances(node) {
         match state.owner(&instance.owner) {
             Some(Resource::ServiceFunction(object)) if instance.hardware.is_some() => {
                 let hardware = instance.hardware.as_ref().map(|hardware| &hardware.spec);
@@ -41,7 +38,7 @@ pub(super) fn containers(
                     Some((attachment, liveness))
                 });
                 if let Some((attachment, liveness)) = wired {
-                    functions.extend(entries(state, name, &attachment, liveness.as_ref()));
+                    functions.extend(entries(scene, name, &attachment, liveness.as_ref()));
                 }
             }
             Some(Resource::ServiceFunction(object)) => {
@@ -59,7 +56,7 @@ pub(super) fn containers(
                 containers.push(container(name, role, work, network, own));
                 let address = object.spec.address.map(|address| address.addr());
                 let liveness = object.spec.liveness.wire(address.filter(IpAddr::is_ipv4));
-                functions.extend(entries(state, name, &attachment, liveness.as_ref()));
+                functions.extend(entries(scene, name, &attachment, liveness.as_ref()));
             }
             Some(Resource::Service(object)) => {
                 let role = Role::Service {
@@ -68,7 +65,7 @@ pub(super) fn containers(
                 let network = match object.spec.network {
                     ServiceNetwork::Host => Network::Host,
                     ServiceNetwork::Overlay => {
-                        Network::Legs(overlay::leg(state, node, instance).into_iter().collect())
+                        Network::Legs(overlay::leg(scene, node, instance).into_iter().collect())
                     }
                 };
                 let Some(work) = state.workload(name, &instance.owner) else {
@@ -86,24 +83,19 @@ pub(super) fn containers(
 /// What the forwarder knows an instance as: by itself, and for each chain that has legs of its
 /// own in it.
 fn entries(
-    state: &State,
+    scene: &Scene<'_>,
     name: &str,
     attachment: &Attachment,
     liveness: Option<&Liveness>,
 ) -> Vec<Function> {
-    let paths = state.chains.values().flat_map(|chain| &chain.paths);
-    let ways = paths
-        .flat_map(|path| &path.instances)
-        .filter(|on_path| on_path.name == name)
-        .filter_map(|on_path| Some((on_path.entry()?, on_path.vlan?)));
-    let ways: BTreeMap<SfName, Vid> = ways.collect();
     let entry = |name, vlan| Function {
         name,
         attachment: in_vlan(attachment.clone(), vlan),
         liveness: liveness.cloned(),
     };
     let itself = SfName::new(name).ok().map(|name| entry(name, None));
-    let ways = ways.into_iter().map(|(name, vlan)| entry(name, Some(vlan)));
+    let ways = scene.entries(name);
+    let ways = ways.map(|(name, vlan)| entry(name.clone(), Some(vlan)));
     itself.into_iter().chain(ways).collect()
 }
 

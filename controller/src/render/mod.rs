@@ -5,19 +5,21 @@ mod classify;
 mod container;
 mod overlay;
 mod path;
+mod scene;
 mod seal;
+mod touched;
 mod wiring;
 
 pub(crate) use overlay::{is_in_overlay, mac as overlay_mac};
+pub use touched::touched;
 pub use wiring::{LegKind, mac_address, port_name};
 
 use crate::plan::{NodeRecord, State, can_tunnel};
-use crate::resource::{Resource, ServiceNetwork, ServiceSpec};
-use crate::shared::Shared;
 use kc_agent_api::{NodeName, NodeSpec};
 use kc_forwarder_api::{
     Liveness, Port, PortName, SffName, Tables, Transport, Tunnel, TunnelName, Underlay, Vni,
 };
+use scene::Scene;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// VNI of the tunnels between SFFs.
@@ -29,38 +31,47 @@ const MIN_UNDERLAY_MTU: u16 = 576;
 /// What is assumed of a box that reports less.
 const ETHERNET_MTU: u16 = 1500;
 
-/// The document of every registered node.
-pub fn documents(state: &State) -> BTreeMap<NodeName, NodeSpec> {
-    let render = |(name, record): (&NodeName, &Shared<NodeRecord>)| {
-        let (containers, functions) = container::containers(state, name, record);
-        let segment = overlay::segment(state, name);
-        let mut tables = Tables {
-            generation: 0,
-            name: SffName::new(name.as_str()).ok(),
-            underlay: record.vtep.map(|address| Underlay {
-                mtu: underlay_mtu(record),
-                ..Underlay::at(address)
-            }),
-            ports: Vec::new(),
-            tunnels: tunnels(state, name, record),
-            functions,
-            groups: Vec::new(),
-            rules: classify::rules(state, name),
-            paths: path::paths(state, name),
-            segments: segment.into_iter().collect(),
-            ..Tables::default()
-        };
-        tables.ports = ports(state, name, &tables);
-        let document = NodeSpec {
-            generation: 0,
-            containers,
-            host_legs: overlay::host_leg(state, name).into_iter().collect(),
-            forwarder: tables,
-            load_interval_s: 1,
-        };
-        (name.clone(), document)
+/// Clusters of so many nodes are a full mesh of tunnels: a new path then changes none, and every link is
+/// watched before it is needed. In larger ones tunnels are where paths are.
+const MESH: usize = 64;
+
+/// The documents of all registered nodes, or of those in `only`.
+pub fn documents(state: &State, only: Option<&BTreeSet<NodeName>>) -> BTreeMap<NodeName, NodeSpec> {
+    let scene = Scene::new(state, only);
+    let nodes = state.nodes.iter();
+    let wanted = nodes.filter(|(name, _)| only.is_none_or(|only| only.contains(*name)));
+    wanted
+        .map(|(name, record)| (name.clone(), document(&scene, name, record)))
+        .collect()
+}
+
+fn document(scene: &Scene<'_>, name: &NodeName, record: &NodeRecord) -> NodeSpec {
+    let (containers, functions) = container::containers(scene, name, record);
+    let segment = overlay::segment(scene, name);
+    let mut tables = Tables {
+        generation: 0,
+        name: SffName::new(name.as_str()).ok(),
+        underlay: record.vtep.map(|address| Underlay {
+            mtu: underlay_mtu(record),
+            ..Underlay::at(address)
+        }),
+        ports: Vec::new(),
+        tunnels: tunnels(scene, name, record),
+        functions,
+        groups: Vec::new(),
+        rules: classify::rules(scene, name),
+        paths: path::paths(scene, name),
+        segments: segment.into_iter().collect(),
+        ..Tables::default()
     };
-    state.nodes.iter().map(render).collect()
+    tables.ports = ports(scene, name, &tables);
+    NodeSpec {
+        generation: 0,
+        containers,
+        host_legs: overlay::host_leg(scene, name).into_iter().collect(),
+        forwarder: tables,
+        load_interval_s: 1,
+    }
 }
 
 fn underlay_mtu(record: &NodeRecord) -> u16 {
@@ -70,19 +81,24 @@ fn underlay_mtu(record: &NodeRecord) -> u16 {
     }
 }
 
-/// The way to every other SFF, needed or not: a new path then changes no tunnel.
-fn tunnels(state: &State, name: &NodeName, record: &NodeRecord) -> Vec<Tunnel> {
-    let others = state.nodes.iter().filter(|(other, _)| *other != name);
-    others
-        .filter(|(_, other)| can_tunnel(record, other))
-        .filter_map(|(other, record)| {
-            Some(Tunnel {
-                name: tunnel_name(other)?,
-                transport: Transport::gpe(record.vtep?, Vni::new(GPE_VNI).ok()?),
-                liveness: Some(Liveness::default()),
-            })
+/// The ways to other SFFs.
+fn tunnels(scene: &Scene<'_>, name: &NodeName, record: &NodeRecord) -> Vec<Tunnel> {
+    let nodes = &scene.state.nodes;
+    let tunnel = |other: &NodeName| {
+        let there = nodes.get(other).filter(|there| can_tunnel(record, there))?;
+        Some(Tunnel {
+            name: tunnel_name(other)?,
+            transport: Transport::gpe(there.vtep?, Vni::new(GPE_VNI).ok()?),
+            liveness: Some(Liveness::default()),
         })
-        .collect()
+    };
+    match scene.peers(name) {
+        Some(peers) => peers.into_iter().filter_map(tunnel).collect(),
+        None => {
+            let others = nodes.keys().filter(|other| *other != name);
+            others.filter_map(tunnel).collect()
+        }
+    }
 }
 
 /// Tunnels are named after the node they lead to.
@@ -91,7 +107,7 @@ fn tunnel_name(node: &NodeName) -> Option<TunnelName> {
 }
 
 /// Every port that the rest of the table speaks of.
-fn ports(state: &State, name: &NodeName, tables: &Tables) -> Vec<Port> {
+fn ports(scene: &Scene<'_>, name: &NodeName, tables: &Tables) -> Vec<Port> {
     let mut names: BTreeSet<PortName> = wiring::function_ports(&tables.functions);
     names.extend(
         tables
@@ -99,7 +115,7 @@ fn ports(state: &State, name: &NodeName, tables: &Tables) -> Vec<Port> {
             .iter()
             .flat_map(|segment| segment.ports.iter().cloned()),
     );
-    names.extend(path::end_ports(state, name));
+    names.extend(path::end_ports(scene, name));
     names
         .into_iter()
         .map(|name| Port {
@@ -110,14 +126,4 @@ fn ports(state: &State, name: &NodeName, tables: &Tables) -> Vec<Port> {
             addresses: Vec::new(),
         })
         .collect()
-}
-
-/// Whether any service wants the overlay; then every node is part of it.
-fn has_overlay(state: &State) -> bool {
-    let on_overlay = |spec: &ServiceSpec| spec.network == ServiceNetwork::Overlay;
-    let owners = state.resources.values().chain(state.retired.values());
-    owners.into_iter().any(|resource| match resource {
-        Resource::Service(object) => on_overlay(&object.spec),
-        _ => false,
-    })
 }

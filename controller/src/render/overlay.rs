@@ -2,10 +2,11 @@
 //! owns 10.128.k.0/24 and is 10.128.k.1 itself; 10.128.0.0/24 are the services' virtual addresses.
 //! Every address is known, so nothing is learned.
 
+use super::scene::Scene;
+use super::underlay_mtu;
 use super::wiring::{LegKind, box_mac, mac_address, port_name, virtual_mac};
-use super::{has_overlay, underlay_mtu};
 use crate::plan::{Instance, InstanceHealth, NodeRecord, State, can_tunnel};
-use crate::resource::ResourceId;
+use crate::resource::{Kind, ResourceId};
 use ipnet::IpNet;
 use kc_agent_api::{Leg, NodeName};
 use kc_forwarder_api::{
@@ -44,22 +45,23 @@ fn net(address: Ipv4Addr) -> Option<IpNet> {
 }
 
 /// A replica's interface.
-pub(super) fn leg(state: &State, node: &NodeName, instance: &Instance) -> Option<Leg> {
-    let record = state.nodes.get(node)?;
+pub(super) fn leg(scene: &Scene<'_>, node: &NodeName, instance: &Instance) -> Option<Leg> {
+    let record = scene.state.nodes.get(node)?;
+    let virtual_address = scene.state.virtual_address(&instance.owner);
     Some(Leg {
         interface: PortName::new("eth0").ok()?,
         port: port_name(instance.id, LegKind::Only)?,
         mac: mac(instance),
         addresses: vec![net(instance.address?)?],
-        virtual_addresses: state.virtual_address(&instance.owner).into_iter().collect(),
+        virtual_addresses: virtual_address.into_iter().collect(),
         gateway: gateway(record).map(IpAddr::V4),
-        mtu: mtu(state),
+        mtu: scene.overlay_mtu(mtu),
     })
 }
 
 /// The box's own interface into the overlay.
-pub(super) fn host_leg(state: &State, node: &NodeName) -> Option<Leg> {
-    let record = state.nodes.get(node).filter(|_| has_overlay(state))?;
+pub(super) fn host_leg(scene: &Scene<'_>, node: &NodeName) -> Option<Leg> {
+    let record = scene.state.nodes.get(node).filter(|_| scene.has_overlay)?;
     Some(Leg {
         interface: PortName::new(BOX_INTERFACE).ok()?,
         port: PortName::new(BOX_PORT).ok()?,
@@ -67,7 +69,7 @@ pub(super) fn host_leg(state: &State, node: &NodeName) -> Option<Leg> {
         addresses: vec![net(gateway(record)?)?],
         virtual_addresses: Vec::new(),
         gateway: None,
-        mtu: mtu(state),
+        mtu: scene.overlay_mtu(mtu),
     })
 }
 
@@ -77,9 +79,10 @@ pub(crate) fn is_in_overlay(record: &NodeRecord) -> bool {
 }
 
 /// The box's part of the segment.
-pub(super) fn segment(state: &State, node: &NodeName) -> Option<Segment> {
-    let record = state.nodes.get(node).filter(|_| has_overlay(state))?;
-    let host = host_leg(state, node)?;
+pub(super) fn segment(scene: &Scene<'_>, node: &NodeName) -> Option<Segment> {
+    let state = scene.state;
+    let record = state.nodes.get(node).filter(|_| scene.has_overlay)?;
+    let host = host_leg(scene, node)?;
     let mut ports = vec![host.port];
     let mut entries = Vec::new();
     for (other, there) in &state.nodes {
@@ -88,11 +91,9 @@ pub(super) fn segment(state: &State, node: &NodeName) -> Option<Segment> {
             let mac = box_mac(there.index);
             entries.push(StaticEntry::Remote { mac, peer });
         }
-        let replicas = state
-            .instances
-            .values()
-            .filter(|replica| replica.node.as_ref() == Some(other) && replica.address.is_some());
-        for replica in replicas {
+        let there = scene.instances(other).iter();
+        let replicas = there.filter(|(_, replica)| replica.address.is_some());
+        for (_, replica) in replicas {
             let mac = mac(replica);
             if other == node {
                 let port = port_name(replica.id, LegKind::Only)?;
@@ -107,7 +108,7 @@ pub(super) fn segment(state: &State, node: &NodeName) -> Option<Segment> {
         mac: host.mac,
         port: PortName::new(BOX_PORT).ok()?,
     });
-    let virtuals = virtuals(state, &entries);
+    let virtuals = virtuals(scene, &entries);
     let others = state.nodes.iter().filter(|(other, _)| *other != node);
     let peers = others.filter(|(_, there)| can_tunnel(record, there));
     Some(Segment {
@@ -127,7 +128,8 @@ pub(crate) fn mac(replica: &Instance) -> MacAddr {
 }
 
 /// Virtual addresses of all services, with those replicas that run and whose place is known here.
-fn virtuals(state: &State, entries: &[StaticEntry]) -> Vec<VirtualAddress> {
+fn virtuals(scene: &Scene<'_>, entries: &[StaticEntry]) -> Vec<VirtualAddress> {
+    let state = scene.state;
     let known: BTreeSet<MacAddr> = entries
         .iter()
         .map(|entry| match entry {
@@ -135,7 +137,7 @@ fn virtuals(state: &State, entries: &[StaticEntry]) -> Vec<VirtualAddress> {
         })
         .collect();
     let mut members: BTreeMap<&ResourceId, Vec<VirtualMember>> = BTreeMap::new();
-    for (name, replica) in &*state.instances {
+    for &(name, replica) in &scene.replicas {
         let owner = &replica.owner;
         // What is changed right now may still be called running, as it was before.
         let changing = state.in_turn(name, owner) && !state.gives_way(name, owner);
@@ -147,15 +149,14 @@ fn virtuals(state: &State, entries: &[StaticEntry]) -> Vec<VirtualAddress> {
             });
         }
     }
-    let services = state.resources.values().chain(state.retired.values());
+    let services = state.of_kind(Kind::Service).chain(&state.retired);
     let mut virtuals: Vec<_> = services
-        .filter_map(|resource| {
-            let id = resource.id();
-            let address = state.virtual_address(&id)?;
+        .filter_map(|(id, _)| {
+            let address = state.virtual_address(id)?;
             Some(VirtualAddress {
                 address,
                 mac: virtual_mac(address),
-                members: members.remove(&id).unwrap_or_default(),
+                members: members.remove(id).unwrap_or_default(),
             })
         })
         .collect();

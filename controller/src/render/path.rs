@@ -2,9 +2,10 @@
 //! function, or the egress port after the last. So on each box an index has one meaning:
 //! deliver, when the stop is here; hand on along the path's route, when it is not.
 
+use super::scene::{Passing, Scene};
 use super::{tunnel_name, underlay_mtu};
 use crate::plan::{PathInstance, PathRecord, State};
-use crate::resource::{End, Name};
+use crate::resource::End;
 use kc_agent_api::NodeName;
 use kc_forwarder_api::{Direction, Hop, NextHop, Path, PortName, SfName, Si};
 use std::collections::BTreeSet;
@@ -17,32 +18,28 @@ const OVERHEAD: u16 = 74;
 /// IPv6 instead of IPv4 outside.
 const IPV6_EXTRA: u16 = 20;
 
-fn all(state: &State) -> impl Iterator<Item = (&Name, &PathRecord)> {
-    let chains = state.chains.iter();
-    chains.flat_map(|(name, chain)| chain.paths.iter().map(move |path| (name, path)))
-}
-
 /// Interfaces where paths begin and end on `node`.
-pub(super) fn end_ports(state: &State, node: &NodeName) -> BTreeSet<PortName> {
-    all(state)
-        .flat_map(|(_, path)| [&path.spec.from, &path.spec.to])
-        .filter(|end| end.node == *node)
+pub(super) fn end_ports(scene: &Scene<'_>, node: &NodeName) -> BTreeSet<PortName> {
+    let passing = scene.passing(node).iter();
+    let ends = passing.flat_map(|passing| [&passing.path.spec.from, &passing.path.spec.to]);
+    ends.filter(|end| end.node == *node)
         .map(|end| end.interface.clone())
         .collect()
 }
 
 /// All path parts of `node`, in SPI order.
-pub(super) fn paths(state: &State, node: &NodeName) -> Vec<Path> {
-    let mut paths: Vec<_> = all(state)
-        .flat_map(|(chain, path)| parts(state, chain, path, node))
-        .collect();
+pub(super) fn paths(scene: &Scene<'_>, node: &NodeName) -> Vec<Path> {
+    let passing = scene.passing(node).iter();
+    let mut paths: Vec<_> = passing.flat_map(|passing| parts(passing, node)).collect();
     paths.sort_by_key(|path| path.spi);
     paths
 }
 
 /// The forward and the return part of one path.
-fn parts(state: &State, chain: &Name, path: &PathRecord, node: &NodeName) -> Vec<Path> {
-    let mtu = mtu(state, path);
+fn parts(passing: &Passing<'_>, node: &NodeName) -> Vec<Path> {
+    let Passing {
+        chain, path, mtu, ..
+    } = *passing;
     let there: Vec<_> = path.instances.iter().map(PathInstance::entry).collect();
     // Known flows stay on a former path until it is removed, unless it is dead.
     let keeps = !(path.dead && path.is_former());
@@ -103,7 +100,7 @@ fn hops(
 }
 
 /// Largest inner IP packet; `None` while the path never leaves a box.
-fn mtu(state: &State, path: &PathRecord) -> Option<u16> {
+pub(super) fn mtu(state: &State, path: &PathRecord) -> Option<u16> {
     let nodes = path.nodes();
     if nodes.len() < 2 {
         return None;

@@ -3,7 +3,7 @@
 
 use crate::manifest::{Context, Source, load};
 use crate::observation::Observations;
-use crate::plan::{Phase, Plan, State, plan};
+use crate::plan::{Before, Documents, Phase, Plan, State, plan, plan_after};
 use crate::resource::Name;
 use kc_agent_api::*;
 use kc_forwarder_api::{Action, Backend, HealthState, NextHop, PortState, PortStatus, Spi, Tables};
@@ -56,6 +56,8 @@ pub(super) struct Cluster {
     /// Steps and events as they came, for golden files.
     pub(super) story: Vec<String>,
     pub(super) wake_at_ms: Option<u64>,
+    /// What was planned before, which a plan takes over as far as it holds.
+    pub(super) before: (State, Documents),
 }
 
 pub(super) fn node(name: &str) -> NodeName {
@@ -74,6 +76,7 @@ impl Cluster {
             keys: BTreeMap::new(),
             story: Vec::new(),
             wake_at_ms: None,
+            before: Default::default(),
         };
         for number in 1..=boxes {
             let name = node(&format!("box{number}"));
@@ -130,6 +133,15 @@ impl Cluster {
     /// Plans and stores, but does not publish: what a controller that dies here has done.
     pub(super) fn think(&mut self) -> Plan {
         let plan = plan(&self.state, &self.observed, self.now_ms);
+        let (state, documents) = &self.before;
+        let before = Before { state, documents };
+        let after = plan_after(before, &self.state, &self.observed, self.now_ms);
+        assert_eq!(
+            after.documents, plan.documents,
+            "what is not touched is as it was"
+        );
+        assert!(after == plan, "{}", self.told());
+        self.before = (plan.state.clone(), plan.documents.clone());
         self.state = through_the_store(&plan.state);
         self.wake_at_ms = plan.wake_at_ms;
         self.story
@@ -146,10 +158,10 @@ impl Cluster {
                 if let Some(known) = &target.retained {
                     assert!(known.generation <= document.generation, "{name} went back");
                     if known.generation == document.generation {
-                        assert_eq!(known, document, "{name} changed under one generation");
+                        assert_eq!(*known, **document, "{name} changed under one generation");
                     }
                 }
-                target.retained = Some(document.clone());
+                target.retained = Some(document.clone().into_inner());
             }
         }
     }
