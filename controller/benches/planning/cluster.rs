@@ -246,6 +246,7 @@ impl Cluster {
                 containers: containers.collect(),
                 paths: Vec::new(),
                 drops: BTreeMap::new(),
+                draining: Vec::new(),
             };
             self.observed.load(name, load, self.now_ms);
         }
