@@ -39,6 +39,25 @@ spec:
   to: {node: box3, interface: server0}
 "#;
 
+/// One replica that may become three, behind a virtual address.
+const SHOP: &str = r#"
+apiVersion: kcluster/v1
+kind: Service
+metadata: {name: shop}
+spec:
+  image: kcluster/function:latest
+  args: [serve, --listen, "0.0.0.0:80"]
+  ports: [{port: 80}]
+  drain: 3s
+  resources: {cpu: 400m, memory: 32Mi}
+  autoscale:
+    min: 1
+    max: 3
+    target: {cpu: 50%}
+    scaleOut: {cooldown: 3s, stabilization: 2s}
+    scaleIn: {cooldown: 3s, stabilization: 5s}
+"#;
+
 pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
     story.step(
         "an overloaded DPI is relieved by a new one, and load off, it goes again",
@@ -79,6 +98,42 @@ pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
             ))
         },
     )?;
+    story.step(
+        "replicas join their address under load and leave it, and no request fails",
+        || {
+            kc::apply(scratch, "shop.yaml", SHOP)?;
+            until("one replica", || replicas(1))?;
+            let shop = kc::json(&["get", "services", "shop"])?;
+            let address = shop["address"].as_str().context("no virtual address")?;
+            let url = format!("http://{address}/");
+            until("an answer", || {
+                Ok(requests("kcpg-box2", &url, 1)?["ok"] == 1)
+            })?;
+            let probes: Vec<_> = ["kcpg-box1", "kcpg-box2", "kcpg-box3"]
+                .iter()
+                .map(|from| Probe::start(from, &url, 3_000, 12))
+                .collect::<Result<_>>()?;
+            let mut burning = burn("shop-1", "12s")?;
+            until("more replicas", || {
+                let shop = kc::json(&["get", "services", "shop"])?;
+                Ok(shop["replicas"].as_u64() > Some(1) && shop["ready"] == shop["replicas"])
+            })?;
+            let most = kc::json(&["get", "services", "shop"])?["replicas"].clone();
+            burning.wait()?;
+            until("one replica again", || replicas(1))?;
+            let (mut sent, mut longest) = (0, 0.0_f64);
+            for probe in probes {
+                let report = probe.report()?;
+                all_passed(&report)?;
+                sent += report["sent"].as_u64().context("no count")?;
+                longest = longest.max(report["max-gap-ms"].as_f64().context("no gap")?);
+            }
+            kc::good(&["delete", "service", "shop"])?;
+            Ok(format!(
+                "1, {most}, 1 replicas; {sent} requests, none failed, longest gap {longest:.0} ms"
+            ))
+        },
+    )?;
     story.step("the chain has its functions again", || {
         kc::good(&["apply", "-f", "/run/kcluster-playground/manifests"])?;
         until("the chain", || {
@@ -92,6 +147,14 @@ pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
 
 fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
     wait::until(what, PATIENCE, || Ok(holds()?.then_some(()))).map(drop)
+}
+
+fn replicas(count: u64) -> Result<bool> {
+    let shop = kc::json(&["get", "services", "shop"])?;
+    let all = kc::containers()?;
+    let there = all.keys().filter(|name| name.starts_with("shop-")).count();
+    let [wanted, ready] = ["replicas", "ready"].map(|key| shop[key].as_u64());
+    Ok(wanted == Some(count) && ready == Some(count) && u64::try_from(there)? == count)
 }
 
 fn carried_by(instance: &str) -> Result<bool> {
