@@ -77,7 +77,7 @@ unit: test-build
 
 e2e: test-build
 	$(AS_ROOT) KC_TEST_FUNCTION=$(abspath $(TARGET))/static/$(HOST)/debug/kc-function \
-	    $(CARGO) test --workspace --test e2e -- --nocapture
+	    $(CARGO) test --workspace --test e2e --test physical -- --nocapture
 
 # The same story each time, so that a failure is news; `make soak` tells others.
 chaos: SEED := $(or $(SEED),1)

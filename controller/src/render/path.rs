@@ -7,7 +7,7 @@ use super::{tunnel_name, underlay_mtu};
 use crate::plan::{PathInstance, PathRecord, State};
 use crate::resource::End;
 use kc_agent_api::NodeName;
-use kc_forwarder_api::{Direction, Hop, NextHop, Path, PortName, SfName, Si};
+use kc_forwarder_api::{Direction, Hop, NextHop, Path, PortName, SfName, Si, Spi};
 use std::collections::BTreeSet;
 
 /// SI a classifier starts with.
@@ -41,12 +41,13 @@ fn parts(passing: &Passing<'_>, node: &NodeName) -> Vec<Path> {
         chain, path, mtu, ..
     } = *passing;
     let there: Vec<_> = path.instances.iter().map(PathInstance::entry).collect();
-    // Known flows stay on a former path until it is removed, unless it is dead.
+    // Known flows stay on a former path until it is removed, unless it is dead: then neither they nor
+    // what answers them are on it any more.
     let keeps = !(path.dead && path.is_former());
-    let part = |spi, reverse, affinity: String, hops| Path {
+    let part = |spi, reverse: Option<Spi>, affinity: String, hops| Path {
         spi,
         mtu,
-        reverse,
+        reverse: reverse.filter(|_| keeps),
         affinity: keeps.then_some(affinity),
         hops,
     };
