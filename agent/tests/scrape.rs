@@ -33,6 +33,7 @@ fn readings(containers: usize) -> Readings {
             paths: Vec::new(),
             drops: Default::default(),
             draining: Vec::new(),
+            round_trips: Vec::new(),
         },
         state: NodeState::default(),
         counters: None,

@@ -9,7 +9,7 @@
     reason = "a benchmark that finds something amiss should end"
 )]
 
-use kc_controller::resource::{Algorithm, MissingLoad, Name, SchedulerSpec};
+use kc_controller::resource::{Algorithm, MissingLoad, Name, SchedulerSpec, Threshold};
 use kc_controller::scheduler::{DEFAULT_HOP_WEIGHT, Request, cost, from_spec};
 use kc_controller::topology::{Mesh, ServiceFunction, Sff, Topology};
 use std::fmt::Write as _;
@@ -110,7 +110,7 @@ fn main() {
         .map(|(algorithm, l_th)| {
             from_spec(&SchedulerSpec {
                 algorithm,
-                l_th,
+                l_th: l_th.map(Threshold::Hops),
                 ..SchedulerSpec::default()
             })
         })

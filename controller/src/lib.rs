@@ -8,6 +8,7 @@ pub mod cli;
 pub mod execute;
 pub mod frame;
 pub mod http;
+pub mod latency;
 pub mod manifest;
 pub mod mqtt;
 mod notify;

@@ -1,6 +1,7 @@
 //! What is known of the boxes right now, with the controller's own receipt times. Lives in
 //! memory only; whether a node is there is decided from it and `now`, never from a box's clock.
 
+use crate::latency::{Latency, Smoothed};
 use crate::plan::Settings;
 use crate::shared::Shared;
 use crate::traffic::Tally;
@@ -37,6 +38,9 @@ pub struct NodeObservation {
     /// What its forwarder has looked up lately.
     #[serde(default)]
     pub traffic: Tally,
+    /// How long its tunnels take, by the node that they lead to: of those that answer.
+    #[serde(default)]
+    pub latencies: BTreeMap<String, Smoothed>,
     /// When the node itself last said anything.
     pub heard_ms: Option<u64>,
 }
@@ -155,6 +159,17 @@ impl Observations {
         let before = node.load.as_ref().map(|load| &load.report);
         if before.is_none_or(|before| before.at != load.at) {
             node.sent_bits = sent_bits(before, &load);
+            let former = std::mem::take(&mut node.latencies);
+            node.latencies = load
+                .round_trips
+                .iter()
+                .map(|told| {
+                    let known = former.get(told.tunnel.as_str()).copied();
+                    let mut link = known.unwrap_or_else(|| Smoothed::new(told.rtt_us));
+                    link.take(told.rtt_us);
+                    (told.tunnel.to_string(), link)
+                })
+                .collect();
         }
         node.traffic.push(now_ms, &load.paths);
         node.load = Some(Received {
@@ -167,6 +182,21 @@ impl Observations {
     /// Takes up any other sign of life.
     pub fn heard(&mut self, name: &NodeName, now_ms: u64) {
         self.nodes.entry(name.clone()).or_default().heard_ms = Some(now_ms);
+    }
+
+    /// How long the link between two boxes takes one way, by what both of them measure.
+    pub fn latency(&self, a: &NodeName, b: &NodeName) -> Option<Latency> {
+        let told = |from: &NodeName, to: &NodeName| {
+            let link = self.nodes.get(from)?.latencies.get(to.as_str())?;
+            Some(link.told())
+        };
+        match (told(a, b), told(b, a)) {
+            (Some(there), Some(back)) => {
+                let sum = there.tenths().saturating_add(back.tenths());
+                Some(Latency::from_tenths(sum.div_ceil(2)))
+            }
+            (one, other) => one.or(other),
+        }
     }
 
     /// Whether `name` can be counted on at `now_ms`.

@@ -2,7 +2,7 @@
 //!
 //! ```yaml
 //! sffs: [SFF1, SFF2]
-//! links: [{from: SFF1, to: SFF2, hops: 1}]        # hops: 1 when left out
+//! links: [{from: SFF1, to: SFF2, hops: 1}]        # hops: 1 when left out; latency: 2ms for length: latency
 //! instances:
 //!   - {name: FW1, type: fw, sff: SFF1, load: 70}  # load in percent; unknown when left out
 //!   - {name: FW2, type: fw, sff: SFF2, barred: is down}
@@ -16,8 +16,9 @@ mod replay;
 
 pub use replay::{RecordedChain, Recording, Replay, ReplayRun, Sample, is_recording, replay};
 
+use crate::latency::Latency;
 use crate::manifest::{ManifestError, Page, Tree, typed};
-use crate::resource::{Algorithm, Name, SchedulerSpec};
+use crate::resource::{Algorithm, Length, Name, SchedulerSpec, Threshold};
 use crate::scheduler::{Explanation, Position, Request, from_spec};
 use crate::topology::{ServiceFunction, Topology};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ use std::fmt;
 
 /// L_TH of load/path-aware when all schedulers are run.
 const USUAL_L_TH: u32 = 4;
+
+/// A link counts as this at least while nobody says what it takes: tenths of a millisecond.
+const UNMEASURED: u32 = 100;
 
 /// What came out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -45,6 +49,9 @@ pub struct Run {
     pub path: Vec<String>,
     /// Hops in all.
     pub hops: Option<u32>,
+    /// Its latency, where that is the length.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
     /// Why there is no path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -97,6 +104,9 @@ pub struct WrittenLink {
     /// What it counts for.
     #[serde(default = "one")]
     pub hops: u32,
+    /// What it takes, for schedulers with `length: latency`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
 }
 
 fn one() -> u32 {
@@ -150,7 +160,18 @@ pub fn simulate(file: &str, text: &str) -> Result<Simulation, Vec<ManifestError>
         stale: instance.stale,
         barred: instance.barred.clone(),
     });
-    let topology = Topology::new(written.sffs.iter().map(String::as_str), links, functions);
+    let sffs = || written.sffs.iter().map(String::as_str);
+    let hops = Topology::new(sffs(), links, functions.clone());
+    let known = written.links.iter().filter_map(|link| link.latency);
+    let unknown = known
+        .max()
+        .map_or(UNMEASURED, |most| most.tenths().max(UNMEASURED));
+    let takes = written.links.iter().map(|link| {
+        let unmeasured = || unknown.saturating_mul(link.hops);
+        let takes = link.latency.map_or_else(unmeasured, Latency::tenths);
+        (link.from.as_str(), link.to.as_str(), takes)
+    });
+    let latency = Topology::measured(Length::Latency, unknown, sffs(), takes, functions);
     let mut specs: Vec<_> = written
         .scheduler
         .iter()
@@ -160,7 +181,10 @@ pub fn simulate(file: &str, text: &str) -> Result<Simulation, Vec<ManifestError>
     if specs.is_empty() {
         specs = Algorithm::ALL.map(usual).to_vec();
     }
-    let runs = specs.iter().map(|spec| run(&written, &topology, spec));
+    let runs = specs.iter().map(|spec| match spec.length {
+        Length::Hops => run(&written, &hops, spec),
+        Length::Latency => run(&written, &latency, spec),
+    });
     Ok(Simulation {
         runs: runs.collect(),
     })
@@ -169,7 +193,7 @@ pub fn simulate(file: &str, text: &str) -> Result<Simulation, Vec<ManifestError>
 fn usual(algorithm: Algorithm) -> SchedulerSpec {
     SchedulerSpec {
         algorithm,
-        l_th: (algorithm == Algorithm::LoadPathAware).then_some(USUAL_L_TH),
+        l_th: (algorithm == Algorithm::LoadPathAware).then_some(Threshold::Hops(USUAL_L_TH)),
         ..SchedulerSpec::default()
     }
 }
@@ -187,6 +211,7 @@ fn run(written: &Written, topology: &Topology, spec: &SchedulerSpec) -> Run {
             scheduler: scheduler.name(),
             path: choice.path,
             hops: choice.explanation.hops,
+            latency: choice.explanation.latency,
             error: None,
             explanation: choice.explanation,
         },
@@ -194,6 +219,7 @@ fn run(written: &Written, topology: &Topology, spec: &SchedulerSpec) -> Run {
             scheduler: scheduler.name(),
             path: Vec::new(),
             hops: None,
+            latency: None,
             error: Some(error.to_string()),
             explanation: Explanation {
                 scheduler: scheduler.name(),
@@ -204,6 +230,7 @@ fn run(written: &Written, topology: &Topology, spec: &SchedulerSpec) -> Run {
                     more: error.more,
                 }],
                 hops: None,
+                latency: None,
             },
         },
     }
@@ -220,6 +247,10 @@ fn check(written: &Written, wrong: &mut impl FnMut(&[&str], String)) {
         let index = index.to_string();
         on_sff(&["links", &index, "from"], &link.from, wrong);
         on_sff(&["links", &index, "to"], &link.to, wrong);
+        if let Some(latency) = link.latency.filter(|latency| !latency.is_of_a_link()) {
+            let message = format!("{latency}; a link takes 0.1ms to 10000ms");
+            wrong(&["links", &index, "latency"], message);
+        }
         if link.hops == 0 || link.hops > 1000 {
             let message = format!("{} hops; a link counts for 1 to 1000", link.hops);
             wrong(&["links", &index, "hops"], message);
@@ -265,7 +296,8 @@ fn check(written: &Written, wrong: &mut impl FnMut(&[&str], String)) {
     }
     let all = written.scheduler.iter().chain(&written.schedulers);
     for spec in all.filter(|spec| spec.algorithm == Algorithm::LoadPathAware) {
-        if spec.l_th.is_none_or(|l_th| l_th == 0) {
+        let l_th = spec.l_th.and_then(|l_th| l_th.of(spec.length));
+        if l_th.is_none_or(|l_th| l_th == 0) {
             let key = if written.scheduler.is_some() {
                 "scheduler"
             } else {
@@ -273,7 +305,10 @@ fn check(written: &Written, wrong: &mut impl FnMut(&[&str], String)) {
             };
             wrong(
                 &[key],
-                "load-path-aware needs lTh, its threshold in hops".to_owned(),
+                match spec.length {
+                    Length::Hops => "load-path-aware needs lTh, its threshold in hops".to_owned(),
+                    Length::Latency => "load-path-aware needs lTh, such as 5ms".to_owned(),
+                },
             );
         }
     }
@@ -304,6 +339,38 @@ mod tests {
             example!("published-lth2.yaml").runs[0].path,
             ["FW1", "DPI1", "NAT1"]
         );
+    }
+
+    #[test]
+    fn a_quick_way_may_be_longer_in_hops() {
+        let simulation = example!("latency.yaml");
+        let paths: Vec<_> = simulation
+            .runs
+            .iter()
+            .map(|run| run.path.join(" "))
+            .collect();
+        // The published rule takes the first function without asking how far it is.
+        assert_eq!((&*paths[0], &*paths[4]), ("FW2 DPI2", "FW2 DPI2"));
+        assert!(
+            paths[1..4].iter().all(|path| path == "FW3 DPI3"),
+            "{paths:?}"
+        );
+        insta::assert_snapshot!(simulation);
+        let odd = include_str!("../examples/simulate/latency.yaml");
+        for (from, to, told) in [
+            ("latency: 8ms", "latency: 8", "latency"),
+            ("latency: 8ms", "latency: 8s", "write 5ms or 0.3ms"),
+            ("latency: 8ms", "latency: 0ms", "a link takes 0.1ms"),
+            (
+                "lTh: 5ms",
+                "lTh: 5",
+                "load-path-aware needs lTh, such as 5ms",
+            ),
+            ("lTh: 5ms", "lTh: soon", "write 5ms or 0.3ms"),
+        ] {
+            let errors = simulate("x.yaml", &odd.replace(from, to)).unwrap_err();
+            assert!(errors[0].message.contains(told), "{:?}", errors[0]);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Load of a box, of what runs in it and of the paths through it: one sample replaces the last.
 
 use crate::{Payload, Stamp};
-use kc_forwarder_api::{DropReason, MacAddr, Si, Spi, TunnelCounters, drops_by_reason};
+use kc_forwarder_api::{DropReason, MacAddr, RoundTrip, Si, Spi, TunnelCounters, drops_by_reason};
 use serde::de::{Error, Unexpected};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
@@ -26,6 +26,9 @@ pub struct LoadReport {
     /// Who is to get no new flows of this box's clients, by the tables in force.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub draining: Vec<DrainingLoad>,
+    /// How long the other ends of its tunnels take to answer, of those that do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub round_trips: Vec<RoundTrip>,
 }
 
 impl Payload for LoadReport {
@@ -75,6 +78,9 @@ pub struct NetworkLoad {
     pub rx_packets: u64,
     /// Packets sent.
     pub tx_packets: u64,
+    /// Speed of its link in Mbit/s, where the kernel tells one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub speed_mbit: Option<u32>,
 }
 
 /// Load of one container.

@@ -117,6 +117,7 @@ fn interface(line: &str) -> Option<NetworkLoad> {
         tx_bytes,
         rx_packets,
         tx_packets,
+        speed_mbit: None,
     })
 }
 

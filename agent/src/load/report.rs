@@ -84,6 +84,9 @@ pub fn report(
             .map(|counters| counters.drops.clone())
             .unwrap_or_default(),
         draining: counters.map(draining).unwrap_or_default(),
+        round_trips: counters
+            .map(|counters| counters.round_trips.clone())
+            .unwrap_or_default(),
     }
 }
 
@@ -209,6 +212,7 @@ mod tests {
             tx_bytes: base + 1,
             rx_packets: base + 2,
             tx_packets: base + 3,
+            speed_mbit: None,
         };
         Sample {
             at: Duration::from_millis(at_ms),

@@ -3,7 +3,7 @@
 //! thread of its own (`spawn_blocking`).
 
 use super::{ContainerSample, MachineSample, Sample, cgroup, machine};
-use kc_agent_api::Limits;
+use kc_agent_api::{Limits, NetworkLoad};
 use kc_forwarder_api::PortName;
 use std::collections::HashMap;
 use std::fs::File;
@@ -40,9 +40,16 @@ pub struct Sampler {
     interfaces: Source,
     thermal: Vec<Source>,
     throttled: Option<Source>,
+    /// Where interfaces are described.
+    net: PathBuf,
+    /// Speeds of links, and for how many samples they are still believed.
+    speeds: HashMap<String, (u32, Option<u32>)>,
     containers: HashMap<String, Probe>,
     text: String,
 }
+
+/// Samples after which the speed of a link is read again; it changes with a cable.
+const SPEED_SAMPLES: u32 = 60;
 
 impl Sampler {
     /// A sampler of this box. `disk` is Docker's data root, or any path on the same file system.
@@ -61,6 +68,8 @@ impl Sampler {
             interfaces: Source::new(proc.join("thread-self/net/dev")),
             thermal: thermal_zones(&sys.join("class/thermal")),
             throttled: get_throttled(sys).map(Source::new),
+            net: sys.join("class/net"),
+            speeds: HashMap::new(),
             containers: HashMap::new(),
             text: String::new(),
         }
@@ -70,6 +79,29 @@ impl Sampler {
     pub fn look_at_disk(&mut self, path: &Path) {
         if self.disk != path {
             path.clone_into(&mut self.disk);
+        }
+    }
+
+    /// Adds the speed of every interface that has hardware behind it; of others the kernel only guesses.
+    fn add_speeds(&mut self, interfaces: &mut [NetworkLoad]) {
+        self.speeds
+            .retain(|name, _| interfaces.iter().any(|one| one.name == *name));
+        for interface in interfaces {
+            let known = self.speeds.get_mut(&interface.name);
+            if let Some((left @ 1.., speed)) = known {
+                *left -= 1;
+                interface.speed_mbit = *speed;
+                continue;
+            }
+            let folder = self.net.join(&interface.name);
+            let told = folder.join("device").exists().then(|| {
+                let text = std::fs::read_to_string(folder.join("speed")).ok()?;
+                // -1 while there is no link.
+                text.trim().parse().ok()
+            });
+            interface.speed_mbit = told.flatten();
+            let known = (SPEED_SAMPLES, interface.speed_mbit);
+            self.speeds.insert(interface.name.clone(), known);
         }
     }
 
@@ -85,7 +117,7 @@ impl Sampler {
             .throttled
             .as_mut()
             .and_then(|source| machine::throttled(source.read(text)?));
-        let machine = MachineSample {
+        let mut machine = MachineSample {
             cpu: self
                 .stat
                 .read(text)
@@ -115,6 +147,7 @@ impl Sampler {
                 .map(machine::interfaces)
                 .unwrap_or_default(),
         };
+        self.add_speeds(&mut machine.interfaces);
         self.containers
             .retain(|id, probe| watched.iter().any(|w| w.id == *id && w.pid == probe.pid));
         let containers = watched

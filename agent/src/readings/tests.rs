@@ -53,6 +53,7 @@ fn report() -> LoadReport {
         }],
         drops: [(DropReason::NoPath, 6)].into(),
         draining: vec![],
+        round_trips: Vec::new(),
     }
 }
 
@@ -63,6 +64,7 @@ fn network(name: &str) -> NetworkLoad {
         tx_bytes: 12,
         rx_packets: 13,
         tx_packets: 14,
+        speed_mbit: None,
     }
 }
 

@@ -247,6 +247,7 @@ impl Cluster {
                 paths: Vec::new(),
                 drops: BTreeMap::new(),
                 draining: Vec::new(),
+                round_trips: Vec::new(),
             };
             self.observed.load(name, load, self.now_ms);
         }

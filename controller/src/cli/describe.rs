@@ -237,6 +237,8 @@ impl Story {
             self.list("Stays", &stays.collect::<Vec<_>>());
         }
         self.list("Packet I/O", &rows);
+        self.list("Links", &node.links);
+        self.list("Speed", &node.speeds);
         self.list("No answer", &node.dead);
         self.list("Drops", &drops);
         if let Some(held) = &node.secrets_held {

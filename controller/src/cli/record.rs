@@ -141,6 +141,7 @@ fn asked(resource: &Resource, recording: &mut Recording) {
                 from: node.metadata.name.to_string(),
                 to: link.to.to_string(),
                 hops: link.hops,
+                latency: None,
             });
             recording.links.extend(links);
         }

@@ -5,8 +5,8 @@ use super::{Document, ManifestError, container, physical, scaling, secret};
 use crate::alarm::AlarmSpec;
 use crate::plan::MAX_REPLICAS;
 use crate::resource::{
-    Algorithm, AutoscaleSpec, ChainSpec, FunctionSpec, Kind, LegSharing, NodeResourceSpec,
-    Resource, ServiceNetwork, ServiceSpec, TrafficMatch, Wiring,
+    Algorithm, AutoscaleSpec, ChainSpec, FunctionSpec, Kind, LegSharing, Length, NodeResourceSpec,
+    Resource, ServiceNetwork, ServiceSpec, Threshold, TrafficMatch, Wiring,
 };
 use ipnet::IpNet;
 use kc_forwarder_api::{PortRange, Protocol};
@@ -205,10 +205,23 @@ fn scheduler(desk: &mut Desk<'_>, spec: &ChainSpec) {
         (Algorithm::LoadPathAware, None) => {
             desk.wrong(
                 &["spec", "scheduler"],
-                "load-path-aware needs lTh, its threshold in hops",
+                match scheduler.length {
+                    Length::Hops => "load-path-aware needs lTh, its threshold in hops",
+                    Length::Latency => "load-path-aware needs lTh, its threshold, such as 5ms",
+                },
             );
         }
-        (Algorithm::LoadPathAware, Some(0)) => {
+        (Algorithm::LoadPathAware, Some(other)) if other.of(scheduler.length).is_none() => {
+            let message = match scheduler.length {
+                Length::Hops => format!("lTh {other} is a latency; that needs length: latency"),
+                Length::Latency => format!("lTh {other} is a number of hops; write one like 5ms"),
+            };
+            desk.wrong(&l_th, message);
+        }
+        (Algorithm::LoadPathAware, Some(other)) if other.of(Length::Latency) == Some(0) => {
+            desk.wrong(&l_th, "lTh 0ms reaches nothing");
+        }
+        (Algorithm::LoadPathAware, Some(Threshold::Hops(0))) => {
             desk.wrong(
                 &l_th,
                 "lTh 0 reaches nothing; two functions are at least 2 hops apart",

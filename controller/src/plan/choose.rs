@@ -13,7 +13,7 @@ use super::{
     PlanEventKind, Step,
 };
 use super::{rebalance, relief};
-use crate::resource::{Algorithm, ChainSpec, LegSharing, Name, Resource, ReturnPath};
+use crate::resource::{Algorithm, ChainSpec, LegSharing, Length, Name, Resource, ReturnPath};
 use crate::scheduler::{Choice, Request, from_spec};
 use crate::shared::Shared;
 use crate::topology::Topology;
@@ -101,13 +101,19 @@ fn leaving(draft: &Draft<'_>, name: &str) -> Option<String> {
 #[derive(Default)]
 pub(super) struct Scene {
     topology: OnceCell<Topology>,
+    /// The same in milliseconds.
+    latency: OnceCell<Topology>,
     /// Types of instances that are starting.
     starting: OnceCell<BTreeSet<Name>>,
 }
 
 impl Scene {
-    fn topology(&self, draft: &Draft<'_>) -> &Topology {
-        self.topology.get_or_init(|| topology(draft))
+    fn topology(&self, draft: &Draft<'_>, length: Length) -> &Topology {
+        let known = match length {
+            Length::Hops => &self.topology,
+            Length::Latency => &self.latency,
+        };
+        known.get_or_init(|| topology(draft, length))
     }
 
     fn starting(&self, draft: &Draft<'_>) -> &BTreeSet<Name> {
@@ -152,7 +158,7 @@ pub(super) fn choose(
         occasion = going_back(draft, name, &mut chain, spec).map(Occasion::Back);
     }
     if occasion.is_none() && rebalance::is_due(draft, &mut chain, spec) {
-        let topology = scene.topology(draft);
+        let topology = scene.topology(draft, spec.scheduler.length);
         occasion = rebalance::better(draft, topology, name, &mut chain, spec).map(Occasion::Better);
     }
     let mut refusal = None;
@@ -165,7 +171,10 @@ pub(super) fn choose(
         };
         let chosen = match early {
             Some(reason) => Err(reason),
-            None => schedule(draft, scene.topology(draft), name, &chain, spec, occasion),
+            None => {
+                let topology = scene.topology(draft, spec.scheduler.length);
+                schedule(draft, topology, name, &chain, spec, occasion)
+            }
         };
         match chosen {
             Ok(path) => install(draft, name, &mut chain, path, occasion),

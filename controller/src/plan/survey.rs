@@ -5,7 +5,7 @@ use super::draft::Draft;
 use super::instances::all_of;
 use super::places::unsettled;
 use super::{Instance, InstanceHealth, NodeRecord, PathRecord, hardware_load};
-use crate::resource::{FunctionSpec, Kind, Name, Object, ResourceId};
+use crate::resource::{FunctionSpec, Kind, Length, Name, Object, ResourceId};
 use crate::topology::{Mesh, ServiceFunction, Sff, Topology};
 use kc_agent_api::NodeName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use std::net::IpAddr;
 pub(super) type Kept = BTreeMap<Name, String>;
 
 /// Builds the topology that all chains of one plan are scheduled on.
-pub(super) fn topology(draft: &Draft<'_>) -> Topology {
+pub(super) fn topology(draft: &Draft<'_>, length: Length) -> Topology {
     let wanted = draft
         .state
         .instances
@@ -41,7 +41,56 @@ pub(super) fn topology(draft: &Draft<'_>) -> Topology {
         })
     });
     let (sffs, links) = links(draft);
-    Topology::new(sffs, links, functions)
+    match length {
+        Length::Hops => Topology::new(sffs, links, functions),
+        Length::Latency => {
+            let (unknown, links) = measured(draft, &sffs, &links);
+            Topology::measured(length, unknown, sffs, links, functions)
+        }
+    }
+}
+
+/// A link counts as this at least while nobody has measured it: tenths of a millisecond.
+const UNMEASURED: u32 = 100;
+
+/// Links with what they take, in tenths of a millisecond: first what one takes that nobody has
+/// measured, which is as much as the slowest of the others, so that what is known is preferred.
+fn measured<'a>(
+    draft: &'a Draft<'_>,
+    sffs: &[Sff<'a>],
+    spoken: &[(&'a str, &'a str, u32)],
+) -> (u32, Vec<(&'a str, &'a str, u32)>) {
+    let node = |name: &str| NodeName::new(name).ok();
+    let takes = |a: &str, b: &str| {
+        let latency = draft.observed.latency(&node(a)?, &node(b)?)?;
+        Some(latency.tenths())
+    };
+    let meshed: BTreeMap<&str, Mesh> = sffs
+        .iter()
+        .filter_map(|sff| Some((sff.name, sff.mesh?)))
+        .collect();
+    let mut known = Vec::new();
+    for (a, mesh) in &meshed {
+        let seen = node(a).and_then(|node| draft.observed.nodes.get(&node));
+        for b in seen.into_iter().flat_map(|seen| seen.latencies.keys()) {
+            let Some((b, other)) = meshed.get_key_value(b.as_str()) else {
+                continue;
+            };
+            let linked = mesh.class == other.class && !(mesh.spoken && other.spoken);
+            if let Some(takes) = takes(a, b).filter(|_| linked && a != b) {
+                known.push((*a, *b, takes));
+            }
+        }
+    }
+    let spelled = spoken.iter().map(|(a, b, hops)| (a, b, hops, takes(a, b)));
+    let all = known.iter().map(|(_, _, takes)| *takes);
+    let all = all.chain(spelled.clone().filter_map(|(.., takes)| takes));
+    let unknown = all.max().unwrap_or(0).max(UNMEASURED);
+    known.extend(spelled.map(|(a, b, hops, takes)| {
+        let takes = takes.unwrap_or_else(|| unknown.saturating_mul(*hops));
+        (*a, *b, takes)
+    }));
+    (unknown, known)
 }
 
 pub(super) fn barred(

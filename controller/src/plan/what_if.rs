@@ -18,7 +18,7 @@ pub fn what_if(state: &State, observed: &Observations, now_ms: u64, name: &Name)
         return None;
     };
     let draft = Draft::new(state, observed, now_ms);
-    let topology = topology(&draft);
+    let topology = topology(&draft, object.spec.scheduler.length);
     let none = ChainRecord::default();
     let chain = state.chains.get(name).map_or(&none, |chain| chain);
     let kept = BTreeMap::new();

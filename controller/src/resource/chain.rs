@@ -3,6 +3,7 @@
 
 use super::Name;
 use crate::alarm::AlarmSpec;
+use crate::latency::Latency;
 use ipnet::IpNet;
 use kc_agent_api::NodeName;
 use kc_forwarder_api::{PortName, PortRange, Protocol};
@@ -90,10 +91,14 @@ pub struct TrafficMatch {
 pub struct SchedulerSpec {
     /// Which one.
     pub algorithm: Algorithm,
-    /// Hop threshold L_TH; load-path-aware only, and there required.
+    /// What a distance is measured in.
+    #[serde(default, skip_serializing_if = "Length::is_hops")]
+    pub length: Length,
+    /// Threshold L_TH: hops, or `5ms` where latency is the length; load-path-aware only, and there
+    /// required.
     #[serde(rename = "lTh", default, skip_serializing_if = "Option::is_none")]
-    pub l_th: Option<u32>,
-    /// Points of CPU that a hop counts as; optimal only.
+    pub l_th: Option<Threshold>,
+    /// Points of CPU that a hop, or a millisecond, counts as; optimal only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hop_weight: Option<u32>,
     /// What a load counts as that is unknown or too old.
@@ -124,6 +129,113 @@ pub struct Rebalance {
 impl Rebalance {
     fn usual() -> super::Period {
         super::Period::MINUTE
+    }
+}
+
+/// What a distance is measured in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Length {
+    /// Hops node to node, functions included.
+    #[default]
+    Hops,
+    /// What boxes measure between them, one way; functions are where their boxes are.
+    Latency,
+}
+
+impl Length {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+    const fn is_hops(&self) -> bool {
+        matches!(self, Self::Hops)
+    }
+
+    /// How many of the numbers that distances are counted in make up what people count in: tenths of
+    /// a millisecond make milliseconds.
+    pub const fn parts(self) -> u32 {
+        match self {
+            Self::Hops => 1,
+            Self::Latency => 10,
+        }
+    }
+
+    /// What it is from a function to its own box.
+    pub const fn leaf(self) -> u32 {
+        match self {
+            Self::Hops => 1,
+            Self::Latency => 0,
+        }
+    }
+
+    /// A distance as people read it: `3` or `0.3ms`.
+    pub fn number(self, distance: u32) -> String {
+        match self {
+            Self::Hops => distance.to_string(),
+            Self::Latency => Latency::from_tenths(distance).to_string(),
+        }
+    }
+
+    /// A distance in words: `3 hops` or `0.3ms`.
+    pub fn words(self, distance: u32) -> String {
+        match (self, distance) {
+            (Self::Hops, 1) => "1 hop".to_owned(),
+            (Self::Hops, _) => format!("{distance} hops"),
+            (Self::Latency, _) => self.number(distance),
+        }
+    }
+}
+
+/// L_TH as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Threshold {
+    /// So many hops.
+    Hops(u32),
+    /// So long a way.
+    Latency(Latency),
+}
+
+impl Threshold {
+    /// As a distance; `None` where it is one of another kind.
+    pub fn of(self, length: Length) -> Option<u32> {
+        match (self, length) {
+            (Self::Hops(hops), Length::Hops) => Some(hops),
+            (Self::Latency(latency), Length::Latency) => Some(latency.tenths()),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Threshold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hops(hops) => write!(f, "{hops}"),
+            Self::Latency(latency) => write!(f, "{latency}"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Threshold {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl serde::de::Visitor<'_> for Either {
+            type Value = Threshold;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of hops, or a latency such as 5ms")
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, hops: u64) -> Result<Threshold, E> {
+                let unexpected = serde::de::Unexpected::Unsigned(hops);
+                let hops = u32::try_from(hops);
+                hops.map(Threshold::Hops)
+                    .map_err(|_| E::invalid_value(unexpected, &self))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Threshold, E> {
+                text.parse().map(Threshold::Latency).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(Either)
     }
 }
 
@@ -238,6 +350,9 @@ impl fmt::Display for Algorithm {
 impl fmt::Display for SchedulerSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.algorithm)?;
+        if self.length == Length::Latency {
+            write!(f, " length=latency")?;
+        }
         if let Some(l_th) = self.l_th {
             write!(f, " lTh={l_th}")?;
         }

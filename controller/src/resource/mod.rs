@@ -21,8 +21,8 @@ mod workload;
 
 pub use autoscale::{AutoscaleSpec, FlapBudget, Pace, StepPolicy, Targets};
 pub use chain::{
-    Algorithm, ChainSpec, End, MissingLoad, PhysicalPolicy, Rebalance, ReturnPath, SchedulerSpec,
-    TrafficMatch,
+    Algorithm, ChainSpec, End, Length, MissingLoad, PhysicalPolicy, Rebalance, ReturnPath,
+    SchedulerSpec, Threshold, TrafficMatch,
 };
 pub use function::{FunctionSpec, LegSharing, Wiring};
 pub use health::{HealthSpec, HttpProbe, TcpProbe, UpdateSpec};

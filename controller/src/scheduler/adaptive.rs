@@ -1,7 +1,7 @@
 //! Adaptive L_TH: load/path-aware with a threshold found anew for every step.
 //!
 //! A threshold is as good as the instance it leads to, the least loaded within it. Each distance
-//! is tried as one, and the price of what it leads to is what [`cost`] makes of it: its load,
+//! is tried as one, and the price of what it leads to is what [`cost`](super::cost) makes of it: its load,
 //! and [`DEFAULT_HOP_WEIGHT`] points of CPU for every hop to it and on to the egress SFF, where that is
 //! known. Load below that of the most loaded instance of the path counts as nothing: nobody
 //! waits less for it. How loaded that one is at least is known before the first step, because of each
@@ -12,7 +12,7 @@
 //! Deterministic: distances are tried in rising order, ties go as in load/path-aware.
 
 use super::survey::{Seen, Survey, step_by_step};
-use super::{Choice, DEFAULT_HOP_WEIGHT, NoPath, Request, Scheduler, cost, load_path_aware};
+use super::{Choice, DEFAULT_HOP_WEIGHT, NoPath, Request, Scheduler, load_path_aware, points};
 use crate::topology::UNREACHED;
 use std::collections::BTreeMap;
 
@@ -46,7 +46,12 @@ fn threshold(survey: &Survey<'_>, worst: f32, ahead: Option<&[u32]>) -> u32 {
         let rest = ahead.and_then(|ahead| ahead.get(seen.place)).copied();
         let rest = rest.filter(|rest| *rest != UNREACHED).unwrap_or(0);
         let hops = seen.distance().saturating_add(rest);
-        cost(seen.load().max(worst), hops, DEFAULT_HOP_WEIGHT)
+        points(
+            survey.length,
+            seen.load().max(worst),
+            hops,
+            DEFAULT_HOP_WEIGHT,
+        )
     };
     let mut least: Option<Seen<'_>> = None;
     let mut best: Option<(f64, u32)> = None;
@@ -76,7 +81,10 @@ impl Scheduler for Adaptive {
             let (taken, mut position) = load_path_aware::within(survey, function, from, l_th)?;
             worst = worst.max(taken.load());
             if from.is_some() {
-                position.rule = format!("lTh {l_th} found for this step: {}", position.rule);
+                position.rule = {
+                    let l_th = request.topology.length().number(l_th);
+                    format!("lTh {l_th} found for this step: {}", position.rule)
+                };
             }
             Some((taken, position))
         })

@@ -1,6 +1,7 @@
 //! Why a path is the one it is.
 
-use crate::resource::Name;
+use crate::latency::Latency;
+use crate::resource::{Length, Name};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -14,6 +15,9 @@ pub struct Explanation {
     pub positions: Vec<Position>,
     /// Hops of the whole path as far as its ends are known.
     pub hops: Option<u32>,
+    /// Its latency, where that is the length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
 }
 
 /// One choice.
@@ -51,6 +55,9 @@ pub struct Candidate {
     pub stale: bool,
     /// Hops from the instance chosen before, or from the ingress SFF.
     pub hops: Option<u32>,
+    /// The way from there, where latency is the length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
     /// Whether it was chosen.
     pub taken: bool,
     /// Why, in words.
@@ -61,7 +68,10 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "scheduler {}", self.scheduler)?;
         if let Some(hops) = self.hops {
-            write!(f, ", {} in all", counted(hops))?;
+            write!(f, ", {} in all", Length::Hops.words(hops))?;
+        }
+        if let Some(latency) = self.latency {
+            write!(f, ", {latency} in all")?;
         }
         writeln!(f)?;
         for position in &self.positions {
@@ -87,17 +97,19 @@ impl fmt::Display for Candidate {
             None => write!(f, ", load unknown")?,
         }
         if let Some(hops) = self.hops {
-            write!(f, ", {}", counted(hops))?;
+            write!(f, ", {}", Length::Hops.words(hops))?;
+        }
+        if let Some(latency) = self.latency {
+            write!(f, ", {latency}")?;
         }
         write!(f, ": {}", self.why)
     }
 }
 
-/// `1 hop`, `2 hops`.
-pub(super) fn counted(hops: u32) -> String {
-    if hops == 1 {
-        "1 hop".to_owned()
-    } else {
-        format!("{hops} hops")
+/// A distance as hops or as a latency, whichever it is.
+pub(super) fn told(length: Length, distance: Option<u32>) -> (Option<u32>, Option<Latency>) {
+    match length {
+        Length::Hops => (distance, None),
+        Length::Latency => (None, distance.map(Latency::from_tenths)),
     }
 }

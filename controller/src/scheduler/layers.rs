@@ -5,9 +5,10 @@
 //! A cost is hops in the upper half and load, in hundredths of a percent, in the lower: of
 //! equally short paths the one with the least load in sum wins, then the first by name.
 
+use super::explanation::told;
 use super::survey::{Seen, Survey, total_hops};
 use super::{Choice, Explanation, NoPath, Request};
-use crate::resource::Name;
+use crate::resource::{Length, Name};
 use crate::topology::UNREACHED;
 
 /// A whole chain's candidates.
@@ -35,11 +36,6 @@ fn load(seen: &Seen<'_>) -> u64 {
     )]
     let hundredths = (seen.load().max(0.0) * 100.0) as u32;
     u64::from(hundredths.min(1 << 24))
-}
-
-/// Into a function and out again, and what it does there.
-fn visit(seen: &Seen<'_>) -> u64 {
-    2 * HOP + load(seen)
 }
 
 impl<'a> Layers<'a> {
@@ -78,6 +74,16 @@ impl<'a> Layers<'a> {
         total_hops(&self.request, &names).unwrap_or(u32::MAX)
     }
 
+    /// What distances are measured in.
+    pub(super) fn length(&self) -> Length {
+        self.request.topology.length()
+    }
+
+    /// Into a function and out again, and what it does there.
+    fn visit(&self, seen: &Seen<'_>) -> u64 {
+        2 * HOP * u64::from(self.length().leaf()) + load(seen)
+    }
+
     /// How much work one search is: SFFs times functions.
     pub(super) fn size(&self) -> usize {
         self.request.topology.sff_count() * self.stages.len()
@@ -108,7 +114,7 @@ impl<'a> Layers<'a> {
         for seen in stage.iter().filter(|seen| seen.load() <= limit) {
             if let (Some(there), Some(cost)) = (beside.get(seen.place), beyond.get_mut(seen.place))
             {
-                *cost = there.saturating_add(visit(seen)).min(*cost);
+                *cost = there.saturating_add(self.visit(seen)).min(*cost);
             }
         }
         self.request.topology.spread(&mut beyond);
@@ -151,7 +157,7 @@ impl<'a> Layers<'a> {
         for (function, (stage, to_go)) in layers {
             let cost = |seen: &Seen<'_>| {
                 let here = here.get(seen.place)?;
-                let cost = here.checked_add(visit(seen))?;
+                let cost = here.checked_add(self.visit(seen))?;
                 cost.checked_add(*to_go.get(seen.place)?)
             };
             let usable = stage.iter().filter(|seen| seen.load() <= limit);
@@ -179,7 +185,7 @@ impl<'a> Layers<'a> {
         error.left = lost
             .into_iter()
             .flat_map(|(_, (stage, _))| stage)
-            .map(Seen::cut_off)
+            .map(|seen| seen.cut_off(self.length()))
             .collect();
         error
     }
@@ -218,11 +224,13 @@ impl<'a> Layers<'a> {
             positions.push(survey.position(function, rule.to_owned(), taken_here, order, why));
             from = Some(taken.sf.name.as_str());
         }
+        let (hops, latency) = told(self.length(), total_hops(&self.request, &names));
         Choice {
             explanation: Explanation {
                 scheduler,
                 positions,
-                hops: total_hops(&self.request, &names),
+                hops,
+                latency,
             },
             path: names,
         }
@@ -233,12 +241,13 @@ impl<'a> Layers<'a> {
     fn through(&self, limit: f32) -> Vec<Vec<Option<u32>>> {
         // A path's first and last hop are there only where its ends are known.
         let ends = [self.request.ingress, self.request.egress];
-        let unknown = ends.iter().filter(|end| end.is_none()).count() as u64 * HOP;
+        let unknown = ends.iter().filter(|end| end.is_none()).count() as u64;
+        let unknown = unknown * HOP * u64::from(self.length().leaf());
         let (so_far, to_go) = (self.so_far(limit), self.to_go(limit));
         let layers = self.stages.iter().zip(so_far.iter().zip(&to_go));
         let hops = layers.map(|(stage, (so_far, to_go))| {
             let through = |seen: &Seen<'_>| {
-                let there = so_far.get(seen.place)?.checked_add(visit(seen))?;
+                let there = so_far.get(seen.place)?.checked_add(self.visit(seen))?;
                 let all = there.checked_add(*to_go.get(seen.place)?)?;
                 u32::try_from(all.saturating_sub(unknown) >> 32).ok()
             };

@@ -4,7 +4,6 @@
 //!
 //! Ties of load go to the nearer instance, then to the first by name.
 
-use super::explanation::counted;
 use super::survey::{Seen, Survey, step_by_step, why_more_loaded};
 use super::{Choice, NoPath, Position, Request, Scheduler};
 use crate::resource::Name;
@@ -36,6 +35,7 @@ pub(super) fn within<'a>(
     from: Option<&str>,
     l_th: u32,
 ) -> Option<(Seen<'a>, Position)> {
+    let length = survey.length;
     let near = |seen: &Seen<'_>| from.is_none() || seen.distance() <= l_th;
     let reached = survey.usable.iter().any(near);
     let order = |a: &Seen<'_>, b: &Seen<'_>| match reached {
@@ -45,16 +45,19 @@ pub(super) fn within<'a>(
     let best = survey.first(order)?;
     let rule = match from {
         None => "the least loaded, as the first of the chain".to_owned(),
-        Some(from) if reached => format!("the least loaded at most {} from {from}", counted(l_th)),
+        Some(from) if reached => format!(
+            "the least loaded at most {} from {from}",
+            length.words(l_th)
+        ),
         Some(from) => {
-            let l_th = counted(l_th);
+            let l_th = length.words(l_th);
             format!("none is at most {l_th} from {from}, so the nearest")
         }
     };
     let why = |seen: &Seen<'_>, taken| match (taken, reached, near(seen)) {
         (true, true, _) => "least loaded within reach".to_owned(),
         (true, false, _) => "nearest".to_owned(),
-        (false, true, false) => format!("more than {} away", counted(l_th)),
+        (false, true, false) => format!("more than {} away", length.words(l_th)),
         (false, true, true) => why_more_loaded(seen, &best),
         (false, false, _) if seen.distance() > best.distance() => {
             format!("farther than {}", best.sf.name)

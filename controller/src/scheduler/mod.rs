@@ -22,13 +22,14 @@ pub use explanation::{Candidate, Explanation, Position};
 
 pub use load_balance::LoadBalance;
 pub use load_path_aware::LoadPathAware;
+use optimal::points;
 pub use optimal::{Optimal, cost, price};
 pub use random::Random;
 pub use round_robin::RoundRobin;
 pub use shortest_path::ShortestPath;
 pub use what_if::{CandidateWhatIf, PositionWhatIf, WhatIf, what_if};
 
-use crate::resource::{Algorithm, MissingLoad, Name, SchedulerSpec};
+use crate::resource::{Algorithm, Length, MissingLoad, Name, SchedulerSpec};
 use crate::topology::Topology;
 use std::collections::BTreeMap;
 
@@ -132,8 +133,37 @@ const DEFAULT_L_TH: u32 = 4;
 /// Points of CPU that a hop counts as, where a manifest does not say.
 pub const DEFAULT_HOP_WEIGHT: u32 = 5;
 
-/// The scheduler a chain asks for.
+/// The scheduler a chain asks for. Its requests need a topology in the length that the chain says.
 pub fn from_spec(spec: &SchedulerSpec) -> Box<dyn Scheduler> {
+    let plain = plain(spec);
+    match spec.length {
+        Length::Hops => plain,
+        Length::Latency => Box::new(Spelled {
+            name: spec.to_string(),
+            plain,
+        }),
+    }
+}
+
+/// One that is called as its chain says, since it cannot tell in what its parameters are.
+struct Spelled {
+    name: String,
+    plain: Box<dyn Scheduler>,
+}
+
+impl Scheduler for Spelled {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn schedule(&self, request: &Request<'_>) -> Result<Choice, NoPath> {
+        let mut choice = self.plain.schedule(request)?;
+        choice.explanation.scheduler.clone_from(&self.name);
+        Ok(choice)
+    }
+}
+
+fn plain(spec: &SchedulerSpec) -> Box<dyn Scheduler> {
     match spec.algorithm {
         Algorithm::Random => Box::new(Random {
             seed: spec.seed.unwrap_or(0),
@@ -142,7 +172,10 @@ pub fn from_spec(spec: &SchedulerSpec) -> Box<dyn Scheduler> {
         Algorithm::LoadBalance => Box::new(LoadBalance),
         Algorithm::ShortestPath => Box::new(ShortestPath),
         Algorithm::LoadPathAware => Box::new(LoadPathAware {
-            l_th: spec.l_th.unwrap_or(DEFAULT_L_TH),
+            l_th: spec
+                .l_th
+                .and_then(|l_th| l_th.of(spec.length))
+                .unwrap_or(DEFAULT_L_TH * spec.length.parts()),
         }),
         Algorithm::Adaptive => Box::new(Adaptive),
         Algorithm::Optimal => Box::new(Optimal {

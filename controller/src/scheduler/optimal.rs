@@ -7,10 +7,10 @@
 //! of all. On clusters far beyond an edge's the searches are numbered, the most promising
 //! bounds are looked at first, and the explanation says how far from the best it can be.
 
-use super::explanation::counted;
 use super::layers::Layers;
 use super::survey::{Seen, total_hops};
 use super::{Choice, NoPath, Request, Scheduler};
+use crate::resource::Length;
 
 /// See the module.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,12 @@ pub fn cost(worst_load: f32, hops: u32, hop_weight: u32) -> f64 {
     f64::from(worst_load) + f64::from(hops) * f64::from(hop_weight)
 }
 
+/// The same where `distance` is in the parts of a `length`: a millisecond counts as a hop does.
+pub(super) fn points(length: Length, worst_load: f32, distance: u32, hop_weight: u32) -> f64 {
+    let ways = f64::from(distance) * f64::from(hop_weight);
+    f64::from(worst_load) + ways / f64::from(length.parts())
+}
+
 /// What a whole path costs, see [`cost`]; `None` where there is no way along it.
 pub fn price(request: &Request<'_>, path: &[String], hop_weight: u32) -> Option<f64> {
     let mut loads = path.iter().map(|name| {
@@ -35,7 +41,8 @@ pub fn price(request: &Request<'_>, path: &[String], hop_weight: u32) -> Option<
         Some(instance.effective_load(request.missing))
     });
     let worst = loads.try_fold(0.0, |worst: f32, load| Some(worst.max(load?)))?;
-    Some(cost(worst, total_hops(request, path)?, hop_weight))
+    let (length, distance) = (request.topology.length(), total_hops(request, path)?);
+    Some(points(length, worst, distance, hop_weight))
 }
 
 /// A path and what it costs.
@@ -51,7 +58,7 @@ impl<'a> Found<'a> {
         let loads = path.iter().map(Seen::load);
         let worst = loads.max_by(f32::total_cmp).unwrap_or(0.0);
         let hops = layers.hops(&path);
-        let cost = cost(worst, hops, hop_weight);
+        let cost = points(layers.length(), worst, hops, hop_weight);
         Self {
             path,
             worst,
@@ -95,7 +102,7 @@ impl Search<'_, '_> {
     /// What lies between two bounds, if anything there can be better than the best.
     fn gap(&self, low: (usize, Option<u32>), high: (usize, u32)) -> Option<Gap> {
         let between = *self.limits.get(low.0 + 1)?;
-        let floor = cost(between, high.1, self.hop_weight);
+        let floor = points(self.layers.length(), between, high.1, self.hop_weight);
         let open = low.0 + 1 < high.0 && low.1 != Some(high.1);
         (open && floor < self.best.cost).then_some(Gap { low, high, floor })
     }
@@ -141,6 +148,7 @@ impl Scheduler for Optimal {
             hop_weight: self.hop_weight,
         };
         let beyond = search.run();
+        let length = request.topology.length();
         let found = search.best;
         let (all, worst) = (found.hops, found.worst);
         let near = if beyond > 0.0 {
@@ -150,7 +158,7 @@ impl Scheduler for Optimal {
         };
         let rule = format!(
             "on the path that costs least: {worst:.0}% at most and {} in all{near}",
-            counted(all)
+            length.words(all)
         );
         let why = |seen: &Seen<'_>, taken, hops: Option<u32>| match (taken, hops) {
             (true, _) => "on the best path of all".to_owned(),
@@ -160,7 +168,7 @@ impl Scheduler for Optimal {
             (false, Some(hops)) if hops <= all => {
                 "as good, but more loaded in sum or later by name".to_owned()
             }
-            (false, Some(hops)) => format!("{} in all by it", counted(hops)),
+            (false, Some(hops)) => format!("{} in all by it", length.words(hops)),
             (false, None) => "no way through it".to_owned(),
         };
         Ok(layers.tell(self.name(), &found.path, worst, &rule, why))

@@ -2,8 +2,9 @@
 //! from where the path stands, and which of them may not be taken. What is told of them is
 //! bounded, so that a type with ten thousand instances costs a look at each and no more.
 
+use super::explanation::told;
 use super::{Candidate, Choice, Explanation, NoPath, Position, Request};
-use crate::resource::Name;
+use crate::resource::{Length, Name};
 use crate::topology::{ServiceFunction, UNREACHED, by_name};
 use std::cmp::Ordering;
 
@@ -51,10 +52,10 @@ impl Seen<'_> {
     }
 
     /// Told as one that nobody before it reaches.
-    pub(super) fn cut_off(&self) -> Candidate {
+    pub(super) fn cut_off(&self, length: Length) -> Candidate {
         Candidate {
             why: "cannot be reached from those before it".to_owned(),
-            ..candidate(self)
+            ..candidate(self, length)
         }
     }
 
@@ -90,6 +91,8 @@ pub(super) struct Survey<'a> {
     barred: Vec<Candidate>,
     /// May not, beyond those.
     more_barred: usize,
+    /// What distances are measured in.
+    pub(super) length: Length,
 }
 
 impl<'a> Survey<'a> {
@@ -106,6 +109,7 @@ impl<'a> Survey<'a> {
             usable: Vec::new(),
             barred: Vec::new(),
             more_barred: 0,
+            length: topology.length(),
         };
         for &number in topology.numbers_of(function) {
             let (Some(sf), Some(place)) = (topology.instance(number), topology.place(number))
@@ -113,7 +117,9 @@ impl<'a> Survey<'a> {
                 continue;
             };
             let reached = |row: &[u32]| row.get(place).copied().filter(|hops| *hops != UNREACHED);
-            let hops = start.and_then(|(row, own)| Some(reached(row)?.saturating_add(own + 1)));
+            let hops = start.and_then(|(row, own)| {
+                Some(reached(row)?.saturating_add(own + topology.length().leaf()))
+            });
             let seen = Seen {
                 sf,
                 number,
@@ -140,7 +146,7 @@ impl<'a> Survey<'a> {
                 Some(_) if survey.barred.len() >= TOLD => survey.more_barred += 1,
                 Some(why) => survey.barred.push(Candidate {
                     why,
-                    ..candidate(&seen)
+                    ..candidate(&seen, topology.length())
                 }),
             }
         }
@@ -193,7 +199,7 @@ impl<'a> Survey<'a> {
         let told = told.iter().map(|seen| Candidate {
             taken: seen.number == taken.number,
             why: why(seen, seen.number == taken.number),
-            ..candidate(seen)
+            ..candidate(seen, self.length)
         });
         let mut candidates: Vec<_> = self.barred.into_iter().chain(told).collect();
         candidates.sort_by(|a, b| by_name(&a.instance, &b.instance));
@@ -206,13 +212,15 @@ impl<'a> Survey<'a> {
     }
 }
 
-fn candidate(seen: &Seen<'_>) -> Candidate {
+fn candidate(seen: &Seen<'_>, length: Length) -> Candidate {
+    let (hops, latency) = told(length, seen.hops);
     Candidate {
         instance: seen.sf.name.clone(),
         sff: seen.sf.sff.clone(),
         load: seen.sf.load,
         stale: seen.sf.stale,
-        hops: seen.hops,
+        hops,
+        latency,
         taken: false,
         why: String::new(),
     }
@@ -236,11 +244,13 @@ pub(super) fn step_by_step<'a>(
         positions.push(position);
     }
     let path: Vec<String> = path.into_iter().map(str::to_owned).collect();
+    let (hops, latency) = told(request.topology.length(), total_hops(request, &path));
     Ok(Choice {
         explanation: Explanation {
             scheduler,
             positions,
-            hops: total_hops(request, &path),
+            hops,
+            latency,
         },
         path,
     })

@@ -2,7 +2,7 @@
 //! bisected, in whole percent; how often is asked is bounded.
 
 use super::{Request, from_spec};
-use crate::resource::{Algorithm, Name, SchedulerSpec};
+use crate::resource::{Algorithm, Length, Name, SchedulerSpec, Threshold};
 use crate::topology::Topology;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -263,16 +263,18 @@ fn considered(desk: &Desk<'_>, function: &Name, taken: Option<&String>) -> Vec<S
 
 /// Other thresholds and the paths they give, the nearest first.
 fn thresholds(desk: &mut Desk<'_>, spec: &SchedulerSpec) -> Vec<(u32, Vec<String>)> {
-    if spec.algorithm != Algorithm::LoadPathAware {
+    // Those in milliseconds are too many to try.
+    if spec.algorithm != Algorithm::LoadPathAware || spec.length != Length::Hops {
         return Vec::new();
     }
-    let now = spec.l_th.unwrap_or(super::DEFAULT_L_TH);
+    let now = spec.l_th.and_then(|l_th| l_th.of(spec.length));
+    let now = now.unwrap_or(super::DEFAULT_L_TH);
     let mut others: Vec<u32> = THRESHOLDS.filter(|l_th| *l_th != now).collect();
     others.sort_by_key(|l_th| (l_th.abs_diff(now), *l_th));
     let without = desk.request.without;
     let paths = others.into_iter().map(|l_th| {
         let other = SchedulerSpec {
-            l_th: Some(l_th),
+            l_th: Some(Threshold::Hops(l_th)),
             ..spec.clone()
         };
         (l_th, desk.ask(&other, without))
@@ -348,7 +350,7 @@ mod tests {
     fn spec(algorithm: Algorithm, l_th: Option<u32>) -> SchedulerSpec {
         SchedulerSpec {
             algorithm,
-            l_th,
+            l_th: l_th.map(Threshold::Hops),
             ..SchedulerSpec::default()
         }
     }

@@ -18,7 +18,7 @@
 
 use super::{WrittenInstance, WrittenLink, usual};
 use crate::manifest::{ManifestError, Page, Tree, hint, typed};
-use crate::resource::{Algorithm, Name, SchedulerSpec};
+use crate::resource::{Algorithm, Length, Name, SchedulerSpec};
 use crate::scheduler::{DEFAULT_HOP_WEIGHT, Optimal, Request, Scheduler as _, from_spec, price};
 use crate::topology::{Mesh, ServiceFunction, Sff, Topology};
 use serde::{Deserialize, Serialize};
@@ -417,7 +417,13 @@ fn check(recording: &Recording, wrong: &mut Wrong<'_>) {
     }
     for (index, spec) in recording.schedulers.iter().enumerate() {
         let aware = spec.algorithm == Algorithm::LoadPathAware;
-        if aware && spec.l_th.is_none_or(|l_th| l_th == 0) {
+        if spec.length != Length::Hops {
+            let message = "a recording knows hops, and no latency".to_owned();
+            wrong(&["schedulers", &index.to_string(), "length"], message, None);
+            continue;
+        }
+        let l_th = spec.l_th.and_then(|l_th| l_th.of(spec.length));
+        if aware && l_th.is_none_or(|l_th| l_th == 0) {
             let message = "load-path-aware needs lTh, its threshold in hops".to_owned();
             wrong(&["schedulers", &index.to_string()], message, None);
         }

@@ -19,12 +19,15 @@ pub(super) struct Network {
     /// By SFF, found when asked for.
     rows: Vec<OnceCell<Box<[u32]>>>,
     meshes: Vec<Option<Mesh>>,
+    /// Length of the mesh's links.
+    meshed: u32,
 }
 
 impl Network {
     /// A network of as many SFFs as there are `meshes`.
     pub(super) fn new(
         meshes: &[Option<Mesh>],
+        meshed: u32,
         links: impl IntoIterator<Item = (usize, usize, u32)>,
     ) -> Self {
         let links: BTreeMap<_, _> = links
@@ -49,9 +52,9 @@ impl Network {
             let sff = NodeIndex::new(number);
             graph.add_edge(to_all, sff, 0);
             if mesh.spoken {
-                graph.add_edge(sff, to_free, 1);
+                graph.add_edge(sff, to_free, meshed);
             } else {
-                graph.add_edge(sff, to_all, 1);
+                graph.add_edge(sff, to_all, meshed);
                 graph.add_edge(to_free, sff, 0);
             }
         }
@@ -62,6 +65,7 @@ impl Network {
             sffs: meshes.len(),
             rows: vec![OnceCell::new(); meshes.len()],
             meshes: meshes.to_vec(),
+            meshed,
         }
     }
 
@@ -72,7 +76,7 @@ impl Network {
         let mesh = |sff: usize| self.meshes.get(sff).copied().flatten();
         let meshed = mesh(a).zip(mesh(b));
         let meshed = meshed.filter(|(a, b)| a.class == b.class && !(a.spoken && b.spoken));
-        spelled.into_iter().chain(meshed.map(|_| 1)).min()
+        spelled.into_iter().chain(meshed.map(|_| self.meshed)).min()
     }
 
     /// Hops from one SFF to every other.
@@ -156,6 +160,7 @@ mod tests {
         #[test]
         fn distances_are_those_of_the_plainest_algorithm(
             meshes in prop::collection::vec(prop::option::of((0..2_u8, any::<bool>())), 1..12),
+            meshed in 1..12_u32,
             links in prop::collection::vec((0..12_usize, 0..12_usize, 1..9_u32), 0..20),
         ) {
             let meshes: Vec<_> = meshes
@@ -164,7 +169,7 @@ mod tests {
                 .collect();
             let count = meshes.len();
             let links = links.into_iter().filter(|(a, b, _)| *a < count && *b < count);
-            let network = Network::new(&meshes, links);
+            let network = Network::new(&meshes, meshed, links);
             for from in 0..count {
                 let mut plain = vec![UNREACHED; count];
                 plain[from] = 0;

@@ -8,7 +8,7 @@
 
 mod distance;
 
-use crate::resource::{MissingLoad, Name};
+use crate::resource::{Length, MissingLoad, Name};
 use distance::Network;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
@@ -79,6 +79,7 @@ pub struct Topology {
     places: Vec<usize>,
     instance_numbers: HashMap<String, usize>,
     types: BTreeMap<Name, Vec<usize>>,
+    length: Length,
 }
 
 impl Topology {
@@ -86,6 +87,18 @@ impl Topology {
     /// left out of it: the former links nothing, the latter is nowhere. Of links between the
     /// same two SFFs the last one counts.
     pub fn new<'a, S: Into<Sff<'a>>>(
+        sffs: impl IntoIterator<Item = S>,
+        links: impl IntoIterator<Item = (&'a str, &'a str, u32)>,
+        functions: impl IntoIterator<Item = ServiceFunction>,
+    ) -> Self {
+        Self::measured(Length::Hops, 1, sffs, links, functions)
+    }
+
+    /// The same with links in `length`; those of the mesh that are not among them are `meshed` long,
+    /// and none of the others may be longer.
+    pub fn measured<'a, S: Into<Sff<'a>>>(
+        length: Length,
+        meshed: u32,
         sffs: impl IntoIterator<Item = S>,
         links: impl IntoIterator<Item = (&'a str, &'a str, u32)>,
         functions: impl IntoIterator<Item = ServiceFunction>,
@@ -100,7 +113,7 @@ impl Topology {
             .into_iter()
             .filter_map(|(a, b, hops)| Some((known(a)?, known(b)?, hops)));
         let meshes: Vec<_> = sffs.iter().map(|sff| sff.mesh).collect();
-        let network = Network::new(&meshes, links);
+        let network = Network::new(&meshes, meshed, links);
         let mut instances: Vec<_> = functions
             .into_iter()
             .filter(|instance| known(&instance.sff).is_some())
@@ -124,7 +137,13 @@ impl Topology {
             instance_numbers,
             types,
             sff_numbers,
+            length,
         }
+    }
+
+    /// What distances are measured in.
+    pub fn length(&self) -> Length {
+        self.length
     }
 
     /// How many SFFs there are.
@@ -168,7 +187,7 @@ impl Topology {
     /// Where `name`, an SF or an SFF, is: its SFF, and its own hops to that.
     pub(crate) fn locate(&self, name: &str) -> Option<(usize, u32)> {
         match self.instance_numbers.get(name) {
-            Some(&number) => Some((self.place(number)?, 1)),
+            Some(&number) => Some((self.place(number)?, self.length.leaf())),
             None => Some((*self.sff_numbers.get(name)?, 0)),
         }
     }
@@ -204,6 +223,10 @@ impl Topology {
         // Links are the same both ways.
         let ahead = self.hops_from(there);
         let all = *ahead.get(here).filter(|all| **all != UNREACHED)?;
+        // Whoever hands a packet on costs more than a link that is as long tells.
+        if self.length == Length::Latency && self.network.link(here, there) == Some(all) {
+            return self.sffs.get(there).map(String::as_str);
+        }
         let next = (0..self.sffs.len()).find(|&next| {
             let first = self.network.link(here, next);
             first

@@ -7,7 +7,9 @@ use crate::execute::Snapshot;
 use crate::observation::NodeObservation;
 use crate::plan::{Instance, InstanceHealth, ailment, hardware_load, maintenance};
 use crate::resource::{Kind, LegSharing, Resource, ResourceId, ServiceNetwork, Wiring, rfc3339};
-use kc_agent_api::{ContainerPhase, ContainerState, Health, NodeName, NodeState, Presence};
+use kc_agent_api::{
+    BoxLoad, ContainerPhase, ContainerState, Health, NodeName, NodeState, Presence,
+};
 use kc_forwarder_api::{HealthState, PortState};
 use std::collections::BTreeSet;
 
@@ -31,6 +33,12 @@ fn packet_io(state: &NodeState) -> Vec<PacketIoView> {
         reason: port.reason.clone(),
     });
     underlay.chain(ports).collect()
+}
+
+fn speeds(machine: &BoxLoad) -> Vec<String> {
+    let told = machine.networks.iter();
+    told.filter_map(|network| Some(format!("{}: {} Mbit/s", network.name, network.speed_mbit?)))
+        .collect()
 }
 
 /// All boxes in name order: registered, heard of, or named by a manifest.
@@ -126,6 +134,12 @@ fn node(moment: &Snapshot, name: &NodeName) -> NodeView {
         generation: record.map_or(0, |record| record.generation),
         acknowledged: moment.observed.acknowledged(name),
         packet_io: state.map(packet_io).unwrap_or_default(),
+        links: seen
+            .latencies
+            .iter()
+            .map(|(to, link)| format!("{to}: {}", link.told()))
+            .collect(),
+        speeds: machine.map(speeds).unwrap_or_default(),
         dead: dead.unwrap_or_default(),
         drops: drops.unwrap_or_default(),
         secrets_held: record.and_then(|record| record.strange_key).map(|key| {

@@ -101,6 +101,12 @@ pub struct NodeView {
     pub drops: BTreeMap<String, u64>,
     /// How its forwarder meets the kernel, the underlay first.
     pub packet_io: Vec<PacketIoView>,
+    /// How long its links to other boxes take, one way, such as `box2: 0.4ms`.
+    #[serde(default)]
+    pub links: Vec<String>,
+    /// Speed of its interfaces, such as `eth0: 1000 Mbit/s`, where the kernel tells it.
+    #[serde(default)]
+    pub speeds: Vec<String>,
     /// Tunnels and functions that its forwarder gets no answer from, such as `tunnel box2`.
     pub dead: Vec<String>,
     /// Why secrets are held back from it.

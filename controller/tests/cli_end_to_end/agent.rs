@@ -442,6 +442,7 @@ impl Part {
             paths: paths.collect(),
             drops: BTreeMap::new(),
             draining: Vec::new(),
+            round_trips: Vec::new(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a forwarder counts. Every frame is counted exactly once at its end: sent, delivered or
 //! dropped under one [`DropReason`].
 
-use crate::{Encapsulation, MacAddr, Neighbour, PortName, Si, Spi, Vid, Vni, Word};
+use crate::{Encapsulation, MacAddr, Neighbour, PortName, Si, Spi, TunnelName, Vid, Vni, Word};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
@@ -134,6 +134,9 @@ pub struct Counters {
     /// Per virtual address of every segment.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub virtuals: Vec<VirtualCounters>,
+    /// Round trips of the last answered probes, of tunnels whose other end answers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub round_trips: Vec<RoundTrip>,
     /// The sockets that tunnels end in.
     pub underlay: UnderlayCounters,
     /// Dropped frames by reason; reasons that never happened are absent.
@@ -171,6 +174,16 @@ pub struct RuleCounters {
     pub packets: u64,
     /// Their octets.
     pub bytes: u64,
+}
+
+/// How long the other end of a tunnel took to answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RoundTrip {
+    /// Tunnel.
+    pub tunnel: TunnelName,
+    /// Microseconds.
+    pub rtt_us: u32,
 }
 
 /// What this forwarder remembers of a virtual address.

@@ -29,7 +29,8 @@ pub use control::{
 };
 pub use counters::{Counters, DropReason, PathCounters, PortCounters, TunnelCounters};
 pub use counters::{
-    RuleCounters, UnderlayCounters, VirtualCounters, VirtualMemberCounters, drops_by_reason,
+    RoundTrip, RuleCounters, UnderlayCounters, VirtualCounters, VirtualMemberCounters,
+    drops_by_reason,
 };
 pub use fast_path::{FastInterface, FastMode, FastPath, FastPathStatus, FastState, LeftHops};
 pub use health::{FunctionStatus, HealthEvent, HealthState, HealthSubject, Liveness, TunnelStatus};

@@ -1,9 +1,11 @@
 //! The counters with their names, for whoever asks.
 
 use super::Pipeline;
+use crate::health::Subject;
 use kc_forwarder_api::{
-    Counters, Encapsulation, MacAddr, Neighbour, PathCounters, PortCounters, RuleCounters,
-    Transport, TunnelCounters, UnderlayCounters, VirtualCounters, VirtualMemberCounters, Vni,
+    Counters, Encapsulation, HealthState, MacAddr, Neighbour, PathCounters, PortCounters,
+    RoundTrip, RuleCounters, Transport, TunnelCounters, UnderlayCounters, VirtualCounters,
+    VirtualMemberCounters, Vni,
 };
 
 impl Pipeline {
@@ -100,6 +102,15 @@ impl Pipeline {
                     .collect(),
             })
         });
+        let round_trips = (0..).zip(&tables.tables().tunnels);
+        let round_trips = round_trips.filter_map(|(number, tunnel)| {
+            let (health, rtt_us) = state.health.of(Subject::Tunnel(number));
+            let rtt_us = rtt_us.filter(|_| health == HealthState::Alive)?;
+            Some(RoundTrip {
+                tunnel: tunnel.name.clone(),
+                rtt_us,
+            })
+        });
         Counters {
             generation: tables.generation(),
             ports: ports.collect(),
@@ -107,6 +118,7 @@ impl Pipeline {
             tunnels: tunnels.collect(),
             rules: rules.collect(),
             virtuals: virtuals.collect(),
+            round_trips: round_trips.collect(),
             underlay: UnderlayCounters::default(),
             drops: state.drops.iter().collect(),
         }

@@ -211,6 +211,8 @@ fn members_on_a_box_that_no_longer_answers_lose_their_flows() {
         let answer = only(other.gpe("192.168.50.1", &probe.bytes), "gpe 192.168.50.1");
         assert_eq!(world.gpe("192.168.50.2", &answer), []);
     }
+    let told = world.counters().round_trips;
+    assert_eq!(told[0].tunnel.as_str(), "two");
     let spread: Vec<_> = (1000..1050)
         .map(|port| choose(&mut world, port, SYN))
         .collect();
@@ -225,6 +227,7 @@ fn members_on_a_box_that_no_longer_answers_lose_their_flows() {
     for port in 1000..1050 {
         assert_eq!(choose(&mut world, port, ACK), "local");
     }
+    assert!(world.counters().round_trips.is_empty(), "it is dead");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use kc_agent_api::*;
 use kc_forwarder_api::{
     Backend, Counters, DropReason, Encapsulation, HealthState, MacAddr, Neighbour, PathCounters,
-    PortCounters, PortName, PortState, PortStatus, Request, Response, Si, Spi, Tables,
+    PortCounters, PortName, PortState, PortStatus, Request, Response, RoundTrip, Si, Spi, Tables,
     TunnelCounters, TunnelName, Underlay, Vni,
 };
 use proptest::collection::{btree_map, vec};
@@ -131,7 +131,9 @@ fn counters() -> impl Strategy<Value = Counters> {
 }
 
 pub(crate) fn load() -> impl Strategy<Value = LoadReport> {
-    let network = (text(), any::<[u64; 4]>()).prop_map(|(name, n)| NetworkLoad {
+    let network = (text(), any::<[u64; 4]>(), option::of(any::<u32>()));
+    let network = network.prop_map(|(name, n, speed_mbit)| NetworkLoad {
+        speed_mbit,
         name,
         rx_bytes: n[0],
         tx_bytes: n[1],
@@ -184,6 +186,11 @@ pub(crate) fn load() -> impl Strategy<Value = LoadReport> {
         packets,
         bytes,
     });
+    let round_trip = (select(vec!["box1", "b-2"]), any::<u32>());
+    let round_trip = round_trip.prop_map(|(tunnel, rtt_us)| RoundTrip {
+        tunnel: TunnelName::new(tunnel).unwrap(),
+        rtt_us,
+    });
     let draining = (any::<[u8; 6]>(), any::<u64>()).prop_map(|(mac, flows)| DrainingLoad {
         mac: MacAddr(mac),
         flows,
@@ -195,15 +202,17 @@ pub(crate) fn load() -> impl Strategy<Value = LoadReport> {
         vec(path, 0..3),
         drops(),
         vec(draining, 0..3),
+        vec(round_trip, 0..3),
     )
         .prop_map(
-            |(at, machine, containers, paths, drops, draining)| LoadReport {
+            |(at, machine, containers, paths, drops, draining, round_trips)| LoadReport {
                 at,
                 machine,
                 containers,
                 paths,
                 drops,
                 draining,
+                round_trips,
             },
         )
 }

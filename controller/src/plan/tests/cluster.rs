@@ -6,7 +6,9 @@ use crate::observation::Observations;
 use crate::plan::{Before, Documents, Phase, Plan, State, plan, plan_after};
 use crate::resource::Name;
 use kc_agent_api::*;
-use kc_forwarder_api::{Action, Backend, HealthState, NextHop, PortState, PortStatus, Spi, Tables};
+use kc_forwarder_api::{
+    Action, Backend, HealthState, NextHop, PortState, PortStatus, RoundTrip, Spi, Tables,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One box.
@@ -42,6 +44,8 @@ pub(super) struct FakeBox {
     pub(super) sent: BTreeMap<String, u64>,
     /// Flows of its clients with whoever drains.
     pub(super) flows: u64,
+    /// What its forwarder measures.
+    pub(super) round_trips: Vec<RoundTrip>,
 }
 
 #[derive(Debug, Clone)]
@@ -280,6 +284,7 @@ impl Cluster {
                 .collect(),
             paths: target.paths.clone(),
             drops: BTreeMap::new(),
+            round_trips: target.round_trips.clone(),
             draining: {
                 let segments = target.tables.segments.iter();
                 let virtuals = segments.flat_map(|segment| &segment.virtuals);

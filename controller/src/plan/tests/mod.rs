@@ -7,6 +7,7 @@ mod draining;
 mod evacuating;
 mod golden;
 mod invariants;
+mod latency;
 mod physical;
 mod placing;
 mod scaling;
