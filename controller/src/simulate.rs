@@ -13,8 +13,10 @@
 //! ```
 
 mod replay;
+mod scaling;
 
 pub use replay::{RecordedChain, Recording, Replay, ReplayRun, Sample, is_recording, replay};
+pub use scaling::ScalingRun;
 
 use crate::latency::Latency;
 use crate::manifest::{ManifestError, Page, Tree, typed};

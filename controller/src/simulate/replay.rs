@@ -10,15 +10,18 @@
 //!   - {at: 0, loads: {fw-1: 20, fw-2: 30}}
 //!   - {at: 10, loads: {fw-1: 90, fw-2: 30}, barred: {fw-2: is down}}
 //! schedulers: [{algorithm: load-balance}]   # all when left out
+//! scaling: [{max: 4, target: {cpu: 60%}}]   # policies of autoscale: how many of each type there would have been
 //! margins: [0, 10]                          # a path is left for another that costs more than that less; 0: always
 //! flapWindow: 60                            # a path that is gone back to within so many seconds is a flap
 //! ```
 //!
 //! Loads are as they were recorded: they do not follow the paths that are chosen here.
 
+use super::scaling::{self, ScalingRun};
 use super::{WrittenInstance, WrittenLink, usual};
+use crate::alarm::Metric;
 use crate::manifest::{ManifestError, Page, Tree, hint, typed};
-use crate::resource::{Algorithm, Length, Name, SchedulerSpec};
+use crate::resource::{Algorithm, AutoscaleSpec, Length, Name, SchedulerSpec};
 use crate::scheduler::{DEFAULT_HOP_WEIGHT, Optimal, Request, Scheduler as _, from_spec, price};
 use crate::topology::{Mesh, ServiceFunction, Sff, Topology};
 use serde::{Deserialize, Serialize};
@@ -52,6 +55,9 @@ pub struct Recording {
     /// Margins to run, in points of cost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub margins: Vec<f64>,
+    /// Policies of `autoscale` to run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scaling: Vec<AutoscaleSpec>,
     /// Seconds within which going back is a flap; 60 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flap_window: Option<f64>,
@@ -95,6 +101,9 @@ pub struct Replay {
     pub samples: usize,
     /// One entry for each scheduler and margin.
     pub runs: Vec<ReplayRun>,
+    /// One entry for each policy of `autoscale` and type.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scaling: Vec<ScalingRun>,
 }
 
 /// How one scheduler did. Means are over all chains and samples with a path.
@@ -139,6 +148,12 @@ impl fmt::Display for Replay {
                 "{:<width$}  {:>6}  {:>5}  {:>5}  {worst:>11}  {most:>10}  {:>10.2}  {gap:>14}  {:>7}",
                 run.scheduler, run.margin, run.moves, run.flaps, run.hops_mean, run.without_path
             )?;
+        }
+        if !self.scaling.is_empty() {
+            writeln!(f, "\n{}", ScalingRun::HEADING)?;
+        }
+        for run in &self.scaling {
+            writeln!(f, "{run}")?;
         }
         Ok(())
     }
@@ -190,6 +205,7 @@ pub fn replay(file: &str, text: &str) -> Result<Replay, Vec<ManifestError>> {
     Ok(Replay {
         samples: recording.samples.len(),
         runs,
+        scaling: scaling::runs(&recording),
     })
 }
 
@@ -415,6 +431,27 @@ fn check(recording: &Recording, wrong: &mut Wrong<'_>) {
             wrong(&["margins", &index.to_string()], message, None);
         }
     }
+    for (index, spec) in recording.scaling.iter().enumerate() {
+        let at = ["scaling", &index.to_string()].map(str::to_owned);
+        let at = at.each_ref().map(String::as_str);
+        let odd = match spec.target.all().next() {
+            _ if spec.min == 0 || spec.max < spec.min || spec.max > 1_000 => {
+                Some("min is 1 or more, and max no less, 1000 at most".to_owned())
+            }
+            Some((Metric::Cpu, level)) => level.err().map(|error| error.to_string()),
+            _ => Some(
+                "a recording has CPU only; a policy needs a target such as {cpu: 60%}".to_owned(),
+            ),
+        };
+        if let Some(message) = odd {
+            wrong(&at, message, None);
+        }
+    }
+    let first = recording.samples.first().map_or(0.0, |sample| sample.at);
+    if !recording.scaling.is_empty() && before - first > scaling::MAX_SECONDS {
+        let message = "policies are run over a week at most".to_owned();
+        wrong(&["scaling"], message, None);
+    }
     for (index, spec) in recording.schedulers.iter().enumerate() {
         let aware = spec.algorithm == Algorithm::LoadPathAware;
         if spec.length != Length::Hops {
@@ -468,6 +505,9 @@ mod tests {
                 "did you mean dpi?",
             ),
             ("samples:", "sampels:", "did you mean samples?"),
+            ("{cpu: 40%}}", "{memory: 40%}}", "needs a target"),
+            ("max: 4, target", "min: 5, max: 4, target", "max no less"),
+            ("cpu: 40%", "cpu: forty", "is no level"),
         ] {
             assert!(RECORDED.contains(from), "{from}");
             let text = RECORDED.replacen(from, to, 1);
