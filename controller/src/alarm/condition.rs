@@ -19,16 +19,19 @@ pub enum Metric {
     /// Of what enters a chain, what does not come to its end, in percent; of a box, whether the other
     /// ends of its tunnels answer.
     Loss,
+    /// How long a chain's links take one way, in milliseconds; of a box, each of its tunnels.
+    Latency,
 }
 
 impl Metric {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Cpu,
         Self::Memory,
         Self::Disk,
         Self::Temperature,
         Self::Loss,
+        Self::Latency,
     ];
 
     /// As written.
@@ -39,6 +42,7 @@ impl Metric {
             Self::Disk => "disk",
             Self::Temperature => "temperature",
             Self::Loss => "loss",
+            Self::Latency => "latency",
         }
     }
 
@@ -47,6 +51,7 @@ impl Metric {
         match self {
             Self::Cpu | Self::Memory | Self::Disk | Self::Loss => "%",
             Self::Temperature => "C",
+            Self::Latency => "ms",
         }
     }
 
@@ -65,7 +70,7 @@ impl Metric {
 
     /// Whether chains have it.
     pub const fn of_chains(self) -> bool {
-        matches!(self, Self::Loss)
+        matches!(self, Self::Loss | Self::Latency)
     }
 }
 
@@ -115,7 +120,7 @@ pub enum ConditionError {
     )]
     Form(String),
     /// Not something that is measured.
-    #[error("there is no metric {0:?}; there are cpu, memory, disk, temperature and loss")]
+    #[error("there is no metric {0:?}; there are cpu, memory, disk, temperature, loss and latency")]
     Metric(String),
     /// Not a level.
     #[error("{0:?} is no level: write 50% or 60.5C, at most 99999.9")]

@@ -7,7 +7,7 @@ use crate::alarm::{AlarmReport, AlarmSpec, Metric, Of, Standing, SubjectReport};
 use crate::resource::{Kind, Resource, ResourceId};
 use crate::traffic;
 use kc_agent_api::{BoxLoad, ContainerLoad, LoadReport, NodeName};
-use kc_forwarder_api::{HealthState, Si};
+use kc_forwarder_api::{HealthState, Si, TunnelName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -129,14 +129,20 @@ fn wanted(state: &State) -> Vec<(ResourceId, AlarmSpec)> {
 fn measured(draft: &Draft<'_>, owner: &ResourceId, spec: &AlarmSpec) -> Vec<(String, Option<f32>)> {
     let metric = spec.when.metric;
     match owner.kind {
-        Kind::Node if metric == Metric::Loss => return of_tunnels(draft, owner),
+        Kind::Node if metric.of_chains() => return of_tunnels(draft, owner, metric),
         Kind::Node => {
             let node = NodeName::new(owner.name.as_str()).ok();
             let load = node.and_then(|node| recent(draft, &node));
             let value = load.and_then(|load| of_box(metric, &load.machine));
             return vec![(owner.name.to_string(), value)];
         }
-        Kind::Chain => return vec![(owner.name.to_string(), of_chain(draft, owner))],
+        Kind::Chain => {
+            let value = match metric {
+                Metric::Latency => takes(draft, owner),
+                _ => loses(draft, owner),
+            };
+            return vec![(owner.name.to_string(), value)];
+        }
         _ => {}
     }
     let instances = instances::of(draft, owner).filter_map(|(name, instance)| {
@@ -191,7 +197,7 @@ fn of_container(metric: Metric, load: &ContainerLoad) -> Option<f32> {
     match metric {
         Metric::Cpu => Some(load.cpu_percent),
         Metric::Memory => percent(load.memory_bytes, load.memory_limit_bytes?),
-        Metric::Disk | Metric::Temperature | Metric::Loss => None,
+        Metric::Disk | Metric::Temperature | Metric::Loss | Metric::Latency => None,
     }
 }
 
@@ -201,28 +207,52 @@ fn of_box(metric: Metric, load: &BoxLoad) -> Option<f32> {
         Metric::Memory => percent(load.memory_used_bytes, load.memory_total_bytes),
         Metric::Disk => percent(load.disk_used_bytes, load.disk_total_bytes),
         Metric::Temperature => load.temperature_c,
-        Metric::Loss => None,
+        Metric::Loss | Metric::Latency => None,
     }
 }
 
-/// Whether the other ends of a box's tunnels answer: all of it is lost, or nothing.
-fn of_tunnels(draft: &Draft<'_>, owner: &ResourceId) -> Vec<(String, Option<f32>)> {
+/// How a box's tunnels are: whether their other ends answer, so that all is lost or nothing, or how
+/// long they take.
+fn of_tunnels(draft: &Draft<'_>, owner: &ResourceId, metric: Metric) -> Vec<(String, Option<f32>)> {
     let node = NodeName::new(owner.name.as_str()).ok();
-    let node = node.filter(|node| draft.is_ready(node));
-    let state = node.and_then(|node| draft.observed.nodes.get(&node)?.state.as_ref());
+    let Some(node) = node.filter(|node| draft.is_ready(node)) else {
+        return Vec::new();
+    };
+    let seen = draft.observed.nodes.get(&node);
+    let state = seen.and_then(|seen| seen.state.as_ref());
     let tunnels = state.into_iter().flat_map(|state| &state.report.tunnels);
-    let lost = |health: HealthState| match health {
-        HealthState::Alive => Some(0.0),
-        HealthState::Dead => Some(100.0),
+    let value = |name: &TunnelName, health: HealthState| match (metric, health) {
+        (Metric::Latency, HealthState::Alive) => {
+            link(draft, &node, &NodeName::new(name.as_str()).ok()?)
+        }
+        (Metric::Loss, HealthState::Alive) => Some(0.0),
+        (Metric::Loss, HealthState::Dead) => Some(100.0),
         _ => None,
     };
     tunnels
-        .map(|(name, health)| (format!("{}->{name}", owner.name), lost(*health)))
+        .map(|(name, health)| (format!("{node}->{name}"), value(name, *health)))
         .collect()
 }
 
+/// Milliseconds one way between two boxes.
+fn link(draft: &Draft<'_>, from: &NodeName, to: &NodeName) -> Option<f32> {
+    let tenths = draft.observed.latency(from, to)?.tenths();
+    Some(f32::from(u16::try_from(tenths).unwrap_or(u16::MAX)) / 10.0)
+}
+
+/// How long the links of a chain's path take one way; what its functions take is not known.
+fn takes(draft: &Draft<'_>, owner: &ResourceId) -> Option<f32> {
+    let path = draft.state.chains.get(&owner.name)?.carrying()?;
+    let legs = path.route.iter().flat_map(|leg| leg.windows(2));
+    let links = legs.map(|pair| match pair {
+        [from, to] => link(draft, from, to),
+        _ => Some(0.0),
+    });
+    links.sum()
+}
+
 /// What a chain loses between its ends, by the path that carries it.
-fn of_chain(draft: &Draft<'_>, owner: &ResourceId) -> Option<f32> {
+fn loses(draft: &Draft<'_>, owner: &ResourceId) -> Option<f32> {
     let path = draft.state.chains.get(&owner.name)?.carrying()?;
     let stops = u8::try_from(path.route.len()).ok()?.checked_sub(1)?;
     let last = Si::new(Si::MAX.get().checked_sub(stops)?).ok()?;

@@ -5,7 +5,7 @@ use super::{WEB, carried};
 use crate::alarm::Standing;
 use crate::resource::Name;
 use kc_agent_api::PathLoad;
-use kc_forwarder_api::Si;
+use kc_forwarder_api::{RoundTrip, Si, TunnelName};
 
 const WATCHED: &str = "\
 apiVersion: kcluster/v1
@@ -136,6 +136,42 @@ fn a_chain_that_loses_packets_is_told_and_changes_no_path_for_being_watched() {
     );
     assert!(
         cluster.told().contains("loss of web is "),
+        "{}",
+        cluster.told()
+    );
+}
+
+#[test]
+fn a_chain_and_the_tunnels_under_it_are_told_when_they_get_slow() {
+    let mut cluster = Cluster::new(3);
+    let watched = "\n  alarms: [{name: slow, when: latency > 20ms for 5s}]\n";
+    cluster.apply(&format!("{}{watched}", WEB.trim_end()));
+    cluster.apply(
+        "apiVersion: kcluster/v1\nkind: Node\nmetadata: {name: box1}\nspec:\n  \
+         alarms: [{name: far, when: latency > 20ms for 5s}]\n",
+    );
+    cluster.settle();
+    let measured = |cluster: &mut Cluster, us: u32| {
+        for _ in 0..60 {
+            let told = ["box2", "box3"].map(|other| RoundTrip {
+                tunnel: TunnelName::new(other).unwrap(),
+                rtt_us: us,
+            });
+            cluster.boxes.get_mut(&node("box1")).unwrap().round_trips = told.to_vec();
+            cluster.pass(500);
+        }
+    };
+    measured(&mut cluster, 4_000);
+    assert_eq!(states(&cluster), ["chain.web.slow ok", "node.box1.far ok"]);
+    measured(&mut cluster, 60_000);
+    assert_eq!(
+        states(&cluster),
+        ["chain.web.slow firing", "node.box1.far firing"],
+        "{}",
+        cluster.told()
+    );
+    assert!(
+        cluster.told().contains("latency of box1->box3 is 2"),
         "{}",
         cluster.told()
     );

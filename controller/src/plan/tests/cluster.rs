@@ -245,7 +245,11 @@ impl Cluster {
                 })
                 .collect(),
             underlay: None,
-            tunnels: Default::default(),
+            tunnels: target
+                .round_trips
+                .iter()
+                .map(|told| (told.tunnel.clone(), HealthState::Alive))
+                .collect(),
             functions: target
                 .tables
                 .functions
