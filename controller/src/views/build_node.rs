@@ -25,7 +25,7 @@ fn packet_io(state: &NodeState) -> Vec<PacketIoView> {
     });
     let ports = state.ports.iter().map(|port| PacketIoView {
         name: port.name.to_string(),
-        backend: if port.state == PortState::Up {
+        backend: if port.state != PortState::Absent {
             port.backend.to_string()
         } else {
             port.state.to_string()

@@ -77,7 +77,7 @@ drop_reasons! {
     GsoRefused = "gso-refused",
     /// Would have to go back to the segment member, or from tunnel to tunnel, that it came from.
     HairPin = "hair-pin",
-    /// Egress port has no interface, or no carrier, at present.
+    /// Egress port has no interface at present.
     PortDown = "port-down",
     /// The kernel took no more frames.
     TxFull = "tx-full",

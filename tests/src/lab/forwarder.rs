@@ -78,7 +78,11 @@ impl Forwarder {
         }
         let up = |client: &mut Client| {
             let status = client.status().unwrap();
-            status.generation > 0 && status.ports.iter().all(|port| port.state == PortState::Up)
+            status.generation > 0
+                && status
+                    .ports
+                    .iter()
+                    .all(|port| port.state != PortState::Absent)
         };
         forwarder.wait(up, "all ports up");
         forwarder
