@@ -1,6 +1,6 @@
 //! What dies, and how soon requests pass again.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use kc_tests::playground::{Playground, docker};
 use kc_tests::story::Story;
 use kc_tests::traffic::{Probe, SERVER, all_passed, first, requests};
@@ -49,12 +49,29 @@ fn killed_container() -> Result<String> {
     ))
 }
 
-fn killed_box() -> Result<String> {
-    ensure!(
-        kc::path("web")?.iter().any(|(_, node)| node == "box2"),
-        "no function of the path is on box2: {:?}",
+/// Has paths drawn until one has a function on a box.
+fn lead_over(node: &str) -> Result<()> {
+    const DRAWS: u32 = 30;
+    let scratch = tempfile::tempdir()?;
+    let web = std::fs::read_to_string("/run/kcluster-playground/manifests/web.yaml")?;
+    for seed in 0..DRAWS {
+        if kc::path("web")?.iter().any(|(_, on)| on == node) {
+            return Ok(());
+        }
+        let drawn = format!("{{algorithm: random, seed: {seed}}}");
+        let web = web.replace("{algorithm: round-robin}", &drawn);
+        kc::apply(scratch.path(), "web.yaml", &web)?;
+        let ready = || Ok((kc::chain("web")?["state"] == "Ready").then_some(()));
+        wait::until("the drawn path", Duration::from_secs(20), ready)?;
+    }
+    bail!(
+        "no path over {node} in {DRAWS} draws: {:?}",
         kc::path("web")?
-    );
+    )
+}
+
+fn killed_box() -> Result<String> {
+    lead_over("box2")?;
     let probe = Probe::start("kcpg-client", SERVER, 1500, 10)?;
     first("kcpg-client", Duration::from_secs(5))?;
     let began = Instant::now();

@@ -12,6 +12,9 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// As patient as any client: a SYN that a function loses while it starts is sent again after a second.
+const TIMEOUT: &str = "4s";
+
 /// One DPI that may become three. The windows are as short as a test wants them.
 const MANIFEST: &str = r#"
 apiVersion: kcluster/v1
@@ -66,7 +69,7 @@ pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
             until("the chain over scan-1", || carried_by("scan-1"))?;
             first("kcpg-client", Duration::from_secs(10))?;
             let probes: Vec<_> = (0..4)
-                .map(|_| Probe::start("kcpg-client", SERVER, 3_000, 15))
+                .map(|_| Probe::patient("kcpg-client", SERVER, 3_000, 15, TIMEOUT))
                 .collect::<Result<_>>()?;
             let watch = watch::Legs::start(&["kcpg-box1", "kcpg-box2", "kcpg-box3"])?;
             let mut burning = burn("scan-1", "15s")?;
@@ -111,7 +114,7 @@ pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
             })?;
             let probes: Vec<_> = ["kcpg-box1", "kcpg-box2", "kcpg-box3"]
                 .iter()
-                .map(|from| Probe::start(from, &url, 3_000, 12))
+                .map(|from| Probe::patient(from, &url, 3_000, 12, TIMEOUT))
                 .collect::<Result<_>>()?;
             let mut burning = burn("shop-1", "12s")?;
             until("more replicas", || {

@@ -26,10 +26,32 @@ impl Probe {
     /// # Errors
     /// The probe is not built, the namespace is not there.
     pub fn start(from: &str, url: &str, count: u32, interval: u32) -> Result<Self> {
+        Self::patient(from, url, count, interval, "1s")
+    }
+
+    /// The same with another time after which a request has failed.
+    ///
+    /// # Errors
+    /// The probe is not built, the namespace is not there.
+    pub fn patient(
+        from: &str,
+        url: &str,
+        count: u32,
+        interval: u32,
+        timeout: &str,
+    ) -> Result<Self> {
         let program = programs::function()?;
         let child = namespace::inside(from, || {
             Command::new(program)
-                .args(["probe", "--url", url, "--output", "json", "--timeout", "1s"])
+                .args([
+                    "probe",
+                    "--url",
+                    url,
+                    "--output",
+                    "json",
+                    "--timeout",
+                    timeout,
+                ])
                 .args(["--count", &count.to_string()])
                 .args(["--interval", &format!("{interval}ms")])
                 .stdin(Stdio::null())
