@@ -1,3 +1,5 @@
+//! Notices over real connections: who hears what, and how often.
+
 use super::*;
 use crate::alarm::{Severity, Standing, SubjectReport};
 use std::io::{Read, Write};

@@ -1,3 +1,5 @@
+//! How many there shall be: examples, and what holds whatever is measured.
+
 use super::*;
 use proptest::prelude::*;
 

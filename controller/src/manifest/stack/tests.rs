@@ -1,3 +1,5 @@
+//! Templates: what is expanded, and what is said of mistakes and where.
+
 use super::Parameters;
 use crate::manifest::{Asked, Context, Loaded, ManifestError, Source, load_with};
 use crate::resource::{Name, Resource, ResourceId, Stack};

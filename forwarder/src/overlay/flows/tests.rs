@@ -1,3 +1,5 @@
+//! Which member a flow is with: examples, and what holds whatever members do.
+
 use super::*;
 use crate::tables::Compiled;
 use kc_forwarder_api::Tables;
