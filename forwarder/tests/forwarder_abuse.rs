@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test program")]
 
 use kc_forwarder::control::{Client, ClientError, MAX_CLIENTS};
-use kc_forwarder_api::{ErrorCode, MAX_REQUEST, Response, Tables};
+use kc_forwarder_api::{ErrorCode, MAX_REQUEST, PortState, Response, Tables};
 use kc_tests::lab::{Forwarder, Lab, Namespace, PATIENCE, Process, Tcp, unexpected_drops};
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
@@ -52,6 +52,15 @@ impl Scene {
         }
         text.push_str(more);
         let forwarder = Forwarder::start(&lab, &middle, "abused", &text);
+        // The kernel tells of carriers up to a second after both ends are up, and what the ports
+        // are is compared with what they were.
+        forwarder.wait(
+            |client| {
+                let ports = client.status().unwrap().ports;
+                ports.iter().all(|port| port.state == PortState::Up)
+            },
+            "carriers",
+        );
         let tables = forwarder.client().tables().unwrap();
         Some(Self {
             forwarder,

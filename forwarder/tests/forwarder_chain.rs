@@ -126,7 +126,11 @@ fn pings_and_transfers(backend: Backend, megabytes: usize) {
             assert!(drops.is_empty(), "{drops:?}");
             let status = forwarder.client().status().unwrap();
             assert_eq!(status.ports[0].backend, backend);
-            assert_eq!(status.ports[0].state, PortState::Up);
+            // The kernel may tell of the carrier a second after it is there.
+            forwarder.wait(
+                |client| client.status().unwrap().ports[0].state == PortState::Up,
+                "carrier",
+            );
             println!("{backend}: {} KiB of memory", forwarder.memory());
         }
     }
