@@ -15,6 +15,7 @@ pub mod docker;
 pub mod doctor;
 pub mod events;
 pub mod forwarder;
+mod hook;
 pub mod keeper;
 pub mod last_words;
 pub mod ledger;

@@ -72,7 +72,7 @@ pub async fn probe(
     match &check.probe {
         Probe::Image | Probe::None => Ok(()),
         Probe::Exec { command } => {
-            let run = docker::exec(docker, id, command.clone(), timeout).await?;
+            let run = docker::exec(docker, id, command.clone(), Vec::new(), timeout).await?;
             match run {
                 Some(0) => Ok(()),
                 Some(code) => Err(ProbeError::Ended(code)),

@@ -1,9 +1,11 @@
 //! A firewall that nobody manages, the kernel's own in a namespace of its own, is plugged into a box
 //! of the playground and stands in a chain with containers: it dies, by its rules and by its cable,
-//! and the chain goes over a container; it returns, and the chain's policy decides.
+//! and the chain goes over a container; it returns, and the chain's policy decides. Then a cluster of
+//! containers, of which the active one stops.
 //!
 //! Root is needed; without it this fails, it does not skip.
 
+mod cluster;
 mod hardware;
 
 use anyhow::{Context, Result, ensure};
@@ -91,6 +93,7 @@ fn tell(story: &mut Story) -> Result<()> {
         Ok(before.clone())
     })?;
     drop(hardware);
+    cluster::steps(story, scratch.path())?;
     playground.down()?;
     Ok(())
 }

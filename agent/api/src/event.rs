@@ -97,6 +97,8 @@ pub enum EventKind {
     FunctionDead,
     /// A function answers its forwarder again.
     FunctionAlive,
+    /// A member of a cluster was told what it is.
+    HookRun,
     /// The Docker engine went away or came back.
     Engine,
     /// The agent was updated.
@@ -135,6 +137,7 @@ impl EventKind {
             Self::TunnelAlive => "tunnel-alive",
             Self::FunctionDead => "function-dead",
             Self::FunctionAlive => "function-alive",
+            Self::HookRun => "hook-run",
             Self::Engine => "engine",
             Self::AgentUpdated => "agent-updated",
             Self::AgentUpdateFailed => "agent-update-failed",

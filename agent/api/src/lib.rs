@@ -5,6 +5,7 @@
 //! refused by [`decode`].
 
 mod call;
+mod cluster;
 mod device;
 mod event;
 mod finding;
@@ -24,6 +25,7 @@ mod volume;
 pub use call::{
     Call, CallBody, Entry, NO_SUCH_CALL, Output, Reply, ReplyBody, SIGN_OF_LIFE_S, Window, octets,
 };
+pub use cluster::{ClusterRole, Membership, Part as ClusterPart, Peer};
 pub use device::Device;
 pub use event::{Event, EventAck, EventKind};
 pub use finding::{Finding, Listing, Severity};

@@ -2,7 +2,9 @@
 //! forwarder table. It arrives retained, is kept in the agent's ledger, and is all an agent
 //! needs to boot without a controller.
 
-use crate::{Device, HealthCheck, Payload, PullSecret, SecretFile, Tmpfs, UpdatePolicy, Volume};
+use crate::{
+    Device, HealthCheck, Membership, Payload, PullSecret, SecretFile, Tmpfs, UpdatePolicy, Volume,
+};
 use ipnet::IpNet;
 use kc_forwarder_api::{MacAddr, PortName, Tables};
 use serde::{Deserialize, Serialize};
@@ -123,6 +125,9 @@ pub struct ContainerSpec {
     /// Who pulls its image, where not everybody may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_secret: Option<PullSecret>,
+    /// What it is in clusters of chains, where it has a hook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Membership>,
     /// Kernel parameters of its namespaces.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctls: BTreeMap<String, String>,

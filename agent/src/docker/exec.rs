@@ -1,4 +1,4 @@
-//! Commands of health checks in a container.
+//! Commands of health checks and hooks in a container.
 
 use super::DockerError;
 use bollard::Docker;
@@ -12,6 +12,7 @@ pub async fn exec(
     docker: &Docker,
     id: &str,
     command: Vec<String>,
+    environment: Vec<String>,
     limit: Duration,
 ) -> Result<Option<i64>, DockerError> {
     let refused = |error| DockerError::refused("run a command in", id)(error);
@@ -19,6 +20,7 @@ pub async fn exec(
         attach_stdout: Some(true),
         attach_stderr: Some(true),
         cmd: Some(command),
+        env: Some(environment),
         ..CreateExecOptions::default()
     };
     let made = docker.create_exec(id, options).await.map_err(refused)?;

@@ -17,6 +17,7 @@ pub fn container_hash(spec: &ContainerSpec) -> String {
         stop_timeout_s: None,
         secrets: spec.secrets.iter().map(unsealed).collect(),
         pull_secret: None,
+        cluster: None,
         // Whether it waits for others decides who starts it again, and not which ones.
         depends_on: spec
             .depends_on

@@ -64,6 +64,7 @@ pub(crate) fn container(name: &str, network: Network) -> ContainerSpec {
         secrets: vec![],
         pull_secret: None,
         depends_on: vec![],
+        cluster: None,
     }
 }
 

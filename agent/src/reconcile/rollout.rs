@@ -89,6 +89,7 @@ impl Rollouts {
                 *want = ContainerSpec {
                     role: want.role.clone(),
                     network: want.network.clone(),
+                    cluster: want.cluster.clone(),
                     ..rollout.former.clone()
                 };
             }

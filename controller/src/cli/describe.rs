@@ -316,6 +316,9 @@ impl Story {
             (true, None) => "symmetric".to_owned(),
         };
         self.field("Path", &arrows(&chain.path));
+        if !chain.others.is_empty() {
+            self.field("Beside them", &chain.others.join(", "));
+        }
         if let Some(spi) = chain.spi {
             self.field("SPI", &spi.to_string());
         }

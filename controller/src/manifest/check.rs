@@ -14,6 +14,8 @@ use std::collections::BTreeSet;
 
 /// Longest name of what has instances: `-1000` still has to fit behind it.
 const MAX_OWNER_NAME: usize = 50;
+/// Most members of a cluster.
+const MAX_CLUSTER: u32 = 8;
 /// Most functions in one chain; SI would allow 254.
 const MAX_FUNCTIONS: usize = 32;
 
@@ -75,6 +77,7 @@ fn function(desk: &mut Desk<'_>, spec: &FunctionSpec) {
         return physical::check(desk, spec);
     }
     scaled(desk, spec.autoscale.as_ref(), &spec.alarms);
+    cluster(desk, spec);
     container::check(desk, spec.workload());
     let replicas = spec.replicas;
     desk.refuse_if(
@@ -108,6 +111,34 @@ fn scaled(desk: &mut Desk<'_>, spec: Option<&AutoscaleSpec>, alarms: &[AlarmSpec
     if let Some(spec) = spec {
         scaling::check(desk, spec, alarms);
     }
+}
+
+fn cluster(desk: &mut Desk<'_>, spec: &FunctionSpec) {
+    let Some(cluster) = &spec.cluster else {
+        return;
+    };
+    let command = cluster.hook.as_ref().map(|hook| hook.command.first());
+    desk.refuse_if(
+        command.is_some_and(|program| program.is_none_or(String::is_empty)),
+        &["spec", "cluster", "hook", "command"],
+        "command is a list: the program, then its arguments",
+    );
+    let size = cluster.size;
+    let at = ["spec", "cluster", "size"];
+    let odd = !(2..=MAX_CLUSTER).contains(&size);
+    let message = format!("{size} members; a cluster has 2 to {MAX_CLUSTER}");
+    desk.refuse_if(odd, &at, message);
+    let most = spec
+        .autoscale
+        .as_ref()
+        .map_or(spec.replicas, |scale| scale.max);
+    let message = format!("{size} members, and there are {most} replicas at most");
+    desk.refuse_if(!odd && size > most, &at, message);
+    desk.refuse_if(
+        !spec.placement.spread,
+        &["spec", "placement", "spread"],
+        "members of a cluster are on different boxes; leave spread out",
+    );
 }
 
 fn service(desk: &mut Desk<'_>, spec: &ServiceSpec) {

@@ -182,3 +182,42 @@ fn a_box_that_nobody_knows_is_odd_but_no_mistake() {
         "{warning}"
     );
 }
+
+#[test]
+fn a_cluster_is_told_what_it_can_be() {
+    let right = "image: f, replicas: 2, cluster: {mode: active-standby}";
+    let good = GOOD.replacen("image: f, replicas: 2", right, 1);
+    load_text(&good).unwrap();
+    for (wrong, word) in [
+        (
+            "image: f, replicas: 2, cluster: {mode: active}",
+            "active-standby",
+        ),
+        ("image: f, replicas: 2, cluster: {}", "\"mode\" is missing"),
+        (
+            "image: f, cluster: {mode: active-active}",
+            "2 members, and there are 1 replicas",
+        ),
+        (
+            "image: f, replicas: 9, cluster: {mode: active-active, size: 9}",
+            "2 to 8",
+        ),
+        (
+            "image: f, replicas: 2, cluster: {mode: active-active, size: 1}",
+            "2 to 8",
+        ),
+        (
+            "image: f, replicas: 2, placement: {spread: false}, cluster: {mode: active-active}",
+            "on different boxes",
+        ),
+    ] {
+        let text = told(&good.replacen(right, wrong, 1));
+        assert!(
+            text.contains(word) && text.contains("m.yaml:14:"),
+            "{wrong}: {text}"
+        );
+    }
+    let hardware = "type: firewall\n  cluster: {mode: active-active}";
+    let text = told(&GOOD.replacen("type: firewall", hardware, 1));
+    assert!(text.contains("hardware has no cluster"), "{text}");
+}

@@ -305,6 +305,7 @@ fn every_example_is_sound() {
         "autoscale.yaml",
         "shared-nat.yaml",
         "physical.yaml",
+        "cluster.yaml",
         "service.yaml",
         "container.yaml",
         "secret.yaml",

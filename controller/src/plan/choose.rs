@@ -3,33 +3,24 @@
 //! path that is left, healthy instances are kept, because they hold their flows' state.
 
 use super::chains::id;
+use super::cluster;
 use super::draft::Draft;
-use super::instances::of_type;
 use super::places::unsettled;
-use super::preference::{bars, going_back, has_first_choice, release, second_choice};
-use super::survey::{Kept, fault, gone, topology};
+use super::preference::{bars, going_back, has_first_choice};
+use super::search::schedule;
+use super::survey::{fault, topology};
 use super::{
-    ChainRecord, ChainStatus, Instance, InstanceHealth, PathInstance, PathRecord, Phase,
-    PlanEventKind, Step,
+    ChainRecord, ChainStatus, Instance, InstanceHealth, PathRecord, Phase, PlanEventKind, Step,
 };
 use super::{rebalance, relief};
-use crate::resource::{Algorithm, ChainSpec, LegSharing, Length, Name, Resource, ReturnPath};
-use crate::scheduler::{Choice, Request, from_spec};
+use crate::resource::{Algorithm, ChainSpec, Length, Name};
 use crate::shared::Shared;
 use crate::topology::Topology;
-use kc_agent_api::NodeName;
-use kc_forwarder_api::{Spi, Vid};
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet};
-
-/// The first VLAN that a chain's legs may have. 1 is left out: many a switch takes it for none.
-const FIRST_LEG: u16 = 2;
-
-/// Numbers a path may have, so that 2n and 2n+1 are SPIs.
-const PATHS: u32 = 1 << 23;
+use std::collections::BTreeSet;
 
 /// Why a new path is wanted.
-enum Occasion {
+pub(super) enum Occasion {
     /// The chain carries nothing yet.
     First,
     /// The chain was changed.
@@ -44,6 +35,8 @@ enum Occasion {
     Better(String),
     /// What the chain prefers can be used again.
     Back(String),
+    /// A member of a cluster comes or goes, and another carries.
+    Member(String),
 }
 
 impl Occasion {
@@ -55,6 +48,7 @@ impl Occasion {
             | Self::Leaving(reason)
             | Self::Overloaded(reason)
             | Self::Back(reason)
+            | Self::Member(reason)
             | Self::Better(reason) => reason,
         }
     }
@@ -78,13 +72,31 @@ fn occasion(
     carrying
         .instances
         .iter()
+        .filter(|on_path| on_path.others.is_empty())
         .find_map(|on_path| leaving(draft, &on_path.name))
         .map(Occasion::Leaving)
+        .or_else(|| member(draft, name, chain, spec).map(Occasion::Member))
         .or_else(|| relief::wanted(draft, name, chain).map(Occasion::Overloaded))
 }
 
+/// Why a cluster on the path shall have other members.
+fn member(draft: &Draft<'_>, name: &Name, chain: &ChainRecord, spec: &ChainSpec) -> Option<String> {
+    let carrying = chain.carrying()?;
+    let clustered = carrying
+        .instances
+        .iter()
+        .any(|on_path| !on_path.others.is_empty() || cluster::lacking(draft, on_path).is_some());
+    if !clustered {
+        return None;
+    }
+    let mut without = relief::without(draft, name, chain, &spec.functions);
+    without.extend(bars(draft, name, spec));
+    let mut places = carrying.instances.iter();
+    places.find_map(|on_path| cluster::change(draft, carrying, on_path, &without))
+}
+
 /// Why an instance has to leave its paths although it runs.
-fn leaving(draft: &Draft<'_>, name: &str) -> Option<String> {
+pub(super) fn leaving(draft: &Draft<'_>, name: &str) -> Option<String> {
     let instance = draft.state.instances.get(name)?;
     if instance.retiring {
         return Some(format!("{name} is retiring"));
@@ -262,243 +274,6 @@ fn report(draft: &mut Draft<'_>, name: &Name, before: &ChainStatus, after: &Chai
     draft.tell(kind, &id(name), None, message);
 }
 
-fn schedule(
-    draft: &Draft<'_>,
-    topology: &Topology,
-    name: &Name,
-    chain: &ChainRecord,
-    spec: &ChainSpec,
-    occasion: &Occasion,
-) -> Result<PathRecord, String> {
-    for end in [&spec.from, &spec.to] {
-        if let Some(reason) = gone(draft, &end.node) {
-            return Err(format!("{} {reason}", end.node));
-        }
-    }
-    let back = matches!(occasion, Occasion::Back(_));
-    let mut kept = kept(draft, chain, spec, occasion);
-    if back {
-        release(draft, name, chain, spec, &mut kept);
-    }
-    let barred = bars(draft, name, spec);
-    // Where the overloaded ones are all there is, a chain that has nothing takes them.
-    let mut idle = relief::without(draft, name, chain, &spec.functions);
-    idle.extend(barred.clone());
-    let attempt = |kept: &Kept, without: &BTreeMap<String, String>| {
-        let request = request(draft, topology, chain, spec, kept, without);
-        let choice = from_spec(&spec.scheduler).schedule(&request);
-        choice
-            .map_err(|error| no_path(draft, &error))
-            .and_then(|choice| {
-                let route = route(topology, spec, &choice)?;
-                Ok((choice, route))
-            })
-    };
-    let picky = |without| {
-        let first = |kept: &Kept| attempt(kept, &second_choice(draft, spec, kept, without));
-        match first(&kept) {
-            Err(_) if !kept.is_empty() && !back => first(&Kept::new()),
-            other => other,
-        }
-    };
-    let anew = |without| match attempt(&kept, without) {
-        Err(_) if !kept.is_empty() => attempt(&Kept::new(), without),
-        other => other,
-    };
-    let (choice, route) = match (picky(&idle), occasion) {
-        (Err(error), Occasion::Back(_)) => return Err(error),
-        (Err(_), Occasion::Overloaded(_)) => anew(&idle)?,
-        (Err(_), _) => anew(&idle)
-            .or_else(|_| picky(&barred))
-            .or_else(|_| anew(&barred))?,
-        (found, _) => found?,
-    };
-    let same = |carrying: &PathRecord| carrying.instances.iter().map(|i| &i.name).eq(&choice.path);
-    if back && chain.carrying().is_some_and(same) {
-        return Err("there is no way to it".to_owned());
-    }
-    let number = free_number(draft);
-    let instances = spec
-        .functions
-        .iter()
-        .zip(&choice.path)
-        .filter_map(|(function, name)| {
-            Some(PathInstance {
-                function: function.clone(),
-                name: name.clone(),
-                node: NodeName::new(topology.function(name)?.sff.as_str()).ok()?,
-                vlan: leg(draft, chain, name, number),
-            })
-        });
-    let (forward, reverse) = spis(number).ok_or("no path number is left")?;
-    Ok(PathRecord {
-        forward,
-        reverse: (spec.return_path == ReturnPath::Symmetric).then_some(reverse),
-        spec: spec.clone().into(),
-        instances: instances.collect(),
-        route,
-        explanation: choice.explanation.into(),
-        dead: false,
-        phase: Phase::Installing {
-            waits: BTreeMap::new(),
-        },
-    })
-}
-
-/// What a scheduler is asked for a chain.
-pub(super) fn request<'a>(
-    draft: &'a Draft<'_>,
-    topology: &'a Topology,
-    chain: &ChainRecord,
-    spec: &'a ChainSpec,
-    kept: &'a Kept,
-    without: &'a BTreeMap<String, String>,
-) -> Request<'a> {
-    Request {
-        topology,
-        functions: &spec.functions,
-        ingress: Some(spec.from.node.as_str()),
-        egress: Some(spec.to.node.as_str()),
-        rotation: &draft.state.rotation,
-        draws: chain.draws,
-        kept,
-        without,
-        missing: spec.scheduler.missing_load,
-    }
-}
-
-/// Instances of the path in hand that a new one keeps.
-fn kept(draft: &Draft<'_>, chain: &ChainRecord, spec: &ChainSpec, occasion: &Occasion) -> Kept {
-    let Some(carrying) = chain.carrying() else {
-        return Kept::new();
-    };
-    let same_choice =
-        carrying.spec.functions == spec.functions && carrying.spec.scheduler == spec.scheduler;
-    if matches!(occasion, Occasion::Changed) && !same_choice
-        || matches!(occasion, Occasion::Better(_))
-    {
-        return Kept::new();
-    }
-    let relieved = |name: &str| {
-        matches!(occasion, Occasion::Overloaded(_)) && relief::overload(draft, name).is_some()
-    };
-    let healthy = carrying.instances.iter().filter(|on_path| {
-        let instance = draft.state.instances.get(&on_path.name);
-        instance.is_some_and(|instance| {
-            instance.node.as_ref() == Some(&on_path.node)
-                && instance.health == InstanceHealth::Running
-                && draft.is_ready(&on_path.node)
-                && !relieved(&on_path.name)
-        }) && leaving(draft, &on_path.name).is_none()
-    });
-    healthy
-        .map(|on_path| (on_path.function.clone(), on_path.name.clone()))
-        .collect()
-}
-
-fn no_path(draft: &Draft<'_>, error: &crate::scheduler::NoPath) -> String {
-    let instances = of_type(draft, &error.function);
-    let unplaced: BTreeMap<_, _> = instances
-        .filter(|(_, i)| i.node.is_none() && !i.retiring)
-        .collect();
-    let unplaced: Vec<_> = unplaced
-        .into_keys()
-        .map(|name| format!("{name} has no place"))
-        .collect();
-    match (error.left.is_empty(), unplaced.is_empty()) {
-        (_, true) => error.to_string(),
-        (true, false) => {
-            format!(
-                "no instance of {} can be used: {}",
-                error.function,
-                unplaced.join("; ")
-            )
-        }
-        (false, false) => format!("{error}; {}", unplaced.join("; ")),
-    }
-}
-
-/// The boxes from each stop to the next.
-fn route(
-    topology: &Topology,
-    spec: &ChainSpec,
-    choice: &Choice,
-) -> Result<Vec<Vec<NodeName>>, String> {
-    let functions = choice
-        .path
-        .iter()
-        .filter_map(|name| topology.function(name));
-    let stops: Vec<&str> = std::iter::once(spec.from.node.as_str())
-        .chain(functions.map(|function| function.sff.as_str()))
-        .chain([spec.to.node.as_str()])
-        .collect();
-    stops
-        .windows(2)
-        .map(|pair| {
-            let [from, to] = pair else {
-                return Ok(Vec::new());
-            };
-            let mut leg = vec![*from];
-            let mut here = *from;
-            while here != *to {
-                here = topology
-                    .next_sff(here, to)
-                    .ok_or_else(|| format!("there is no way from {from} to {to}"))?;
-                leg.push(here);
-            }
-            leg.into_iter()
-                .map(|node| NodeName::new(node).map_err(|error| error.to_string()))
-                .collect()
-        })
-        .collect()
-}
-
-/// The next path number that no path has.
-fn free_number(draft: &Draft<'_>) -> u32 {
-    let mut number = draft.state.last_path;
-    loop {
-        number = (number + 1) % PATHS;
-        if number != 0 && !draft.paths().has_number(number) {
-            return number;
-        }
-    }
-}
-
-/// The VLAN of a chain on the legs of an instance, where it has one of its own. Successive paths
-/// of a chain keep it, and with it what the function knows of their flows. `number`, of the path
-/// that is the first to need it, is where the search for a free one begins, so that one that has
-/// become free is not taken again at once.
-fn leg(draft: &Draft<'_>, chain: &ChainRecord, name: &str, number: u32) -> Option<Vid> {
-    let instance = draft.state.instances.get(name)?;
-    let Resource::ServiceFunction(function) = draft.state.owner(&instance.owner)? else {
-        return None;
-    };
-    if function.spec.legs == LegSharing::Shared {
-        return None;
-    }
-    let on = |path: &'_ PathRecord| -> Vec<Vid> {
-        let here = path.instances.iter().filter(|on_path| on_path.name == name);
-        here.filter_map(|on_path| on_path.vlan).collect()
-    };
-    if let Some(own) = chain.paths.iter().rev().flat_map(on).next() {
-        return Some(own);
-    }
-    let taken = draft.paths().vlans(name);
-    let count = u32::from(Vid::MAX.get() - FIRST_LEG + 1);
-    let nth = |n: u32| Vid::new(FIRST_LEG + u16::try_from(n % count).ok()?).ok();
-    (number..number + count)
-        .filter_map(nth)
-        .find(|vlan| !taken.contains(vlan))
-}
-
-fn spis(number: u32) -> Option<(Spi, Spi)> {
-    let forward = number.checked_mul(2)?;
-    Some((
-        Spi::new(forward).ok()?,
-        Spi::new(forward.checked_add(1)?).ok()?,
-    ))
-}
-
 fn install(
     draft: &mut Draft<'_>,
     name: &Name,
@@ -507,7 +282,7 @@ fn install(
     occasion: &Occasion,
 ) {
     draft.state.last_path = path.forward.get() / 2;
-    let taken: Vec<_> = path.instances.iter().map(|i| i.name.clone()).collect();
+    let taken: Vec<_> = path.members().map(|i| i.name.clone()).collect();
     relief::note(draft, chain, &taken);
     chain.better_since_ms = None;
     chain.draws = chain.draws.saturating_add(1);
@@ -534,6 +309,12 @@ fn install(
             path.names()
         ),
     };
+    let lacking = path.instances.iter();
+    let lacking = lacking.filter_map(|on_path| cluster::lacking(draft, on_path));
+    let story = std::iter::once(story)
+        .chain(lacking)
+        .collect::<Vec<_>>()
+        .join("; ");
     draft.tell(PlanEventKind::PathChosen, &id(name), None, story);
     draft.steps.push(Step::Install {
         chain: name.clone(),
@@ -542,7 +323,10 @@ fn install(
         instances: path
             .instances
             .iter()
-            .map(|i| format!("{}@{}", i.name, i.node))
+            .map(|on_path| {
+                let each = on_path.members().map(|i| format!("{}@{}", i.name, i.node));
+                each.collect::<Vec<_>>().join("+")
+            })
             .collect(),
         why: occasion.text().to_owned(),
     });

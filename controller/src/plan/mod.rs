@@ -5,8 +5,10 @@
 //! dies in between renders the same documents with the same generations again.
 
 mod alarms;
+mod allot;
 mod chains;
 mod choose;
+mod cluster;
 mod documents;
 mod draft;
 mod drain;
@@ -24,6 +26,7 @@ mod relief;
 mod rollout;
 mod rooms;
 mod scale;
+mod search;
 mod secrets;
 mod spare;
 mod stacks;

@@ -44,7 +44,7 @@ impl Paths {
             Phase::Installing { .. } | Phase::Switching { .. } | Phase::Active
         );
         self.numbers.insert(path.forward.get() / 2);
-        for on_path in &path.instances {
+        for on_path in path.members() {
             let way = Way {
                 chain: chain.clone(),
                 node: on_path.node.clone(),

@@ -204,7 +204,7 @@ pub(super) fn unsettled(draft: &Draft<'_>, instance: &Instance) -> Option<String
 /// Chains whose traffic runs, or is about to run, through an instance.
 fn chains_on(state: &State, name: &str) -> u32 {
     let on = |path: &&super::PathRecord| {
-        !path.is_former() && path.instances.iter().any(|on_path| on_path.name == name)
+        !path.is_former() && path.members().any(|on_path| on_path.name == name)
     };
     let chains = state.chains.values();
     let chains = chains.filter(|chain| chain.paths.iter().any(|path| on(&path)));
@@ -258,8 +258,7 @@ pub(super) fn full(
             continue;
         };
         let through = draft.paths().chains_through(name, chain);
-        let here =
-            |path: &super::PathRecord| path.instances.iter().any(|on_path| on_path.name == *name);
+        let here = |path: &super::PathRecord| path.members().any(|on_path| on_path.name == *name);
         let own = draft.state.chains.get(chain);
         let carries = own.is_some_and(|own| own.paths.iter().any(here));
         let load = load(&draft.state, draft.observed, draft.now_ms, name, instance);

@@ -1,12 +1,13 @@
 //! Gives every instance a node. Stable: what has a node keeps it until the node is gone for a
 //! while, is drained, or no longer suits what the resource says.
 
+use super::cluster::keeps_apart;
 use super::draft::Draft;
 use super::drain;
 use super::evacuate::{self, Hold};
 use super::instances::{alike, all_of, on_a_path};
 use super::rollout::workload;
-use super::rooms::{Rooms, placement, requests};
+use super::rooms::{Rooms, Seeker, placement, requests};
 use super::{Instance, InstanceHealth, PlanEventKind, Step};
 use crate::placement::{Wish, suits};
 use crate::resource::{Kind, Name, PlacementSpec, Resource, ResourceId, ServiceNetwork};
@@ -298,7 +299,12 @@ fn find(
     };
     let secrets = !work.secrets.is_empty() || work.pull_secret.is_some();
     let wish = wish(resource, placement, instance);
-    let (node, why) = rooms.find(&wish, &instance.owner, secrets)?;
+    let seeker = Seeker {
+        owner: &instance.owner,
+        secrets,
+        apart: keeps_apart(resource),
+    };
+    let (node, why) = rooms.find(&wish, &seeker)?;
     let overlay = match resource {
         Resource::Service(object) => object.spec.network == ServiceNetwork::Overlay,
         _ => false,

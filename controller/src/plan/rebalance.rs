@@ -2,11 +2,11 @@
 //! a margin, and only when the gain has been there for a while. So load that comes and goes moves
 //! nothing, and what moved has to be beaten by as much again.
 
-use super::choose::request;
 use super::draft::Draft;
 use super::preference::{bars, second_choice};
+use super::search::request;
 use super::survey::Kept;
-use super::{ChainRecord, Phase};
+use super::{ChainRecord, PathRecord, Phase};
 use crate::resource::{ChainSpec, Name};
 use crate::scheduler::{DEFAULT_HOP_WEIGHT, from_spec, price};
 use crate::topology::Topology;
@@ -52,6 +52,14 @@ pub(super) fn better(
     ))
 }
 
+/// The first of each cluster on a path.
+pub(super) fn clusters(path: &PathRecord) -> Kept {
+    let sets = path.instances.iter();
+    let sets = sets.filter(|on_path| !on_path.others.is_empty());
+    sets.map(|first| (first.function.clone(), first.name.clone()))
+        .collect()
+}
+
 /// By how many points the path that would be chosen now costs less than the one in hand.
 fn gain(
     draft: &Draft<'_>,
@@ -60,7 +68,8 @@ fn gain(
     chain: &ChainRecord,
     spec: &ChainSpec,
 ) -> Option<f64> {
-    let kept = Kept::new();
+    // Members of a cluster share the flows by themselves.
+    let kept = clusters(chain.carrying()?);
     let without = second_choice(draft, spec, &kept, &bars(draft, name, spec));
     let request = request(draft, topology, chain, spec, &kept, &without);
     let best = from_spec(&spec.scheduler).schedule(&request).ok()?;

@@ -240,7 +240,13 @@ impl PathRecord {
 
     /// Every box the path touches, in name order.
     pub fn nodes(&self) -> BTreeSet<&NodeName> {
-        self.route.iter().flatten().collect()
+        let members = self.members().map(|member| &member.node);
+        self.route.iter().flatten().chain(members).collect()
+    }
+
+    /// Every instance that the path may lead through.
+    pub fn members(&self) -> impl Iterator<Item = &PathInstance> {
+        self.instances.iter().flat_map(PathInstance::members)
     }
 
     /// The boxes whose classifiers point at it.
@@ -249,9 +255,13 @@ impl PathRecord {
         std::iter::once(&self.spec.from.node).chain(far).collect()
     }
 
-    /// `firewall-1, dpi-3, nat-2`.
+    /// `firewall-1, dpi-3+dpi-1, nat-2`.
     pub fn names(&self) -> String {
-        let names: Vec<_> = self.instances.iter().map(|i| i.name.as_str()).collect();
+        let name = |on_path: &PathInstance| {
+            let members = on_path.members().map(|member| member.name.as_str());
+            members.collect::<Vec<_>>().join("+")
+        };
+        let names: Vec<_> = self.instances.iter().map(name).collect();
         names.join(", ")
     }
 }
@@ -269,9 +279,26 @@ pub struct PathInstance {
     /// The chain's VLAN on its legs, where chains have legs of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<Vid>,
+    /// The others of its cluster, where it is the first of one; they have none themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<PathInstance>,
+    /// Whether the others get flows only when it is dead.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub standby: bool,
 }
 
 impl PathInstance {
+    /// It and the others of its cluster.
+    pub fn members(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.others)
+    }
+
+    /// Those of its cluster that new flows go to.
+    pub fn active(&self) -> impl Iterator<Item = &Self> {
+        self.members()
+            .take(if self.standby { 1 } else { usize::MAX })
+    }
+
     /// What its forwarder calls it: the instance's name, or `nat-1.7` for one way into it.
     pub fn entry(&self) -> Option<SfName> {
         SfName::new(match self.vlan {

@@ -5,7 +5,7 @@
 use super::draft::Draft;
 use super::instances::{self, of_type};
 use super::places::may_take_over;
-use super::{ChainRecord, Instance, InstanceHealth, State};
+use super::{ChainRecord, Instance, InstanceHealth, PathInstance, State};
 use crate::resource::{Name, Resource, ResourceId};
 use std::collections::BTreeMap;
 
@@ -60,15 +60,10 @@ fn left_lately(draft: &Draft<'_>, chain: &ChainRecord, name: &str) -> bool {
     left.is_some_and(|at_ms| draft.now_ms < at_ms.saturating_add(hold))
 }
 
-/// Whether another instance of its type could take the chain.
-fn has_relief(
-    draft: &Draft<'_>,
-    chain: (&Name, &ChainRecord),
-    name: &str,
-    function: &Name,
-) -> bool {
-    of_type(draft, function).any(|(other, candidate)| {
-        other != name
+/// Whether an instance could take the chain that is none of those which carry it at one place of its path.
+fn has_relief(draft: &Draft<'_>, chain: (&Name, &ChainRecord), on_path: &PathInstance) -> bool {
+    of_type(draft, &on_path.function).any(|(other, candidate)| {
+        on_path.active().all(|carries| *other != carries.name)
             && may_take_over(draft, other, candidate)
             && unfit(draft, chain, other, candidate).is_none()
     })
@@ -78,8 +73,9 @@ fn has_relief(
 pub(super) fn wanted(draft: &Draft<'_>, name: &Name, chain: &ChainRecord) -> Option<String> {
     let carrying = chain.carrying()?;
     carrying.instances.iter().find_map(|on_path| {
-        let why = overload(draft, &on_path.name)?;
-        let relief = has_relief(draft, (name, chain), &on_path.name, &on_path.function);
+        let mut carries = on_path.active();
+        let why = carries.find_map(|carries| overload(draft, &carries.name))?;
+        let relief = has_relief(draft, (name, chain), on_path);
         relief.then(|| why.clone())
     })
 }
@@ -112,19 +108,17 @@ pub(super) fn need(draft: &Draft<'_>, id: &ResourceId) -> Option<String> {
     if !state.alarms.values().any(fires) {
         return None;
     }
-    let function = state.function_type(id)?;
     let mut overloaded = instances::of(draft, id).filter_map(|(name, instance)| {
         let runs = instance.health == InstanceHealth::Running;
         Some((name, overload(draft, name).filter(|_| runs)?))
     });
     overloaded.find_map(|(name, why)| {
-        let chains = state.chains.iter().filter(|(_, chain)| {
-            let carrying = chain.carrying().into_iter();
-            let mut on_path = carrying.flat_map(|path| &path.instances);
-            on_path.any(|on_path| on_path.name == *name)
+        let mut stuck = state.chains.iter().filter(|(chain, record)| {
+            let places = record.carrying().into_iter();
+            let mut places = places.flat_map(|path| &path.instances);
+            let place = places.find(|place| place.active().any(|one| one.name == *name));
+            place.is_some_and(|place| !has_relief(draft, (chain, record), place))
         });
-        let mut stuck =
-            chains.filter(|(chain, record)| !has_relief(draft, (chain, record), name, function));
         let (chain, _) = stuck.next()?;
         Some(format!("{why}, and no other could take chain {chain}"))
     })
@@ -136,8 +130,7 @@ pub(super) fn note(draft: &Draft<'_>, chain: &mut ChainRecord, taken: &[String])
         return;
     };
     let left: Vec<_> = carrying
-        .instances
-        .iter()
+        .members()
         .filter(|on_path| !taken.contains(&on_path.name))
         .filter(|on_path| {
             let there = draft.state.instances.contains_key(&on_path.name);

@@ -39,6 +39,15 @@ struct Place {
     containers: usize,
 }
 
+/// Who looks for a room.
+pub(super) struct Seeker<'a> {
+    pub(super) owner: &'a ResourceId,
+    /// It brings secrets.
+    pub(super) secrets: bool,
+    /// It keeps apart from its siblings.
+    pub(super) apart: bool,
+}
+
 /// Containers, free CPU, and the room's number.
 type Rank = (usize, Reverse<u64>, usize);
 
@@ -185,52 +194,50 @@ impl Rooms {
         self.hopeless.clear();
     }
 
-    /// A room as `owner` finds it.
-    fn room(&self, number: usize, owner: &ResourceId, secrets: bool) -> Option<Room<'_>> {
+    /// A room as somebody finds it.
+    fn room(&self, number: usize, seeker: &Seeker<'_>) -> Option<Room<'_>> {
         let place = self.places.get(number)?;
-        let siblings = self.siblings.get(owner).and_then(|of| of.get(&number));
-        let keyless = place.keyless.as_deref().filter(|_| secrets);
+        let of_owner = self.siblings.get(seeker.owner);
+        let siblings = of_owner.and_then(|of| of.get(&number)).copied();
+        let siblings = siblings.unwrap_or(0);
+        let keyless = place.keyless.as_deref().filter(|_| seeker.secrets);
+        let met = seeker.apart && siblings > 0;
+        let met = met.then_some("another member of its cluster is there");
         Some(Room {
             node: &place.node,
             labels: &place.labels,
-            closed: place.closed.as_deref().or(keyless),
+            closed: place.closed.as_deref().or(keyless).or(met),
             capacity: place.capacity,
             used_cpu_millis: place.used_cpu_millis,
             used_memory_bytes: place.used_memory_bytes,
-            siblings: siblings.copied().unwrap_or(0),
+            siblings,
             containers: place.containers,
         })
     }
 
-    /// Where one of `owner` goes and why, or why it can go nowhere.
+    /// Where somebody goes and why, or why it can go nowhere.
     pub(super) fn find(
         &mut self,
         wish: &Wish<'_>,
-        owner: &ResourceId,
-        secrets: bool,
+        seeker: &Seeker<'_>,
     ) -> Result<(NodeName, String), String> {
         if let Some(node) = pinned(wish) {
             let number = self.numbers.get(node);
-            let room = number.and_then(|&number| self.room(number, owner, secrets));
+            let room = number.and_then(|&number| self.room(number, seeker));
             return chosen(wish, room.as_slice());
         }
-        if let Some(reason) = self.hopeless.get(owner) {
+        if let Some(reason) = self.hopeless.get(seeker.owner) {
             return Err(reason.clone());
         }
-        let found = self.search(wish, owner, secrets);
+        let found = self.search(wish, seeker);
         if let Err(reason) = &found {
-            self.hopeless.insert(owner.clone(), reason.clone());
+            self.hopeless.insert(seeker.owner.clone(), reason.clone());
         }
         found
     }
 
-    fn search(
-        &self,
-        wish: &Wish<'_>,
-        owner: &ResourceId,
-        secrets: bool,
-    ) -> Result<(NodeName, String), String> {
-        let room = |number| self.room(number, owner, secrets);
+    fn search(&self, wish: &Wish<'_>, seeker: &Seeker<'_>) -> Result<(NodeName, String), String> {
+        let room = |number| self.room(number, seeker);
         if wish.placement.spread {
             // Nothing is before the first in rank that has no sibling.
             let ranked = self.order.iter();

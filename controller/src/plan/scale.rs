@@ -3,7 +3,7 @@
 
 use super::alarms::measure;
 use super::draft::Draft;
-use super::{InstanceHealth, PlanEventKind, State, instances, relief};
+use super::{InstanceHealth, PathRecord, PlanEventKind, State, instances, relief};
 use crate::resource::{AutoscaleSpec, Resource, ResourceId};
 use crate::scaling::{self, History, Seen};
 use serde::{Deserialize, Serialize};
@@ -213,7 +213,7 @@ fn leaving(draft: &Draft<'_>, id: &ResourceId, ordinals: &BTreeSet<u32>) -> Opti
         .chains
         .values()
         .filter_map(|chain| chain.carrying());
-    for on_path in paths.flat_map(|path| &path.instances) {
+    for on_path in paths.flat_map(PathRecord::members) {
         *carries.entry(&on_path.name).or_default() += 1;
     }
     let missed = |ordinal: &&u32| {

@@ -196,30 +196,47 @@ pub(crate) fn can_tunnel(a: &NodeRecord, b: &NodeRecord) -> bool {
     }
 }
 
-/// Why a path does not carry traffic; `None` while it does.
+/// Why a path does not carry traffic; `None` while it does. Of a cluster one member is enough.
 pub(super) fn fault(draft: &Draft<'_>, path: &PathRecord) -> Option<String> {
-    path.instances
-        .iter()
-        .find_map(|on_path| {
-            let (name, node) = (&on_path.name, &on_path.node);
-            if let Some(reason) = gone(draft, node) {
-                return Some(format!("{name} is on {node}, which {reason}"));
-            }
-            match draft.state.instances.get(name) {
-                Some(instance) if instance.node.as_ref() != Some(node) => {
-                    Some(format!("{name} left {node}"))
-                }
-                Some(instance) if instance.health != InstanceHealth::Running => {
-                    Some(format!("{name} on {node} died"))
-                }
-                Some(_) => None,
-                None => Some(format!("{name} is gone")),
-            }
-        })
-        .or_else(|| {
-            let mut passed = path.route.iter().flatten();
-            passed.find_map(|node| Some(format!("{node} {}", gone(draft, node)?)))
-        })
+    let lost = path.instances.iter().find_map(|on_path| {
+        let mut reasons = on_path
+            .members()
+            .map(|member| absence(draft, &member.name, &member.node));
+        let first = reasons.next().flatten();
+        first.filter(|_| reasons.all(|reason| reason.is_some()))
+    });
+    lost.or_else(|| {
+        // One that is passed for a member of a cluster only is as dispensable as that.
+        let (clusters, single): (Vec<_>, Vec<_>) = path
+            .instances
+            .iter()
+            .partition(|on_path| !on_path.others.is_empty());
+        let ends = [&path.spec.from.node, &path.spec.to.node];
+        let needed = |node: &NodeName| {
+            !clusters.iter().any(|on_path| on_path.node == *node)
+                || ends.contains(&node)
+                || single.iter().any(|on_path| on_path.node == *node)
+        };
+        let mut passed = path.route.iter().flatten().filter(|node| needed(node));
+        passed.find_map(|node| Some(format!("{node} {}", gone(draft, node)?)))
+    })
+}
+
+/// Why an instance on a path carries nothing.
+pub(super) fn absence(draft: &Draft<'_>, name: &str, node: &NodeName) -> Option<String> {
+    if let Some(reason) = gone(draft, node) {
+        return Some(format!("{name} is on {node}, which {reason}"));
+    }
+    match draft.state.instances.get(name) {
+        Some(instance) if instance.node.as_ref() != Some(node) => {
+            Some(format!("{name} left {node}"))
+        }
+        Some(instance) if instance.health != InstanceHealth::Running => {
+            Some(format!("{name} on {node} died"))
+        }
+        Some(_) => None,
+        None => Some(format!("{name} is gone")),
+    }
 }
 
 /// Why a box cannot be counted on; `None` when it can.

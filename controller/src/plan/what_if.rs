@@ -1,8 +1,8 @@
 //! What would change the choice of a chain's instances at present.
 
-use super::choose::request;
 use super::draft::Draft;
 use super::preference::{bars, second_choice};
+use super::search::request;
 use super::survey::topology;
 use super::{ChainRecord, State};
 use crate::observation::Observations;

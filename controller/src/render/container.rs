@@ -1,5 +1,6 @@
 //! Containers of a node and how its functions are attached.
 
+use super::cluster;
 use super::overlay;
 use super::scene::Scene;
 use super::seal::Sealer;
@@ -18,6 +19,9 @@ use std::net::IpAddr;
 /// MTU of the legs of functions: what their clients think they have. Paths clamp further.
 const LEG_MTU: u16 = 1500;
 
+/// How often members of clusters are asked whether they live: another one waits for their flows.
+const CLUSTER_INTERVAL_MS: u32 = 100;
+
 /// What runs on `node`, and which of it are functions.
 pub(super) fn containers(
     scene: &Scene<'_>,
@@ -32,9 +36,13 @@ pub(super) fn containers(
         match state.owner(&instance.owner) {
             Some(Resource::ServiceFunction(object)) if instance.hardware.is_some() => {
                 let hardware = instance.hardware.as_ref().map(|hardware| &hardware.spec);
+                let usual = Liveness::default().interval_ms;
                 let wired = hardware.and_then(|one| {
                     let attachment = one.attachment(object.spec.is_aware())?;
-                    let liveness = object.spec.liveness.wire(one.address.map(IpAddr::V4));
+                    let liveness = object
+                        .spec
+                        .liveness
+                        .wire(one.address.map(IpAddr::V4), usual);
                     Some((attachment, liveness))
                 });
                 if let Some((attachment, liveness)) = wired {
@@ -53,9 +61,18 @@ pub(super) fn containers(
                     continue;
                 };
                 let own = sealer.of(name, instance, work);
-                containers.push(container(name, role, work, network, own));
+                let mut made = container(name, role, work, network, own);
+                let spec = object.spec.cluster.as_ref();
+                let hook = spec.and_then(|cluster| cluster.hook.as_ref());
+                made.cluster = hook.map(|hook| cluster::membership(scene, node, name, hook));
+                containers.push(made);
                 let address = object.spec.address.map(|address| address.addr());
-                let liveness = object.spec.liveness.wire(address.filter(IpAddr::is_ipv4));
+                let usual = match object.spec.cluster {
+                    Some(_) => CLUSTER_INTERVAL_MS,
+                    None => Liveness::default().interval_ms,
+                };
+                let address = address.filter(IpAddr::is_ipv4);
+                let liveness = object.spec.liveness.wire(address, usual);
                 functions.extend(entries(scene, name, &attachment, liveness.as_ref()));
             }
             Some(Resource::Service(object)) => {
@@ -197,6 +214,7 @@ fn container(
         sysctls: work.sysctls.clone(),
         secrets,
         pull_secret,
+        cluster: None,
         depends_on: work.depends_on.iter().map(ToString::to_string).collect(),
     }
 }

@@ -2,6 +2,7 @@
 //! forwarder table. Pure and deterministic; generations are left 0 for the planner to fill in.
 
 mod classify;
+mod cluster;
 mod container;
 mod overlay;
 mod path;
@@ -65,6 +66,7 @@ fn document(scene: &Scene<'_>, name: &NodeName, record: &NodeRecord) -> NodeSpec
         ..Tables::default()
     };
     tables.ports = ports(scene, name, &tables);
+    tables.groups = cluster::groups(scene, name, &tables.paths);
     NodeSpec {
         generation: 0,
         containers,

@@ -2,6 +2,7 @@
 //! function, or the egress port after the last. So on each box an index has one meaning:
 //! deliver, when the stop is here; hand on along the path's route, when it is not.
 
+use super::cluster::{self, has_cluster};
 use super::scene::{Passing, Scene};
 use super::{tunnel_name, underlay_mtu};
 use crate::plan::{PathInstance, PathRecord, State};
@@ -51,7 +52,11 @@ fn parts(passing: &Passing<'_>, node: &NodeName) -> Vec<Path> {
         affinity: keeps.then_some(affinity),
         hops,
     };
-    let hops_there = hops(node, &path.route, &there, Direction::Forward, &path.spec.to);
+    let clustered = has_cluster(path);
+    let hops_there = match clustered {
+        true => cluster::hops(node, path, Direction::Forward),
+        false => hops(node, &path.route, &there, Direction::Forward, &path.spec.to),
+    };
     let forward = part(path.forward, path.reverse, chain.to_string(), hops_there);
     let mut parts = vec![forward];
     if let Some(reverse) = path.reverse {
@@ -59,7 +64,10 @@ fn parts(passing: &Passing<'_>, node: &NodeName) -> Vec<Path> {
         route.reverse();
         route.iter_mut().for_each(|leg| leg.reverse());
         let back: Vec<_> = there.into_iter().rev().collect();
-        let hops_back = hops(node, &route, &back, Direction::Reverse, &path.spec.from);
+        let hops_back = match clustered {
+            true => cluster::hops(node, path, Direction::Reverse),
+            false => hops(node, &route, &back, Direction::Reverse, &path.spec.from),
+        };
         let affinity = format!("{chain}/return");
         parts.push(part(reverse, Some(path.forward), affinity, hops_back));
     }

@@ -1,6 +1,6 @@
 //! What the documents of one state are made of, gone through once and put together by node.
 
-use super::{MESH, path};
+use super::{MESH, cluster, path};
 use crate::plan::{Instance, PathRecord, State};
 use crate::resource::{Name, Resource, ServiceNetwork};
 use kc_agent_api::NodeName;
@@ -75,7 +75,7 @@ impl<'a> Scene<'a> {
         carrying: bool,
         wanted: impl Fn(&NodeName) -> bool,
     ) {
-        for on_path in &path.instances {
+        for on_path in path.members() {
             if let (Some(vlan), true) = (on_path.vlan, wanted(&on_path.node))
                 && let Some(entry) = on_path.entry()
             {
@@ -85,7 +85,9 @@ impl<'a> Scene<'a> {
         }
         let nodes = path.route.iter().flatten();
         let ends = [&path.spec.from.node, &path.spec.to.node];
-        let mut nodes: Vec<_> = nodes.chain(ends).filter(|node| wanted(node)).collect();
+        let members = path.members().map(|member| &member.node);
+        let nodes = nodes.chain(ends).chain(members);
+        let mut nodes: Vec<_> = nodes.filter(|node| wanted(node)).collect();
         if nodes.is_empty() {
             return;
         }
@@ -124,14 +126,20 @@ impl<'a> Scene<'a> {
         if self.state.nodes.len() <= MESH {
             return None;
         }
-        let legs = self.passing(node).iter().flat_map(|p| &p.path.route);
+        let passing = self.passing(node).iter();
+        let (clustered, plain): (Vec<_>, Vec<_>) = passing
+            .map(|passing| passing.path)
+            .partition(|path| cluster::has_cluster(path));
+        let legs = plain.into_iter().flat_map(|path| &path.route);
         let steps = legs.flat_map(|leg| leg.windows(2));
         let peers = steps.filter_map(|pair| match pair {
             [from, to] if from == node => Some(to),
             [from, to] if to == node => Some(from),
             _ => None,
         });
-        Some(peers.collect())
+        let neighbours = clustered.into_iter();
+        let neighbours = neighbours.flat_map(|path| cluster::neighbours(path, node));
+        Some(peers.chain(neighbours).collect())
     }
 
     /// One MTU for the whole overlay.

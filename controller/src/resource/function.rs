@@ -1,7 +1,7 @@
 //! `ServiceFunction`: a type of network function, how its instances run and are wired.
 
 use super::workload::{spec, with_container_fields};
-use super::{LivenessSpec, Name, PhysicalSpec, PlacementSpec};
+use super::{ClusterSpec, LivenessSpec, Name, PhysicalSpec, PlacementSpec};
 use crate::alarm::AlarmSpec;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,9 @@ with_container_fields! {
             /// Hardware that does the work instead of containers.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             pub physical: Vec<PhysicalSpec>,
+            /// Has each chain get several instances together.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub cluster: Option<ClusterSpec>,
             /// How instances are asked whether they live.
             #[serde(default, skip_serializing_if = "LivenessSpec::is_default")]
             pub liveness: LivenessSpec,

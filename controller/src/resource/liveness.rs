@@ -11,7 +11,7 @@ use std::net::IpAddr;
 pub struct LivenessSpec {
     /// What is gone by.
     pub by: LivenessKind,
-    /// Time from one question to the next, 1 s when absent.
+    /// Time from one question to the next; 1 s when absent, 100 ms in a cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<Period>,
     /// Questions without an answer after which it is dead, 3 when absent.
@@ -42,11 +42,12 @@ impl LivenessSpec {
         self.by == LivenessKind::Answer
     }
 
-    /// As the forwarder is told; `address` is that of a function with one leg.
-    pub fn wire(self, address: Option<IpAddr>) -> Option<Liveness> {
+    /// As the forwarder is told; `address` is that of a function with one leg, and `usual_ms` holds where
+    /// no interval is said.
+    pub fn wire(self, address: Option<IpAddr>, usual_ms: u32) -> Option<Liveness> {
         let usual = Liveness::default();
         self.asks().then(|| Liveness {
-            interval_ms: self.interval.map_or(usual.interval_ms, Period::millis),
+            interval_ms: self.interval.map_or(usual_ms, Period::millis),
             multiplier: self.misses.unwrap_or(usual.multiplier),
             address,
         })

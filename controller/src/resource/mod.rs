@@ -4,6 +4,7 @@
 
 mod autoscale;
 mod chain;
+mod cluster;
 mod function;
 mod health;
 mod liveness;
@@ -24,6 +25,7 @@ pub use chain::{
     Algorithm, ChainSpec, End, Length, MissingLoad, PhysicalPolicy, Rebalance, ReturnPath,
     SchedulerSpec, Threshold, TrafficMatch,
 };
+pub use cluster::{ClusterMode, ClusterSpec, HookSpec};
 pub use function::{FunctionSpec, LegSharing, Wiring};
 pub use health::{HealthSpec, HttpProbe, TcpProbe, UpdateSpec};
 pub use liveness::{LivenessKind, LivenessSpec};

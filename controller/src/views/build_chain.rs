@@ -60,6 +60,7 @@ fn chain(
         spi: carrying.map(|path| path.forward.get()),
         return_spi: carrying.and_then(|path| path.reverse).map(Spi::get),
         path: carrying.map(places).unwrap_or_default(),
+        others: carrying.map(others).unwrap_or_default(),
         packets: entered.and_then(|hop| hop.packets).unwrap_or(0),
         bytes: entered.and_then(|hop| hop.bytes).unwrap_or(0),
         explanation: carrying.or(latest).map(explained).unwrap_or_default(),
@@ -70,6 +71,11 @@ fn chain(
 
 fn places(path: &PathRecord) -> Vec<String> {
     let all = path.instances.iter();
+    all.map(|on| format!("{}@{}", on.name, on.node)).collect()
+}
+
+fn others(path: &PathRecord) -> Vec<String> {
+    let all = path.instances.iter().flat_map(|on_path| &on_path.others);
     all.map(|on| format!("{}@{}", on.name, on.node)).collect()
 }
 

@@ -181,7 +181,7 @@ fn instance(moment: &Snapshot, name: &str, record: &Instance) -> InstanceView {
     };
     let carries = |path: &crate::plan::PathRecord| {
         let here = |on: &crate::plan::PathInstance| on.name == name && Some(&on.node) == place;
-        path.instances.iter().any(here)
+        path.members().any(here)
     };
     InstanceView {
         name: name.to_owned(),

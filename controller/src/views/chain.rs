@@ -32,6 +32,9 @@ pub struct ChainView {
     pub return_spi: Option<u32>,
     /// Instances on the path in use, as `instance@node`.
     pub path: Vec<String>,
+    /// Instances that stand beside those, where functions are clusters, as `instance@node`.
+    #[serde(default)]
+    pub others: Vec<String>,
     /// Packets that entered the path in use.
     pub packets: u64,
     /// Octets that entered it.

@@ -46,11 +46,7 @@ pub fn evacuation(state: &State, node: &NodeName) -> Option<EvacuationView> {
             continue;
         };
         let object = format!("chain/{name}");
-        let here: Vec<_> = path
-            .instances
-            .iter()
-            .filter(|on| on.node == *node)
-            .collect();
+        let here: Vec<_> = path.members().filter(|on| on.node == *node).collect();
         let leaves = |on: &&crate::plan::PathInstance| {
             let instance = state.instances.get(&on.name);
             instance.is_none_or(|instance| stays(state, instance, node).is_none())

@@ -110,6 +110,31 @@ impl Spread {
     }
 }
 
+impl Spread {
+    /// The member for a flow among those that are `usable` and come behind the first of the `passed`
+    /// ones; among all where nobody is passed.
+    pub(crate) fn choose_behind(
+        &self,
+        flow: u64,
+        passed: impl Fn(usize) -> bool,
+        usable: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let bucket = bucket_of(flow);
+        let draws = || {
+            let drawers = self.drawers.iter().enumerate();
+            drawers.map(|(place, drawer)| (place, Draw::new(bucket, drawer)))
+        };
+        let by_rank = |(a, x): &(usize, Draw), (b, y): &(usize, Draw)| x.rank(y).then(a.cmp(b));
+        let first = draws().filter(|(place, _)| passed(*place)).min_by(by_rank);
+        let behind = |draw: &(usize, Draw)| {
+            let first = first.as_ref();
+            first.is_none_or(|first| by_rank(first, draw).is_lt())
+        };
+        let left = draws().filter(|draw| behind(draw) && usable(draw.0));
+        left.min_by(by_rank).map(|(place, _)| place)
+    }
+}
+
 /// What a member drew for a bucket.
 #[derive(Debug, Clone, Copy)]
 struct Draw {

@@ -27,7 +27,7 @@ impl Run<'_> {
             self.teach(hop, flow, origin);
         }
         let target = match hop.target {
-            Target::Group(group, direction) => self.member(hop, flow, group, direction)?,
+            Target::Group(group, direction) => self.member(hop, flow, group, direction, origin)?,
             other => other,
         };
         Some(Hop {
@@ -59,6 +59,7 @@ impl Run<'_> {
         flow: FlowKey,
         number: u16,
         direction: Direction,
+        origin: Origin,
     ) -> Option<Target> {
         let group = self.tables.groups.get(usize::from(number))?;
         let known = match direction {
@@ -66,6 +67,14 @@ impl Run<'_> {
             Direction::Forward => None,
         };
         let known = known.filter(|&member| group.has(member) && self.usable(member));
+        let known = known.filter(|&member| {
+            // What is kept here is not sent to who sent it.
+            let back = match origin {
+                Origin::Tunnel(from) | Origin::Lan(_, from) => from.map(Subject::Tunnel),
+                Origin::Port(_) | Origin::Function(..) => None,
+            };
+            !group.keep_arrivals || back != Some(member)
+        });
         let member = match known {
             Some(member) => member,
             None => {
@@ -73,7 +82,20 @@ impl Run<'_> {
                     let member = group.members.get(place);
                     member.is_some_and(|&member| self.usable(member))
                 };
-                let place = group.spread.choose(flow.stable_hash(), usable)?;
+                let hash = flow.stable_hash();
+                let arrived = matches!(origin, Origin::Tunnel(_) | Origin::Lan(..));
+                let place = if group.keep_arrivals && arrived {
+                    let here = |place: usize| {
+                        let member = group.members.get(place);
+                        matches!(member, Some(Subject::Function(_)))
+                    };
+                    let local = group
+                        .spread
+                        .choose(hash, |place| here(place) && usable(place));
+                    local.or_else(|| group.spread.choose_behind(hash, here, usable))?
+                } else {
+                    group.spread.choose(hash, usable)?
+                };
                 *group.members.get(place)?
             }
         };

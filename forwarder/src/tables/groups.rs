@@ -17,6 +17,8 @@ pub(crate) struct CompiledGroup {
     pub(crate) members: Vec<Subject>,
     /// Who gets which flows.
     pub(crate) spread: Spread,
+    /// Whether what another SFF has sent here is for a function here.
+    pub(crate) keep_arrivals: bool,
 }
 
 impl CompiledGroup {
@@ -69,7 +71,11 @@ fn compile(group: &Group, scope: &Scope) -> Result<CompiledGroup, TableError> {
         weight: member.weight,
         backup: member.backup,
     }));
-    Ok(CompiledGroup { members, spread })
+    Ok(CompiledGroup {
+        members,
+        spread,
+        keep_arrivals: group.keep_arrivals,
+    })
 }
 
 /// A group of a return path.

@@ -249,7 +249,12 @@ fn any_group(rng: &mut Rng, tables: &Tables, number: u32) -> Group {
     rng.shuffle(&mut members);
     members.truncate(rng.usize(1..=members.len()));
     let name = GroupName::new(format!("g{number}")).unwrap();
-    Group { name, members }
+    let keep_arrivals = rng.bool();
+    Group {
+        name,
+        members,
+        keep_arrivals,
+    }
 }
 
 fn any_path(rng: &mut Rng, shape: &Shape, number: u32) -> Path {

@@ -10,6 +10,7 @@ mod affinity;
 mod answers;
 mod any_tables;
 mod capture;
+mod clusters;
 mod consistency;
 mod context;
 mod ecn;

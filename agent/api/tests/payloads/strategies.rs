@@ -439,7 +439,7 @@ fn container() -> impl Strategy<Value = ContainerSpec> {
         ),
         process(),
         storage(),
-        secrets(),
+        (secrets(), option::of(membership())),
     )
         .prop_map(
             |(
@@ -449,7 +449,7 @@ fn container() -> impl Strategy<Value = ContainerSpec> {
                 (health, (deadline_ms, rollback), stop_timeout_s),
                 ([working_dir, user, hostname], group_add, read_only_root, [labels, sysctls]),
                 (tmpfs, volumes, devices),
-                (secrets, pull_secret, depends_on),
+                ((secrets, pull_secret, depends_on), cluster),
             )| ContainerSpec {
                 name,
                 role,
@@ -485,9 +485,27 @@ fn container() -> impl Strategy<Value = ContainerSpec> {
                 secrets,
                 pull_secret,
                 depends_on,
+                cluster,
                 sysctls,
             },
         )
+}
+
+fn membership() -> impl Strategy<Value = Membership> {
+    let role = select(vec![
+        ClusterRole::Active,
+        ClusterRole::Standby,
+        ClusterRole::None,
+    ]);
+    let peer =
+        (text(), node(), option::of(any::<IpAddr>())).prop_map(|(name, node, address)| Peer {
+            name,
+            node,
+            address,
+        });
+    let part = (role, vec(peer, 0..3)).prop_map(|(role, peers)| ClusterPart { role, peers });
+    (vec(text(), 0..3), btree_map(text(), part, 0..3))
+        .prop_map(|(hook, chains)| Membership { hook, chains })
 }
 
 fn health_check() -> impl Strategy<Value = HealthCheck> {

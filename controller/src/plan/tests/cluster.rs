@@ -7,9 +7,11 @@ use crate::plan::{Before, Documents, Phase, Plan, State, plan, plan_after};
 use crate::resource::Name;
 use kc_agent_api::*;
 use kc_forwarder_api::{
-    Action, Backend, HealthState, NextHop, PortState, PortStatus, RoundTrip, Spi, Tables,
+    Action, Backend, HealthState, Member, MemberTarget, NextHop, PortState, PortStatus, RoundTrip,
+    Spi, Tables,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// One box.
 #[derive(Debug, Clone, Default)]
@@ -97,8 +99,21 @@ impl Cluster {
     }
 
     pub(super) fn presence(&mut self, name: &NodeName, presence: Presence) {
+        let status = self.status_of(name, presence);
+        self.observed.status(status, self.now_ms);
+    }
+
+    /// The box has another address on the underlay.
+    pub(super) fn moves(&mut self, name: &str, vtep: IpAddr) {
+        let vtep = Some(vtep);
+        let status = self.status_of(&node(name), Presence::Online);
+        self.observed
+            .status(NodeStatus { vtep, ..status }, self.now_ms);
+    }
+
+    fn status_of(&self, name: &NodeName, presence: Presence) -> NodeStatus {
         let number: u8 = name.as_str()[3..].parse().unwrap();
-        let status = NodeStatus {
+        NodeStatus {
             node: name.clone(),
             presence,
             version: "0.1.0".into(),
@@ -116,8 +131,7 @@ impl Cluster {
             engine: Some("20.10".into()),
             update: None,
             seal_key: self.keys.get(name).map(BoxKey::public),
-        };
-        self.observed.status(status, self.now_ms);
+        }
     }
 
     pub(super) fn apply(&mut self, text: &str) {
@@ -426,6 +440,38 @@ impl Cluster {
         }
     }
 
+    /// Whichever member a flow takes, it finds its way: a tunnel leads to where the member is, as
+    /// what arrives there is for it.
+    fn follow_each(&self, here: &NodeName, spi: Spi, si: u8, members: &[Member]) {
+        let functions = |at: &NodeName| -> Vec<String> {
+            let functions = self.boxes[at].tables.functions.iter();
+            functions.map(|f| f.name.to_string()).collect()
+        };
+        let mut keys = BTreeSet::new();
+        for member in members {
+            assert!(keys.insert(member.key().to_owned()), "{members:?}");
+            let there = match &member.to {
+                MemberTarget::Function { .. } => here.clone(),
+                MemberTarget::Tunnel { name } => node(name.as_str()),
+            };
+            if !self.boxes[&there].up {
+                continue;
+            }
+            let tunnels = |at: &NodeName, to: &NodeName| {
+                let mut tunnels = self.boxes[at].tables.tunnels.iter();
+                tunnels.any(|tunnel| tunnel.name.as_str() == to.as_str())
+            };
+            assert!(
+                there == *here || tunnels(here, &there) && tunnels(&there, here),
+                "no tunnel between {here} and {there}"
+            );
+            let entry = |name: &String| name.split('.').next() == Some(member.key());
+            let known = functions(&there).iter().any(entry);
+            assert!(known, "{there} does not know {}", member.key());
+            self.follow(&there, spi, si - 1);
+        }
+    }
+
     fn follow(&self, from: &NodeName, spi: Spi, mut si: u8) {
         let mut here = from.clone();
         for _ in 0..64 {
@@ -456,7 +502,11 @@ impl Cluster {
                     return;
                 }
                 NextHop::Segment { .. } => panic!("chains do not end in segments"),
-                NextHop::Group { .. } => panic!("chains name each instance"),
+                NextHop::Group { name, .. } => {
+                    let group = tables.groups.iter().find(|group| group.name == *name);
+                    self.follow_each(&here, spi, si, &group.unwrap().members);
+                    return;
+                }
             }
         }
         panic!("({spi}, {si}) goes round for ever");

@@ -6,6 +6,7 @@ use crate::plan::{Phase, plan};
 use kc_agent_api::Presence;
 use kc_forwarder_api::HealthState;
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 /// One more firewall, of hardware.
 const HARDWARE: &str = "\
@@ -28,6 +29,7 @@ enum Happening {
     Load(usize, &'static str, f32),
     Scale(u32),
     Scheduler(&'static str),
+    Clustered(&'static str),
     Answer(bool),
     Plug(bool),
     Time(u64),
@@ -59,6 +61,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         (place, function, 0.0..100.0f32).prop_map(|(b, f, l)| Happening::Load(b, f, l)),
         (1..5u32).prop_map(Happening::Scale),
         prop::sample::select(schedulers).prop_map(Happening::Scheduler),
+        prop::sample::select(vec!["active-standby", "active-active, size: 3"])
+            .prop_map(Happening::Clustered),
         any::<bool>().prop_map(Happening::Answer),
         any::<bool>().prop_map(Happening::Plug),
         (0..15_000u64).prop_map(Happening::Time),
@@ -86,6 +90,10 @@ fn happen(cluster: &mut Cluster, happening: &Happening) {
         }
         Happening::Scheduler(spec) => {
             cluster.apply(&WEB.replace("{algorithm: load-path-aware, lTh: 4}", spec));
+        }
+        Happening::Clustered(mode) => {
+            let own = format!("image: f, cluster: {{mode: {mode}, hook: {{command: [/sync]}}}}, ");
+            cluster.apply(&WEB.replace("image: f, ", &own));
         }
         Happening::Answer(yes) => {
             let health = if *yes {
@@ -129,7 +137,11 @@ fn round(cluster: &mut Cluster) {
             old.into_iter().all(|old| old.forward != path.forward)
         };
         for path in chain.paths.iter().filter(known) {
-            for on_path in &path.instances {
+            for set in &path.instances {
+                let boxes: BTreeSet<_> = set.members().map(|one| &one.node).collect();
+                assert_eq!(boxes.len(), set.members().count(), "each has its own box");
+            }
+            for on_path in path.members() {
                 let instance = &plan.state.instances[&on_path.name];
                 assert_eq!(instance.health, crate::plan::InstanceHealth::Running);
                 assert!(plan.state.nodes[&on_path.node].ready);

@@ -2,6 +2,7 @@
 
 mod alarming;
 mod cluster;
+mod clustering;
 mod crash;
 mod draining;
 mod evacuating;

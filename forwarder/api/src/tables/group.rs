@@ -13,6 +13,12 @@ pub struct Group {
     pub name: GroupName,
     /// One member at least, [`bounds::GROUP_MEMBERS`](crate::bounds::GROUP_MEMBERS) at most.
     pub members: Vec<Member>,
+    /// Whether what another SFF has sent here is for the functions here: for the first of a flow's order
+    /// that is alive, and where all of them are dead, for those behind them in that order. So flows whose
+    /// member has died are handed on from its SFF, which knows, and never back to it. Every member has to be one
+    /// tunnel away from every SFF that has the group.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep_arrivals: bool,
 }
 
 /// One of the next hops.
