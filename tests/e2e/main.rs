@@ -15,7 +15,7 @@ mod wire;
 
 use anyhow::{Context, Result, ensure};
 use kc_tests::playground::{Playground, command};
-use kc_tests::story::Story;
+use kc_tests::story::{Story, wants};
 use kc_tests::{kc, programs, remains, traffic};
 
 #[test]
@@ -73,11 +73,6 @@ fn tell(story: &mut Story) -> Result<()> {
         ensure!(left.is_empty(), "left: {left:#?}");
         Ok(said.trim().to_owned())
     })
-}
-
-/// Whether a chapter is told: `KC_CHAPTERS=overload,updates` for some, all without.
-fn wants(chapter: &str) -> bool {
-    std::env::var("KC_CHAPTERS").map_or(true, |wanted| wanted.split(',').any(|one| one == chapter))
 }
 
 fn alone(story: &mut Story) -> Result<()> {

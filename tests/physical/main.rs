@@ -11,7 +11,7 @@ mod hardware;
 use anyhow::{Context, Result, ensure};
 use hardware::Hardware;
 use kc_tests::playground::Playground;
-use kc_tests::story::Story;
+use kc_tests::story::{Story, wants};
 use kc_tests::traffic::{self, Download, Probe, SERVER, all_passed, requests};
 use kc_tests::{kc, wait};
 use std::path::Path;
@@ -62,18 +62,29 @@ fn tell(story: &mut Story) -> Result<()> {
     Playground::verb("down")?;
     let scratch = tempfile::tempdir()?;
     let mut made = None;
-    story.step("a playground, and a firewall plugged into box2", || {
+    story.step("a playground of three boxes", || {
         let (playground, said) = Playground::up(&["--boxes", "3"])?;
         made = Some(playground);
         ensure!(said.contains("20 of 20 requests passed"), "{said}");
         Ok(String::new())
     })?;
     let playground = made.context("up made nothing")?;
+    if wants("hardware") {
+        plugged(story, scratch.path())?;
+    }
+    if wants("cluster") {
+        cluster::steps(story, scratch.path())?;
+    }
+    playground.down()?;
+    Ok(())
+}
+
+fn plugged(story: &mut Story, scratch: &Path) -> Result<()> {
     let hardware = Hardware::plug("kcpg-box2", ["pnf-i", "pnf-o"])?;
     let before = hardware.interfaces()?;
-    taken(story, scratch.path(), &hardware)?;
+    taken(story, scratch, &hardware)?;
     deaths(story, &hardware)?;
-    policy(story, scratch.path(), &hardware)?;
+    policy(story, scratch, &hardware)?;
     story.step("deleted, it leaves its interfaces as they were", || {
         kc::good(&["apply", "-f", "/run/kcluster-playground/manifests"])?;
         kc::good(&["delete", "function", "guard-rack"])?;
@@ -92,9 +103,6 @@ fn tell(story: &mut Story) -> Result<()> {
             .with_context(|| format!("{before}\n{}", hardware.interfaces().unwrap_or_default()))?;
         Ok(before.clone())
     })?;
-    drop(hardware);
-    cluster::steps(story, scratch.path())?;
-    playground.down()?;
     Ok(())
 }
 

@@ -40,3 +40,8 @@ impl Story {
         self.lines.join("\n")
     }
 }
+
+/// Whether a chapter is told: `KC_CHAPTERS=overload,updates` for some, all without.
+pub fn wants(chapter: &str) -> bool {
+    std::env::var("KC_CHAPTERS").map_or(true, |wanted| wanted.split(',').any(|one| one == chapter))
+}
