@@ -4,6 +4,7 @@
 mod classify;
 mod cluster;
 mod container;
+mod mend;
 mod overlay;
 mod path;
 mod scene;
@@ -67,6 +68,7 @@ fn document(scene: &Scene<'_>, name: &NodeName, record: &NodeRecord) -> NodeSpec
     };
     tables.ports = ports(scene, name, &tables);
     tables.groups = cluster::groups(scene, name, &tables.paths);
+    mend::mend(&mut tables);
     NodeSpec {
         generation: 0,
         containers,

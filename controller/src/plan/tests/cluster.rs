@@ -7,8 +7,8 @@ use crate::plan::{Before, Documents, Phase, Plan, State, plan, plan_after};
 use crate::resource::Name;
 use kc_agent_api::*;
 use kc_forwarder_api::{
-    Action, Backend, HealthState, Member, MemberTarget, NextHop, PortState, PortStatus, RoundTrip,
-    Spi, Tables,
+    Action, Backend, Group, HealthState, MemberTarget, NextHop, PortState, PortStatus, RoundTrip,
+    SfName, Spi, Tables, TunnelName,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -430,19 +430,39 @@ impl Cluster {
     /// down a path finds its way to the end through live boxes, each function met in order.
     /// Boxes or functions that died are the one excuse.
     pub(super) fn check(&self) {
+        let chains = self.state.chains.values();
+        let paths = chains.flat_map(|chain| &chain.paths);
+        for set in paths.flat_map(|path| &path.instances) {
+            let boxes: BTreeSet<_> = set.members().map(|one| &one.node).collect();
+            assert_eq!(boxes.len(), set.members().count(), "each has its own box");
+        }
         for (name, entry) in self.boxes.iter().filter(|(_, b)| b.up) {
+            whole(&entry.tables);
             for rule in &entry.tables.rules {
-                let Action::Path { spi, si, .. } = rule.action else {
-                    panic!("{rule:?}");
-                };
-                self.follow(name, spi, si.get());
+                match rule.action {
+                    Action::Path { spi, .. } if self.is_dead(spi) => {}
+                    Action::Path { spi, si, .. } => self.follow(name, spi, si.get()),
+                    Action::Drop => {
+                        let chain = rule.name.split('/').next().unwrap();
+                        let status = self.status(chain);
+                        assert!(status != "Ready", "{rule:?}: {}", self.told());
+                    }
+                    _ => panic!("{rule:?}"),
+                }
             }
         }
     }
 
+    fn is_dead(&self, spi: Spi) -> bool {
+        let paths = self.state.chains.values().flat_map(|chain| &chain.paths);
+        let mut own = paths.filter(|path| path.forward == spi || path.reverse == Some(spi));
+        own.any(|path| path.dead)
+    }
+
     /// Whichever member a flow takes, it finds its way: a tunnel leads to where the member is, as
     /// what arrives there is for it.
-    fn follow_each(&self, here: &NodeName, spi: Spi, si: u8, members: &[Member]) {
+    fn follow_each(&self, here: &NodeName, spi: Spi, si: u8, group: &Group) {
+        let Group { name, members, .. } = group;
         let functions = |at: &NodeName| -> Vec<String> {
             let functions = self.boxes[at].tables.functions.iter();
             functions.map(|f| f.name.to_string()).collect()
@@ -467,7 +487,13 @@ impl Cluster {
             );
             let entry = |name: &String| name.split('.').next() == Some(member.key());
             let known = functions(&there).iter().any(entry);
-            assert!(known, "{there} does not know {}", member.key());
+            let group = |at: &NodeName| {
+                let mut groups = self.boxes[at].tables.groups.iter();
+                groups.find(|one| one.name == *name)
+            };
+            // Whoever returns without its member hands on to the others.
+            let handed = group(&there).is_some_and(|group| !group.members.is_empty());
+            assert!(known || handed, "{there} does not know {}", member.key());
             self.follow(&there, spi, si - 1);
         }
     }
@@ -504,7 +530,7 @@ impl Cluster {
                 NextHop::Segment { .. } => panic!("chains do not end in segments"),
                 NextHop::Group { name, .. } => {
                     let group = tables.groups.iter().find(|group| group.name == *name);
-                    self.follow_each(&here, spi, si, &group.unwrap().members);
+                    self.follow_each(&here, spi, si, group.unwrap());
                     return;
                 }
             }
@@ -519,4 +545,25 @@ fn through_the_store(state: &State) -> State {
     let back: State = serde_json::from_str(&text).unwrap();
     assert_eq!(back, *state);
     back
+}
+
+/// Tables that name what they do not define would be refused.
+fn whole(tables: &Tables) {
+    let function = |name: &SfName| assert!(tables.functions.iter().any(|f| f.name == *name));
+    let tunnel = |name: &TunnelName| assert!(tables.tunnels.iter().any(|t| t.name == *name));
+    for member in tables.groups.iter().flat_map(|group| &group.members) {
+        match &member.to {
+            MemberTarget::Function { name } => function(name),
+            MemberTarget::Tunnel { name } => tunnel(name),
+        }
+    }
+    for hop in tables.paths.iter().flat_map(|path| &path.hops) {
+        match &hop.to {
+            NextHop::Function { name, .. } => function(name),
+            NextHop::Tunnel { name } => tunnel(name),
+            NextHop::Egress { port } => assert!(tables.ports.iter().any(|p| p.name == *port)),
+            NextHop::Group { name, .. } => assert!(tables.groups.iter().any(|g| g.name == *name)),
+            NextHop::Segment { .. } => panic!("chains do not end in segments"),
+        }
+    }
 }

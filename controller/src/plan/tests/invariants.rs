@@ -6,7 +6,6 @@ use crate::plan::{Phase, plan};
 use kc_agent_api::Presence;
 use kc_forwarder_api::HealthState;
 use proptest::prelude::*;
-use std::collections::BTreeSet;
 
 /// One more firewall, of hardware.
 const HARDWARE: &str = "\
@@ -115,11 +114,14 @@ fn round(cluster: &mut Cluster) {
     let plan = cluster.think();
     let again = plan_again(&before, cluster);
     assert!(again == plan, "planning is deterministic");
-    let twice = plan_again(&plan.state, cluster);
-    assert_eq!(twice.steps, [], "planning twice does nothing more");
-    assert!(twice.state == plan.state, "{}", cluster.told());
-    assert!(twice.documents == plan.documents);
-    assert_eq!(twice.wake_at_ms, plan.wake_at_ms);
+    // Whoever asks for another plan at once gets it.
+    if plan.wake_at_ms.is_none_or(|at_ms| at_ms > cluster.now_ms) {
+        let twice = plan_again(&plan.state, cluster);
+        assert_eq!(twice.steps, [], "planning twice does nothing more");
+        assert!(twice.state == plan.state, "{}", cluster.told());
+        assert!(twice.documents == plan.documents);
+        assert_eq!(twice.wake_at_ms, plan.wake_at_ms);
+    }
     for chain in plan.state.chains.values() {
         let installing = chain
             .paths
@@ -137,10 +139,6 @@ fn round(cluster: &mut Cluster) {
             old.into_iter().all(|old| old.forward != path.forward)
         };
         for path in chain.paths.iter().filter(known) {
-            for set in &path.instances {
-                let boxes: BTreeSet<_> = set.members().map(|one| &one.node).collect();
-                assert_eq!(boxes.len(), set.members().count(), "each has its own box");
-            }
             for on_path in path.members() {
                 let instance = &plan.state.instances[&on_path.name];
                 assert_eq!(instance.health, crate::plan::InstanceHealth::Running);

@@ -13,6 +13,7 @@ mod physical;
 mod placing;
 mod scaling;
 mod secrets;
+mod standing_by;
 mod updating;
 
 use cluster::Cluster;

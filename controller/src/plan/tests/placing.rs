@@ -158,3 +158,39 @@ fn a_line_of_boxes_hands_packets_along() {
             .all(|path| path.hops.len() == 1 && path.mtu == Some(1426))
     );
 }
+
+#[test]
+fn a_box_that_returns_after_its_function_was_moved_takes_its_tables_and_the_chain_is_mended() {
+    let mut cluster = Cluster::new(3);
+    cluster.apply(
+        "apiVersion: kcluster/v1
+kind: ServiceFunction
+metadata: {name: firewall}
+spec: {image: f}
+---
+apiVersion: kcluster/v1
+kind: Chain
+metadata: {name: web}
+spec:
+  functions: [firewall]
+  from: {node: box1, interface: client0}
+  to: {node: box3, interface: server0}
+",
+    );
+    cluster.settle();
+    // It begins there, so nothing better can be found while the box is away.
+    assert_eq!(
+        cluster.state.instances["firewall-1"].node,
+        Some(node("box1"))
+    );
+    cluster.cut("box1");
+    cluster.pass(16_000);
+    assert_ne!(
+        cluster.state.instances["firewall-1"].node,
+        Some(node("box1"))
+    );
+    assert!(cluster.status("web").starts_with("Broken"));
+    cluster.mend("box1");
+    cluster.settle();
+    assert_eq!(cluster.status("web"), "Ready", "{}", cluster.told());
+}
