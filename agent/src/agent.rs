@@ -80,7 +80,12 @@ pub async fn run(settings: Settings, trial: Option<Expectation>) -> Result<Endin
     let (state_sender, state) = watch::channel(NodeState::default());
     let (event_sender, happened) = mpsc::unbounded_channel();
     let (view_sender, view) = watch::channel(View::default());
-    tokio::spawn(crate::hook::mind(view.clone(), event_sender.clone()));
+    tokio::spawn(crate::hook::mind(
+        settings.node.clone(),
+        ledger.clone(),
+        view.clone(),
+        event_sender.clone(),
+    ));
     let (disk_sender, disk) = watch::channel(0);
     let shelf = Shelf::below(&settings.state_dir);
     let past = Past::read(&shelf, &settings, trial.is_some());

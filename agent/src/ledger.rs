@@ -3,6 +3,7 @@
 //! is old or new, never half; the document before stays beside it. A sum follows the document, because
 //! cards lie: a flipped bit may leave a document that reads well and says something else.
 
+use crate::hook::Told;
 use crate::reconcile::{Pulled, Rollouts, fnv1a};
 use kc_agent_api::{NodeSpec, PayloadError, decode, encode};
 use kc_forwarder_api::Tables;
@@ -23,6 +24,8 @@ const SUM: &[u8] = b"\nsum ";
 const ROLLOUTS: &str = "rollouts.json";
 /// Which images were pulled here.
 const IMAGES: &str = "images.json";
+/// What members of clusters were told.
+const TOLD: &str = "told.json";
 
 /// Why the ledger cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -186,6 +189,16 @@ impl Ledger {
     /// Writes it down.
     pub fn store_pulled(&self, pulled: &Pulled) -> Result<(), LedgerError> {
         self.store_aside(IMAGES, pulled)
+    }
+
+    /// What members of clusters were told.
+    pub(crate) fn load_told(&self) -> Result<Told, LedgerError> {
+        self.load_aside(TOLD)
+    }
+
+    /// Writes it down.
+    pub(crate) fn store_told(&self, told: &Told) -> Result<(), LedgerError> {
+        self.store_aside(TOLD, told)
     }
 
     fn load_aside<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, LedgerError> {

@@ -1,11 +1,12 @@
 //! A cluster of two firewalls, one of which stands by: the active one stops where it stands, and its
-//! forwarder hands its flows on long before the controller has heard of it.
+//! forwarder hands its flows on long before the controller has heard of it. Their hook hands state from the
+//! active one to the other, over the leg that members have for that.
 
 use anyhow::{Context, Result, ensure};
 use kc_tests::playground::docker;
 use kc_tests::story::Story;
 use kc_tests::traffic::{self, Download, SERVER, all_passed, requests};
-use kc_tests::{kc, process, wait};
+use kc_tests::{daemon, kc, process, wait};
 use nix::sys::signal::Signal;
 use std::path::Path;
 use std::time::Duration;
@@ -17,9 +18,31 @@ metadata: {name: wall}
 spec:
   image: kcluster/function:latest
   args: [firewall, --inside, inside, --outside, outside, --rules, /etc/kc/rules]
-  files: [{path: /etc/kc/rules, content: default allow}]
+  files:
+    - {path: /etc/kc/rules, content: default allow}
+    - path: /etc/kc/sync
+      content: |
+        exec >/dev/null 2>&1
+        b=/bin/busybox
+        $b echo $CHAIN $ROLE >> /state/told
+        case $ROLE in
+        active)
+          [ -f /state/state ] || $b echo state of $SELF > /state/state
+          $b nc -ll -p 9000 -e $b cat /state/state & ;;
+        standby)
+          for peer in $PEERS; do
+            case $peer in
+            */active)
+              address=${peer#*/}
+              $b nc -w 2 ${address%/*} 9000 </dev/null >/state/got || exit 1
+              $b mv /state/got /state/state ;;
+            esac
+          done ;;
+        esac
   replicas: 3
-  cluster: {mode: active-standby, hook: {command: [/kc-function, --version]}}
+  cluster: {mode: active-standby, hook: {command: [/bin/busybox, sh, /etc/kc/sync]}}
+  mounts: [{source: /usr/bin/busybox, target: /bin/busybox, readOnly: true}]
+  tmpfs: [{target: /state}]
 ---
 apiVersion: kcluster/v1
 kind: Chain
@@ -52,17 +75,27 @@ fn whole(not: &str) -> Result<(String, String)> {
     Ok(wait::until("a whole cluster", Duration::from_secs(40), there)?.0)
 }
 
-/// Waits until hooks have told all of this.
-fn hooks(wanted: &[&str]) -> Result<()> {
-    let told = || {
-        let events = kc::good(&["events"])?;
-        Ok(wanted
-            .iter()
-            .all(|words| events.contains(words))
-            .then_some(()))
+/// A file of a member's state.
+fn state(name: &str, file: &str) -> Result<String> {
+    let path = format!("/state/{file}");
+    kc::good(&["exec", name, "--", "/bin/busybox", "cat", &path])
+}
+
+/// Waits until a member has this state.
+fn has_state(name: &str, wanted: &str) -> Result<Duration> {
+    let there = || {
+        let found = state(name, "state").unwrap_or_default();
+        Ok((found.trim() == wanted).then_some(()))
     };
-    wait::until("hooks", Duration::from_secs(10), told)?;
-    Ok(())
+    let what = format!("{name} to have {wanted}");
+    Ok(wait::until(&what, Duration::from_secs(20), there)?.1)
+}
+
+/// The only one that stands by.
+fn standby() -> Result<String> {
+    let (_, others) = members()?;
+    let other = others.first().and_then(|other| other.split('@').next());
+    Ok(other.context("nobody stands by")?.to_owned())
 }
 
 pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
@@ -78,6 +111,28 @@ pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
         },
     )?;
     let (name, node) = active;
+    let mut synchronised = String::new();
+    story.step("its hook has handed its state to the other", || {
+        let there = || Ok(state(&name, "state").ok());
+        let (own, _) = wait::until("its state", Duration::from_secs(10), there)?;
+        own.trim().clone_into(&mut synchronised);
+        let begin = format!("state of {name}@{node}/");
+        ensure!(synchronised.starts_with(&begin), "{synchronised}");
+        let took = has_state(&standby()?, &synchronised)?;
+        Ok(format!("{synchronised}, after {} ms", took.as_millis()))
+    })?;
+    story.step("agents restart, and nobody is told what it knows", || {
+        let told = || Ok::<_, anyhow::Error>((state(&name, "told")?, state(&standby()?, "told")?));
+        let before = told()?;
+        for node in ["box1", "box2", "box3"] {
+            daemon::restart(&format!("{node}/agent"))?;
+        }
+        // Longer than an agent takes to look at what runs.
+        all_passed(&traffic::Probe::start("kcpg-client", SERVER, 150, 20)?.report()?)?;
+        let after = told()?;
+        ensure!(after == before, "{before:?}, then {after:?}");
+        Ok(format!("{:?}", after.0.trim()))
+    })?;
     let container = format!("kc-{name}");
     let pid = docker(&node, &["inspect", "-f", "{{.State.Pid}}", &container])?;
     let pid: i32 = pid.trim().parse()?;
@@ -101,6 +156,16 @@ pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
                 resumed.as_millis(),
                 silence.as_millis()
             ))
+        },
+    )?;
+    story.step(
+        "the other goes on with its state, and a third has it",
+        || {
+            let (now, _) = whole(&name)?;
+            ensure!(state(&now, "state")?.trim() == synchronised);
+            let third = standby()?;
+            let took = has_state(&third, &synchronised)?;
+            Ok(format!("{now} and {third}, after {} ms", took.as_millis()))
         },
     )?;
     story.step("it goes on, and the other stays active", || {

@@ -11,6 +11,9 @@ use std::net::IpAddr;
 pub struct Membership {
     /// Command that is run in the container after each change.
     pub hook: Vec<String>,
+    /// Where its peers reach it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
     /// By chain; of chains that are not here it carries nothing.
     pub chains: BTreeMap<String, Part>,
 }
@@ -26,7 +29,7 @@ pub struct Part {
 }
 
 /// What a member does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClusterRole {
     /// It has flows.
@@ -36,6 +39,7 @@ pub enum ClusterRole {
     /// It is no member.
     None,
     /// A role this version does not know.
+    #[default]
     #[serde(other)]
     Unknown,
 }
@@ -60,17 +64,22 @@ pub struct Peer {
     pub name: String,
     /// Its box.
     pub node: NodeName,
-    /// Where that box's forwarder is reached.
+    /// Where it is reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
+    /// What it does.
+    #[serde(default)]
+    pub role: ClusterRole,
 }
 
+/// `name@box/address/role`, with `-` where there is no address.
 impl std::fmt::Display for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}@{}", self.name, self.node)?;
+        write!(f, "{}@{}/", self.name, self.node)?;
         match self.address {
-            Some(address) => write!(f, "/{address}"),
-            None => Ok(()),
+            Some(address) => write!(f, "{address}")?,
+            None => f.write_str("-")?,
         }
+        write!(f, "/{}", self.role.as_str())
     }
 }

@@ -4,6 +4,7 @@
 //! The caller stores [`Plan::state`] before it publishes [`Plan::documents`]: a controller that
 //! dies in between renders the same documents with the same generations again.
 
+mod addresses;
 mod alarms;
 mod allot;
 mod chains;

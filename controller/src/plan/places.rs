@@ -1,6 +1,7 @@
 //! Gives every instance a node. Stable: what has a node keeps it until the node is gone for a
 //! while, is drained, or no longer suits what the resource says.
 
+use super::addresses;
 use super::cluster::keeps_apart;
 use super::draft::Draft;
 use super::drain;
@@ -10,7 +11,7 @@ use super::rollout::workload;
 use super::rooms::{Rooms, Seeker, placement, requests};
 use super::{Instance, InstanceHealth, PlanEventKind, Step};
 use crate::placement::{Wish, suits};
-use crate::resource::{Kind, Name, PlacementSpec, Resource, ResourceId, ServiceNetwork};
+use crate::resource::{Kind, Name, PlacementSpec, Resource, ResourceId};
 use kc_agent_api::NodeName;
 use std::net::Ipv4Addr;
 
@@ -67,6 +68,7 @@ pub(super) fn settle(draft: &mut Draft<'_>) {
     for (name, reason) in refused {
         wait(draft, name, reason);
     }
+    addresses::settle(draft, &mut rooms);
 }
 
 /// Whether there may be something to do for an instance; nothing that is done for another opens
@@ -305,11 +307,7 @@ fn find(
         apart: keeps_apart(resource),
     };
     let (node, why) = rooms.find(&wish, &seeker)?;
-    let overlay = match resource {
-        Resource::Service(object) => object.spec.network == ServiceNetwork::Overlay,
-        _ => false,
-    };
-    let address = match overlay {
+    let address = match addresses::wanted(resource) {
         true => Some(rooms.free_address(&draft.state, &node)?),
         false => None,
     };

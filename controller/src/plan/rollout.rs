@@ -47,7 +47,7 @@ struct Former {
 }
 
 impl Former {
-    fn made_of(&self) -> Option<(WorkloadSpec<'_>, Vec<SecretInFile>)> {
+    fn made_of(&self) -> Option<MadeOf<'_>> {
         made_of(&self.resource, |name| self.secrets.get(name))
     }
 }
@@ -116,6 +116,12 @@ impl State {
         workload(held.or_else(|| self.owner(owner))?)
     }
 
+    /// Whether an instance is told what it is in clusters, and has a leg for its peers.
+    pub fn is_told(&self, name: &str, owner: &ResourceId) -> bool {
+        let held = self.held(name, owner).map(|former| &former.resource);
+        held.or_else(|| self.owner(owner)).is_some_and(is_told)
+    }
+
     /// The files with values of secrets that an instance has.
     pub fn secret_files(&self, name: &str, owner: &ResourceId) -> Vec<SecretInFile> {
         let Some(work) = self.workload(name, owner) else {
@@ -175,11 +181,21 @@ pub(super) fn workload(resource: &Resource) -> Option<WorkloadSpec<'_>> {
     }
 }
 
+/// The container, the files with values of secrets, and whether it has a leg for its peers.
+type MadeOf<'a> = (WorkloadSpec<'a>, Vec<SecretInFile>, bool);
+
+fn is_told(resource: &Resource) -> bool {
+    match resource {
+        Resource::ServiceFunction(object) => object.spec.is_told(),
+        _ => false,
+    }
+}
+
 /// What a change of is a change of containers.
 fn made_of<'a>(
     resource: &'a Resource,
     secrets: impl Fn(&Name) -> Option<&'a Secret>,
-) -> Option<(WorkloadSpec<'a>, Vec<SecretInFile>)> {
+) -> Option<MadeOf<'a>> {
     workload(resource).map(|work| {
         let files = files(work.secrets, secrets);
         let work = WorkloadSpec {
@@ -188,7 +204,7 @@ fn made_of<'a>(
             pull_secret: &None,
             ..work
         };
-        (work, files)
+        (work, files, is_told(resource))
     })
 }
 

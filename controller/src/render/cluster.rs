@@ -12,6 +12,7 @@ use kc_forwarder_api::{
     Direction, Group, GroupName, Hop, Member, MemberTarget, NextHop, Path, Si, Spi,
 };
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 /// SI a classifier starts with.
 const FIRST_SI: u8 = 255;
@@ -144,6 +145,11 @@ pub(super) fn membership(
     name: &str,
     hook: &HookSpec,
 ) -> Membership {
+    let instances = &scene.state.instances;
+    let role = |set: &PathInstance, one: &PathInstance| match set.standby && set.name != one.name {
+        true => ClusterRole::Standby,
+        false => ClusterRole::Active,
+    };
     let carrying = scene
         .passing(node)
         .iter()
@@ -151,26 +157,27 @@ pub(super) fn membership(
     let parts = carrying.filter_map(|passing| {
         let here = |one: &PathInstance| one.name == name && one.node == *node;
         let mut stops = passing.path.instances.iter();
-        let set = stops.find(|set| set.members().any(here))?;
-        let waits = set.standby && set.name != name;
+        let (set, own) = stops.find_map(|set| Some((set, set.members().find(|one| here(one))?)))?;
         let peers = set.members().filter(|one| one.name != name);
         let peers = peers.map(|one| Peer {
             name: one.name.clone(),
             node: one.node.clone(),
-            address: scene.state.nodes.get(&one.node).and_then(|node| node.vtep),
+            address: instances
+                .get(&one.name)
+                .and_then(|one| one.address.map(IpAddr::V4)),
+            role: role(set, one),
         });
         let part = ClusterPart {
-            role: if waits {
-                ClusterRole::Standby
-            } else {
-                ClusterRole::Active
-            },
+            role: role(set, own),
             peers: peers.collect(),
         };
         Some((passing.chain.to_string(), part))
     });
     Membership {
         hook: hook.command.clone(),
+        address: instances
+            .get(name)
+            .and_then(|one| one.address.map(IpAddr::V4)),
         chains: parts.collect(),
     }
 }

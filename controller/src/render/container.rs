@@ -50,12 +50,16 @@ pub(super) fn containers(
                 }
             }
             Some(Resource::ServiceFunction(object)) => {
-                let Some((attachment, legs)) = attach(&object.spec, instance) else {
+                let Some((attachment, mut legs)) = attach(&object.spec, instance) else {
                     continue;
                 };
                 let role = Role::Function {
                     function: object.metadata.name.to_string(),
                 };
+                let is_told = state.is_told(name, &instance.owner);
+                if is_told {
+                    legs.extend(overlay::sync_leg(scene, instance));
+                }
                 let network = Network::Legs(legs);
                 let Some(work) = state.workload(name, &instance.owner) else {
                     continue;
@@ -64,6 +68,7 @@ pub(super) fn containers(
                 let mut made = container(name, role, work, network, own);
                 let spec = object.spec.cluster.as_ref();
                 let hook = spec.and_then(|cluster| cluster.hook.as_ref());
+                let hook = hook.filter(|_| is_told);
                 made.cluster = hook.map(|hook| cluster::membership(scene, node, name, hook));
                 containers.push(made);
                 let address = object.spec.address.map(|address| address.addr());

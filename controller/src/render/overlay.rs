@@ -1,4 +1,4 @@
-//! The services' overlay: one plain-VXLAN segment over all boxes, 10.128.0.0/16 in VNI 1. Box k
+//! The overlay of services, and of members of clusters that see to their state: one plain-VXLAN segment over all boxes, 10.128.0.0/16 in VNI 1. Box k
 //! owns 10.128.k.0/24 and is 10.128.k.1 itself; 10.128.0.0/24 are the services' virtual addresses.
 //! Every address is known, so nothing is learned.
 
@@ -19,6 +19,7 @@ const VNI: u32 = 1;
 const PREFIX: u8 = 16;
 const BOX_INTERFACE: &str = "kcsvc";
 const BOX_PORT: &str = "kcsvc-p";
+const SYNC_INTERFACE: &str = "sync";
 /// 20 outer IP, 8 UDP, 8 VXLAN, 14 inner Ethernet.
 const OVERHEAD: u16 = 50;
 /// Seconds after which a learned address is forgotten.
@@ -55,6 +56,19 @@ pub(super) fn leg(scene: &Scene<'_>, node: &NodeName, instance: &Instance) -> Op
         addresses: vec![net(instance.address?)?],
         virtual_addresses: virtual_address.into_iter().collect(),
         gateway: gateway(record).map(IpAddr::V4),
+        mtu: scene.overlay_mtu(mtu),
+    })
+}
+
+/// The interface that a member of clusters has for its peers.
+pub(super) fn sync_leg(scene: &Scene<'_>, instance: &Instance) -> Option<Leg> {
+    Some(Leg {
+        interface: PortName::new(SYNC_INTERFACE).ok()?,
+        port: port_name(instance.id, LegKind::Sync)?,
+        mac: mac(instance),
+        addresses: vec![net(instance.address?)?],
+        virtual_addresses: Vec::new(),
+        gateway: None,
         mtu: scene.overlay_mtu(mtu),
     })
 }
@@ -96,7 +110,7 @@ pub(super) fn segment(scene: &Scene<'_>, node: &NodeName) -> Option<Segment> {
         for (_, replica) in replicas {
             let mac = mac(replica);
             if other == node {
-                let port = port_name(replica.id, LegKind::Only)?;
+                let port = port_name(replica.id, leg_of(replica))?;
                 ports.push(port.clone());
                 entries.push(StaticEntry::Local { mac, port });
             } else if let Some(peer) = peer {
@@ -124,7 +138,15 @@ pub(super) fn segment(scene: &Scene<'_>, node: &NodeName) -> Option<Segment> {
 
 /// MAC address of a replica.
 pub(crate) fn mac(replica: &Instance) -> MacAddr {
-    mac_address(replica.id, LegKind::Only)
+    mac_address(replica.id, leg_of(replica))
+}
+
+/// The leg that a replica has in the overlay.
+fn leg_of(replica: &Instance) -> LegKind {
+    match replica.owner.kind {
+        Kind::ServiceFunction => LegKind::Sync,
+        _ => LegKind::Only,
+    }
 }
 
 /// Virtual addresses of all services, with those replicas that run and whose place is known here.

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// See the module.
 pub(super) struct Scene<'a> {
     pub(super) state: &'a State,
-    /// Whether any service wants the overlay; then every node is part of it.
+    /// Whether anybody wants the overlay; then every node is part of it.
     pub(super) has_overlay: bool,
     /// Everybody who is on the overlay, in the order of names.
     pub(super) replicas: Vec<(&'a String, &'a Instance)>,
@@ -148,11 +148,12 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// Whether any service wants the overlay.
+/// Whether anybody wants the overlay.
 pub(super) fn has_overlay(state: &State) -> bool {
     let owners = state.resources.values().chain(state.retired.values());
     owners.into_iter().any(|resource| match resource {
         Resource::Service(object) => object.spec.network == ServiceNetwork::Overlay,
+        Resource::ServiceFunction(object) => object.spec.is_told(),
         _ => false,
     })
 }

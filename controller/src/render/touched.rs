@@ -15,7 +15,10 @@ pub fn touched(before: &State, after: &State) -> Option<BTreeSet<NodeName>> {
     if before.vault != after.vault || before.virtuals != after.virtuals {
         return None;
     }
-    let whole = has_overlay(before) || has_overlay(after);
+    let whole = has_overlay(after);
+    if whole != has_overlay(before) {
+        return None;
+    }
     let mut touched = Touched::default();
     touched.nodes(before, after, whole)?;
     touched.instances(before, after)?;

@@ -13,6 +13,8 @@ pub enum LegKind {
     Outside,
     /// The only one.
     Only,
+    /// Towards its peers.
+    Sync,
 }
 
 impl LegKind {
@@ -21,6 +23,7 @@ impl LegKind {
             Self::Inside => 'i',
             Self::Outside => 'o',
             Self::Only => 'e',
+            Self::Sync => 's',
         }
     }
 
@@ -29,6 +32,7 @@ impl LegKind {
             Self::Only => 0,
             Self::Inside => 1,
             Self::Outside => 2,
+            Self::Sync => 3,
         }
     }
 }

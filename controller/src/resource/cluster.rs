@@ -16,8 +16,9 @@ pub struct ClusterSpec {
     pub hook: Option<HookSpec>,
 }
 
-/// A command in a member's container. `CHAIN`, `ROLE` (`active`, `standby`, or `none` when it leaves) and
-/// `PEERS` (`name@box/address`, with spaces between) are in its environment.
+/// A command in a member's container, where members reach each other by an interface of their own, `sync`. In
+/// its environment are `CHAIN`, `ROLE` (`active`, `standby`, or `none` when it leaves), `SELF` and `PEERS`: the
+/// member and the others as `name@box/address/role`, with spaces between.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct HookSpec {

@@ -73,6 +73,12 @@ impl FunctionSpec {
         self.physical.iter().find(|one| one.name.as_str() == name)
     }
 
+    /// Whether its instances are told what they are in clusters, and can reach each other.
+    pub fn is_told(&self) -> bool {
+        let hook = self.cluster.as_ref().and_then(|one| one.hook.as_ref());
+        hook.is_some()
+    }
+
     /// Whether its instances know NSH.
     pub fn is_aware(&self) -> bool {
         self.attachment == Wiring::NshAware

@@ -197,7 +197,7 @@ fn instance(moment: &Snapshot, name: &str, record: &Instance) -> InstanceView {
             .map(|health| health.as_str().to_owned()),
         digest: container.and_then(|c| c.digest.clone()),
         container: container.map(|c| c.id.clone()).filter(|id| !id.is_empty()),
-        address: record.address.map(|a| a.to_string()).or(address),
+        address: address.or_else(|| record.address.map(|address| address.to_string())),
         restarts: container.map_or(0, |container| container.restarts),
         cpu_percent: load
             .map(|load| load.cpu_percent)

@@ -497,15 +497,21 @@ fn membership() -> impl Strategy<Value = Membership> {
         ClusterRole::Standby,
         ClusterRole::None,
     ]);
-    let peer =
-        (text(), node(), option::of(any::<IpAddr>())).prop_map(|(name, node, address)| Peer {
-            name,
-            node,
-            address,
-        });
+    let address = || option::of(any::<IpAddr>());
+    let peer = (text(), node(), address(), role.clone());
+    let peer = peer.prop_map(|(name, node, address, role)| Peer {
+        name,
+        node,
+        address,
+        role,
+    });
     let part = (role, vec(peer, 0..3)).prop_map(|(role, peers)| ClusterPart { role, peers });
-    (vec(text(), 0..3), btree_map(text(), part, 0..3))
-        .prop_map(|(hook, chains)| Membership { hook, chains })
+    let parts = btree_map(text(), part, 0..3);
+    (vec(text(), 0..3), address(), parts).prop_map(|(hook, address, chains)| Membership {
+        hook,
+        address,
+        chains,
+    })
 }
 
 fn health_check() -> impl Strategy<Value = HealthCheck> {

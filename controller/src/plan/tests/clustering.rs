@@ -2,7 +2,9 @@
 
 use super::cluster::node;
 use super::*;
+use kc_agent_api::Network;
 use kc_forwarder_api::{HealthState, NextHop};
+use std::collections::BTreeSet;
 
 const CLUSTER: &str = "\
 apiVersion: kcluster/v1
@@ -238,30 +240,37 @@ fn members_with_a_hook_are_told_what_they_are_and_who_else_there_is() {
     let told = |cluster: &Cluster, on: &str, name: &str| {
         let document = cluster.boxes[&node(on)].retained.clone().unwrap();
         let container = document.containers.into_iter().find(|c| c.name == name);
-        let membership = container.unwrap().cluster.unwrap();
+        let container = container.unwrap();
+        let membership = container.cluster.unwrap();
         assert_eq!(membership.hook, ["/sync"]);
         let parts = membership.chains.into_iter().map(|(chain, part)| {
             let peers: Vec<_> = part.peers.iter().map(ToString::to_string).collect();
-            format!("{chain} {} {}", part.role.as_str(), peers.join(" "))
+            format!("{chain} {}: {}", part.role.as_str(), peers.join(" "))
         });
-        parts.collect::<Vec<_>>().join("; ")
+        let Network::Legs(legs) = container.network else {
+            panic!("{:?}", container.network)
+        };
+        let sync = legs.iter().find(|leg| leg.interface.as_str() == "sync");
+        let sync = sync.unwrap().addresses[0].addr();
+        assert_eq!(membership.address, Some(sync));
+        format!("{sync} {}", parts.collect::<Vec<_>>().join("; "))
     };
     assert_eq!(
         told(&cluster, "box1", "firewall-1"),
-        "web active firewall-2@box2/192.168.50.2"
+        "10.128.1.2 web active: firewall-2@box2/10.128.2.2/standby"
     );
     assert_eq!(
         told(&cluster, "box2", "firewall-2"),
-        "web standby firewall-1@box1/192.168.50.1"
+        "10.128.2.2 web standby: firewall-1@box1/10.128.1.2/active"
     );
-    assert_eq!(told(&cluster, "box3", "firewall-3"), "");
+    assert_eq!(told(&cluster, "box3", "firewall-3"), "10.128.3.2 ");
     cluster.kill_container("box1", "firewall-1");
     cluster.settle();
     assert_eq!(
         told(&cluster, "box2", "firewall-2"),
-        "web active firewall-3@box3/192.168.50.3"
+        "10.128.2.2 web active: firewall-3@box3/10.128.3.2/standby"
     );
-    assert_eq!(told(&cluster, "box1", "firewall-1"), "");
+    assert_eq!(told(&cluster, "box1", "firewall-1"), "10.128.1.2 ");
 }
 
 #[test]
@@ -286,18 +295,9 @@ fn where_tunnels_are_only_where_paths_are_members_have_them_too() {
     };
     assert_eq!(tunnels(&cluster, "box6"), ["box1", "box3", "box5", "box7"]);
     assert_eq!(tunnels(&cluster, "box9"), [""; 0]);
-    // Whoever moves to another address is reached there, by the hook's peers as well.
-    let peer = |cluster: &Cluster| {
-        let document = cluster.boxes[&node("box7")].retained.clone().unwrap();
-        let mut containers = document.containers.into_iter();
-        let own = containers.find(|one| one.name == "firewall-3").unwrap();
-        let part = own.cluster.unwrap().chains["web"].clone();
-        part.peers[0].to_string()
-    };
-    assert_eq!(peer(&cluster), "firewall-1@box5/192.168.50.5");
+    // Whoever moves to another address is reached there.
     cluster.moves("box5", [192, 168, 51, 5].into());
     cluster.settle();
-    assert_eq!(peer(&cluster), "firewall-1@box5/192.168.51.5");
     cluster.cut("box5");
     cluster.pass(5_000);
     assert_eq!(set(&cluster), ["firewall-2", "firewall-3~", "firewall-4~"]);
@@ -350,4 +350,51 @@ fn an_overloaded_one_is_left_to_one_that_carries_nothing_yet() {
         cluster.pass(1_000);
     }
     assert_eq!(set(&cluster), ["firewall-1", "firewall-2", "firewall-3"]);
+}
+
+#[test]
+fn a_hook_that_comes_later_comes_to_one_member_after_another_and_with_an_address() {
+    let mut cluster = carried(CLUSTER);
+    let addresses = |cluster: &Cluster| -> Vec<String> {
+        let instances = cluster.state.instances.iter();
+        let firewalls = instances.filter(|(name, _)| name.starts_with("firewall"));
+        let addresses = firewalls.filter_map(|(_, instance)| instance.address);
+        addresses.map(|address| address.to_string()).collect()
+    };
+    let legs = |cluster: &Cluster| -> usize {
+        let boxes = cluster
+            .boxes
+            .values()
+            .filter_map(|one| one.retained.as_ref());
+        let containers = boxes.flat_map(|document| &document.containers);
+        let legs = containers.flat_map(|container| match &container.network {
+            Network::Legs(legs) => legs.as_slice(),
+            _ => &[],
+        });
+        legs.filter(|leg| leg.interface.as_str() == "sync").count()
+    };
+    assert_eq!((addresses(&cluster).len(), legs(&cluster)), (0, 0));
+    let hook = "mode: active-standby, hook: {command: [/sync]}";
+    cluster.apply(&CLUSTER.replace("mode: active-standby", hook));
+    let mut seen = BTreeSet::new();
+    for _ in 0..400 {
+        let plan = cluster.think();
+        cluster.publish(&plan);
+        seen.insert(legs(&cluster));
+        let names: Vec<_> = cluster.boxes.keys().cloned().collect();
+        for name in &names {
+            cluster.work(name);
+            cluster.check();
+        }
+        cluster.now_ms += 250;
+    }
+    assert_eq!(seen, BTreeSet::from([0, 1, 2, 3]), "{}", cluster.told());
+    assert_eq!(
+        addresses(&cluster),
+        ["10.128.1.2", "10.128.2.2", "10.128.3.2"]
+    );
+    assert!(!cluster.told().contains("broken"), "{}", cluster.told());
+    cluster.apply(CLUSTER);
+    cluster.pass(60_000);
+    assert_eq!((addresses(&cluster).len(), legs(&cluster)), (0, 0));
 }
