@@ -59,8 +59,9 @@ fn members() -> Result<((String, String), Vec<String>)> {
     let path = kc::path("web")?;
     let first = path.into_iter().next().context("the chain has no path")?;
     let chain = kc::chain("web")?;
-    let others = chain["others"].as_array().cloned().unwrap_or_default();
-    let others = others.iter().filter_map(|other| other.as_str());
+    let members = chain["members"].as_array().cloned().unwrap_or_default();
+    let others = members.iter().filter(|one| one["role"] == "standby");
+    let others = others.filter_map(|one| one["name"].as_str());
     Ok((first, others.map(str::to_owned).collect()))
 }
 
@@ -94,8 +95,7 @@ fn has_state(name: &str, wanted: &str) -> Result<Duration> {
 /// The only one that stands by.
 fn standby() -> Result<String> {
     let (_, others) = members()?;
-    let other = others.first().and_then(|other| other.split('@').next());
-    Ok(other.context("nobody stands by")?.to_owned())
+    others.into_iter().next().context("nobody stands by")
 }
 
 pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
@@ -107,7 +107,20 @@ pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
             active = whole("")?;
             traffic::first("kcpg-client", Duration::from_secs(10))?;
             all_passed(&requests("kcpg-client", SERVER, 20)?)?;
-            Ok(format!("{:?}", members()?))
+            let ((name, node), standby) = (active.clone(), standby()?);
+            let described = kc::good(&["describe", "chain", "web"])?;
+            for line in [
+                format!("{name}@{node} is active in wall"),
+                format!("{standby}@"),
+                "is standby in wall".to_owned(),
+                "(standby)".to_owned(),
+            ] {
+                ensure!(described.contains(&line), "no {line}: {described}");
+            }
+            let listed = kc::good(&["get", "chains"])?;
+            let both = format!("{name}@{node}+{standby}@");
+            ensure!(listed.contains(&both), "no {both}: {listed}");
+            Ok(described)
         },
     )?;
     let (name, node) = active;

@@ -14,6 +14,7 @@ use crate::views::{
     ChainView, ExplainView, FunctionView, InstanceView, NodeView, PacketIoView, PathView,
     SecretView, ServiceView, StackView, UpdateStateView, UpdateView,
 };
+use std::collections::BTreeSet;
 
 /// Events at the end of a story.
 const EVENTS: u32 = 10;
@@ -35,7 +36,9 @@ pub(super) async fn describe(client: &Client, args: &DescribeArgs) -> Result<(),
             // What happens to its instances happens to the chain.
             let on = |place: &String| place.split('@').next().map(str::to_owned);
             let instances = chain.path.iter().filter_map(on);
-            [name.clone()].into_iter().chain(instances).collect()
+            let members = chain.members.iter().map(|member| member.name.clone());
+            let all: BTreeSet<_> = instances.chain(members).collect();
+            [name.clone()].into_iter().chain(all).collect()
         }
         Kind::Functions => {
             let function: FunctionView = find(client, name).await?;
@@ -316,9 +319,17 @@ impl Story {
             (true, None) => "symmetric".to_owned(),
         };
         self.field("Path", &arrows(&chain.path));
-        if !chain.others.is_empty() {
-            self.field("Beside them", &chain.others.join(", "));
-        }
+        let members = chain.members.iter().map(|one| {
+            let away = match one.phase.as_str() {
+                "Running" => String::new(),
+                phase => format!(", {phase}"),
+            };
+            format!(
+                "{}@{} is {} in {}{away}",
+                one.name, one.node, one.role, one.function
+            )
+        });
+        self.list("Members", &members.collect::<Vec<_>>());
         if let Some(spi) = chain.spi {
             self.field("SPI", &spi.to_string());
         }

@@ -212,7 +212,7 @@ impl Listed for ChainView {
         vec![
             self.name.clone(),
             unanswered(self.state.clone(), &self.dead),
-            self.path.join(" -> "),
+            places(self),
             text(&self.spi),
             self.packets.to_string(),
             since(self.since_ms, now_ms),
@@ -224,6 +224,19 @@ impl Listed for ChainView {
             text(&self.reason),
         ]
     }
+}
+
+/// The instances on a chain's path, each with the others of its cluster: `a@box1+b@box2 -> c@box3`.
+fn places(chain: &ChainView) -> String {
+    let place = |(place, first): (usize, &String)| {
+        let members = chain.members.iter().filter(|one| one.place == place);
+        let members = members.map(|one| format!("{}@{}", one.name, one.node));
+        let others = members.filter(|one| one != first);
+        let all: Vec<_> = std::iter::once(first.clone()).chain(others).collect();
+        all.join("+")
+    };
+    let all = chain.path.iter().enumerate().map(place);
+    all.collect::<Vec<_>>().join(" -> ")
 }
 
 impl Listed for ServiceView {

@@ -85,7 +85,7 @@ fn member(draft: &Draft<'_>, name: &Name, chain: &ChainRecord, spec: &ChainSpec)
     let clustered = carrying
         .instances
         .iter()
-        .any(|on_path| !on_path.others.is_empty() || cluster::lacking(draft, on_path).is_some());
+        .any(|on_path| !on_path.others.is_empty() || draft.state.lacking(on_path).is_some());
     if !clustered {
         return None;
     }
@@ -310,7 +310,7 @@ fn install(
         ),
     };
     let lacking = path.instances.iter();
-    let lacking = lacking.filter_map(|on_path| cluster::lacking(draft, on_path));
+    let lacking = lacking.filter_map(|on_path| draft.state.lacking(on_path));
     let story = std::iter::once(story)
         .chain(lacking)
         .collect::<Vec<_>>()

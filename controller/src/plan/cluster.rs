@@ -6,19 +6,29 @@ use super::allot::{reach, straight};
 use super::choose::leaving;
 use super::draft::Draft;
 use super::survey::{absence, barred};
-use super::{Instance, PathInstance, PathRecord};
+use super::{Instance, PathInstance, PathRecord, State};
 use crate::resource::{ChainSpec, ClusterMode, ClusterSpec, Resource};
 use crate::scheduler::Choice;
 use crate::topology::{Topology, by_name};
 use kc_agent_api::NodeName;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the resource of an instance says of clusters.
-fn spec<'a>(draft: &'a Draft<'_>, name: &str) -> Option<&'a ClusterSpec> {
-    let instance = draft.state.instances.get(name)?;
-    match draft.state.owner(&instance.owner)? {
-        Resource::ServiceFunction(object) => object.spec.cluster.as_ref(),
-        _ => None,
+impl State {
+    /// What the resource of an instance says of clusters.
+    pub(crate) fn cluster(&self, name: &str) -> Option<&ClusterSpec> {
+        let instance = self.instances.get(name)?;
+        match self.owner(&instance.owner)? {
+            Resource::ServiceFunction(object) => object.spec.cluster.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// What the set at one place of a path lacks, for people; nothing where it is whole or there is none.
+    pub(crate) fn lacking(&self, on_path: &PathInstance) -> Option<String> {
+        let size = self.cluster(&on_path.name)?.size;
+        let members = u32::try_from(on_path.members().count()).unwrap_or(u32::MAX);
+        let function = &on_path.function;
+        (members < size).then(|| format!("cluster of {function} has {members} of {size} members"))
     }
 }
 
@@ -32,7 +42,10 @@ pub(super) fn keeps_apart(resource: &Resource) -> bool {
 
 /// Whether the others only stand by for the one of this name.
 pub(super) fn stands_by(draft: &Draft<'_>, name: &str) -> bool {
-    spec(draft, name).is_some_and(|cluster| cluster.mode == ClusterMode::ActiveStandby)
+    draft
+        .state
+        .cluster(name)
+        .is_some_and(|cluster| cluster.mode == ClusterMode::ActiveStandby)
 }
 
 /// Those that could join the members of `set`, each on another box than all before, and one tunnel away from
@@ -90,7 +103,7 @@ pub(super) fn sets(
     without: &BTreeMap<String, String>,
 ) -> Option<(Sets, Vec<Vec<NodeName>>)> {
     let mut clustered = choice.path.iter();
-    clustered.find_map(|name| spec(draft, name))?;
+    clustered.find_map(|name| draft.state.cluster(name))?;
     let route = straight(draft, topology, chain, choice)?;
     let mut boxes: BTreeSet<NodeName> = route.iter().flatten().cloned().collect();
     let known = |name: &str| {
@@ -104,7 +117,7 @@ pub(super) fn sets(
     };
     let mut sets = Sets::new();
     for first in &choice.path {
-        let size = spec(draft, first).map_or(1, |cluster| cluster.size);
+        let size = draft.state.cluster(first).map_or(1, |cluster| cluster.size);
         let mut set = vec![first.as_str()];
         while u32::try_from(set.len()).is_ok_and(|members| members < size) {
             // Members that are there already, then the least loaded.
@@ -123,14 +136,6 @@ pub(super) fn sets(
     any.then_some((sets, route))
 }
 
-/// What the set at one place of a path lacks, for people; nothing where it is whole or there is none.
-pub(super) fn lacking(draft: &Draft<'_>, on_path: &PathInstance) -> Option<String> {
-    let size = spec(draft, &on_path.name)?.size;
-    let members = u32::try_from(on_path.members().count()).unwrap_or(u32::MAX);
-    let function = &on_path.function;
-    (members < size).then(|| format!("cluster of {function} has {members} of {size} members"))
-}
-
 /// Why the set at one place of a path shall be another one, though somebody in it lives.
 pub(super) fn change(
     draft: &Draft<'_>,
@@ -138,7 +143,7 @@ pub(super) fn change(
     on_path: &PathInstance,
     without: &BTreeMap<String, String>,
 ) -> Option<String> {
-    let cluster = spec(draft, &on_path.name);
+    let cluster = draft.state.cluster(&on_path.name);
     let members: Vec<_> = on_path.members().collect();
     if cluster.is_none() && members.len() == 1 {
         return None;

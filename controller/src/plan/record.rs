@@ -3,7 +3,7 @@
 use crate::resource::{ChainSpec, Name, ResourceId};
 use crate::scheduler::Explanation;
 use crate::shared::Shared;
-use kc_agent_api::{Capacity, NodeName, PublicKey};
+use kc_agent_api::{Capacity, ClusterRole, NodeName, PublicKey};
 use kc_forwarder_api::{SfName, Spi, Vid};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -297,6 +297,14 @@ impl PathInstance {
     pub fn active(&self) -> impl Iterator<Item = &Self> {
         self.members()
             .take(if self.standby { 1 } else { usize::MAX })
+    }
+
+    /// What a member of its cluster does.
+    pub fn role(&self, member: &Self) -> ClusterRole {
+        match self.standby && member.name != self.name {
+            true => ClusterRole::Standby,
+            false => ClusterRole::Active,
+        }
     }
 
     /// What its forwarder calls it: the instance's name, or `nat-1.7` for one way into it.

@@ -7,7 +7,7 @@ use super::scene::Scene;
 use super::tunnel_name;
 use crate::plan::{PathInstance, PathRecord};
 use crate::resource::{End, HookSpec};
-use kc_agent_api::{ClusterPart, ClusterRole, Membership, NodeName, Peer};
+use kc_agent_api::{ClusterPart, Membership, NodeName, Peer};
 use kc_forwarder_api::{
     Direction, Group, GroupName, Hop, Member, MemberTarget, NextHop, Path, Si, Spi,
 };
@@ -146,10 +146,6 @@ pub(super) fn membership(
     hook: &HookSpec,
 ) -> Membership {
     let instances = &scene.state.instances;
-    let role = |set: &PathInstance, one: &PathInstance| match set.standby && set.name != one.name {
-        true => ClusterRole::Standby,
-        false => ClusterRole::Active,
-    };
     let carrying = scene
         .passing(node)
         .iter()
@@ -165,10 +161,10 @@ pub(super) fn membership(
             address: instances
                 .get(&one.name)
                 .and_then(|one| one.address.map(IpAddr::V4)),
-            role: role(set, one),
+            role: set.role(one),
         });
         let part = ClusterPart {
-            role: role(set, own),
+            role: set.role(own),
             peers: peers.collect(),
         };
         Some((passing.chain.to_string(), part))

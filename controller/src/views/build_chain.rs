@@ -1,12 +1,15 @@
 //! Chains and paths, out of a snapshot. Hops are read from the documents themselves: what is
 //! shown is what the boxes were told.
 
-use super::{ChainView, ExplainView, HopView, PathView};
+use super::{ChainView, ExplainView, HopView, MemberView, PathView};
 use crate::execute::Snapshot;
-use crate::plan::{ChainRecord, PathRecord, Phase};
+use crate::plan::{ChainRecord, InstanceHealth, PathRecord, Phase};
 use crate::resource::{ChainSpec, Name, ReturnPath, TrafficMatch};
 use kc_agent_api::NodeName;
-use kc_forwarder_api::{HealthState, NextHop, Si, Spi};
+use kc_forwarder_api::{
+    GroupName, HealthState, MemberTarget, NextHop, Si, Spi, Tables, TunnelName,
+};
+use std::collections::VecDeque;
 
 /// All chains in name order, also those on their way out.
 pub fn chains(moment: &Snapshot) -> Vec<ChainView> {
@@ -49,7 +52,10 @@ fn chain(
         state: record
             .map_or("Waiting", |record| record.status.word())
             .to_owned(),
-        reason: record.and_then(|r| r.status.reason()).map(str::to_owned),
+        reason: record
+            .and_then(|r| r.status.reason())
+            .map(str::to_owned)
+            .or_else(|| lacking(moment, carrying?)),
         since_ms: used.and_then(|path| path.since_ms),
         functions: spec.functions.iter().map(Name::to_string).collect(),
         scheduler: spec.scheduler.to_string(),
@@ -60,7 +66,9 @@ fn chain(
         spi: carrying.map(|path| path.forward.get()),
         return_spi: carrying.and_then(|path| path.reverse).map(Spi::get),
         path: carrying.map(places).unwrap_or_default(),
-        others: carrying.map(others).unwrap_or_default(),
+        members: carrying
+            .map(|path| members(moment, path))
+            .unwrap_or_default(),
         packets: entered.and_then(|hop| hop.packets).unwrap_or(0),
         bytes: entered.and_then(|hop| hop.bytes).unwrap_or(0),
         explanation: carrying.or(latest).map(explained).unwrap_or_default(),
@@ -74,9 +82,37 @@ fn places(path: &PathRecord) -> Vec<String> {
     all.map(|on| format!("{}@{}", on.name, on.node)).collect()
 }
 
-fn others(path: &PathRecord) -> Vec<String> {
-    let all = path.instances.iter().flat_map(|on_path| &on_path.others);
-    all.map(|on| format!("{}@{}", on.name, on.node)).collect()
+/// Members of clusters, also of those that have one left.
+fn members(moment: &Snapshot, path: &PathRecord) -> Vec<MemberView> {
+    let state = &moment.state;
+    let sets = path.instances.iter().enumerate();
+    let sets = sets.filter(|(_, set)| !set.others.is_empty() || state.cluster(&set.name).is_some());
+    let each = sets.flat_map(|(place, set)| set.members().map(move |one| (place, set, one)));
+    each.map(|(place, set, one)| {
+        let instance = state.instances.get(&one.name);
+        let here = instance.filter(|instance| instance.node.as_ref() == Some(&one.node));
+        MemberView {
+            place,
+            function: one.function.to_string(),
+            name: one.name.clone(),
+            node: one.node.to_string(),
+            role: set.role(one).as_str().to_owned(),
+            phase: match here.map(|instance| instance.health) {
+                Some(InstanceHealth::Running) => "Running",
+                Some(InstanceHealth::Starting) => "Starting",
+                Some(InstanceHealth::Down) | None => "Down",
+            }
+            .to_owned(),
+        }
+    })
+    .collect()
+}
+
+/// What clusters on a path lack.
+fn lacking(moment: &Snapshot, path: &PathRecord) -> Option<String> {
+    let sets = path.instances.iter();
+    let lacking: Vec<_> = sets.filter_map(|set| moment.state.lacking(set)).collect();
+    (!lacking.is_empty()).then(|| lacking.join("; "))
 }
 
 fn explained(path: &PathRecord) -> Vec<String> {
@@ -103,6 +139,15 @@ fn dead(moment: &Snapshot, path: &PathRecord) -> Vec<String> {
         let hops = parts
             .filter(|part| spis.contains(&Some(part.spi)))
             .flat_map(|part| &part.hops);
+        let groups = &document.forwarder.groups;
+        let own = |name: &GroupName| {
+            let group = groups.iter().find(|group| group.name == *name);
+            let members = group.into_iter().flat_map(|group| &group.members);
+            members.filter_map(|member| match &member.to {
+                MemberTarget::Function { name } => Some(name),
+                MemberTarget::Tunnel { .. } => None,
+            })
+        };
         for hop in hops {
             let (health, told) = match &hop.to {
                 NextHop::Tunnel { name } => {
@@ -112,6 +157,13 @@ fn dead(moment: &Snapshot, path: &PathRecord) -> Vec<String> {
                     state.report.functions.get(name),
                     format!("{name} on {node}"),
                 ),
+                NextHop::Group { name, .. } => match own(name).next() {
+                    Some(name) => (
+                        state.report.functions.get(name),
+                        format!("{name} on {node}"),
+                    ),
+                    None => continue,
+                },
                 _ => continue,
             };
             if health == Some(&HealthState::Dead) && !all.contains(&told) {
@@ -228,61 +280,62 @@ fn told(moment: &Snapshot, phase: &Phase) -> String {
     }
 }
 
-/// Follows a path through the documents, lookup by lookup.
+/// Follows a path through the documents, lookup by lookup, and at clusters to every member.
 fn walk(moment: &Snapshot, spi: Spi, start: &NodeName) -> Vec<HopView> {
     let mut hops: Vec<HopView> = Vec::new();
-    let (mut node, mut si) = (start.clone(), Si::MAX);
-    // A path that returns to where it was would go round for ever: no box is asked twice for one index.
-    while !hops
-        .iter()
-        .any(|hop| hop.node == node.as_str() && hop.si == si.get())
-    {
-        let Some(document) = moment.documents.get(&node) else {
-            break;
+    let mut ahead = VecDeque::from([(start.clone(), Si::MAX)]);
+    while let Some((node, si)) = ahead.pop_front() {
+        // A path that returns to where it was would go round for ever: no box is asked twice for one index.
+        let asked = |hop: &HopView| hop.node == node.as_str() && hop.si == si.get();
+        if hops.iter().any(asked) {
+            continue;
+        }
+        let document = moment.documents.get(&node);
+        let tables = document.map(|document| &document.forwarder);
+        let path = tables.and_then(|tables| tables.paths.iter().find(|path| path.spi == spi));
+        let next = path.and_then(|path| path.hops.iter().find(|hop| hop.si == si));
+        let (Some(tables), Some(next)) = (tables, next) else {
+            continue;
         };
-        let next = document
-            .forwarder
-            .paths
-            .iter()
-            .find(|path| path.spi == spi)
-            .and_then(|path| path.hops.iter().find(|hop| hop.si == si));
-        let Some(next) = next else {
-            break;
-        };
-        let counted = moment
-            .observed
-            .nodes
-            .get(&node)
-            .and_then(|seen| seen.load.as_ref())
-            .and_then(|load| {
-                load.report
-                    .paths
-                    .iter()
-                    .find(|p| p.spi == spi && p.si == si)
-            });
-        let mut onward = None;
+        let seen = moment.observed.nodes.get(&node);
+        let load = seen.and_then(|seen| seen.load.as_ref());
+        let counted = load.and_then(|load| {
+            let mut paths = load.report.paths.iter();
+            paths.find(|p| p.spi == spi && p.si == si)
+        });
+        let through = si.next().map(|si| (node.clone(), si));
         let to = match &next.to {
             NextHop::Function { name, .. } => {
-                onward = si.next().map(|si| (node.clone(), si));
+                ahead.extend(through);
                 name.to_string()
             }
             NextHop::Tunnel { name } => {
-                let tunnel = document.forwarder.tunnels.iter().find(|t| t.name == *name);
-                let remote = tunnel.and_then(|tunnel| tunnel.transport.vtep());
-                let peer = moment
-                    .state
-                    .nodes
-                    .iter()
-                    .find(|(_, record)| record.vtep.is_some() && record.vtep == remote);
-                onward = peer.map(|(peer, _)| (peer.clone(), si));
-                match peer {
-                    Some((peer, _)) => format!("-> {peer}"),
-                    None => format!("-> {name}"),
-                }
+                let (peer, told) = behind(moment, tables, name);
+                ahead.extend(peer.map(|peer| (peer, si)));
+                told
             }
             NextHop::Egress { port } => format!("out {port}"),
             NextHop::Segment { vni } => format!("out segment {vni}"),
-            NextHop::Group { name, .. } => format!("any of {name}"),
+            NextHop::Group { name, .. } => {
+                let group = tables.groups.iter().find(|group| group.name == *name);
+                let members = group.into_iter().flat_map(|group| &group.members);
+                let each = members.map(|member| {
+                    let told = match &member.to {
+                        MemberTarget::Function { name } => {
+                            ahead.extend(through.clone());
+                            name.to_string()
+                        }
+                        MemberTarget::Tunnel { name } => {
+                            let (peer, told) = behind(moment, tables, name);
+                            ahead.extend(peer.map(|peer| (peer, si)));
+                            told
+                        }
+                    };
+                    let role = if member.backup { " (standby)" } else { "" };
+                    format!("{told}{role}")
+                });
+                each.collect::<Vec<_>>().join(", ")
+            }
         };
         hops.push(HopView {
             node: node.to_string(),
@@ -291,12 +344,22 @@ fn walk(moment: &Snapshot, spi: Spi, start: &NodeName) -> Vec<HopView> {
             packets: counted.map(|path| path.packets),
             bytes: counted.map(|path| path.bytes),
         });
-        let Some(onward) = onward else {
-            break;
-        };
-        (node, si) = onward;
     }
     hops
+}
+
+/// The box behind a tunnel, and the same for people.
+fn behind(moment: &Snapshot, tables: &Tables, name: &TunnelName) -> (Option<NodeName>, String) {
+    let tunnel = tables.tunnels.iter().find(|tunnel| tunnel.name == *name);
+    let remote = tunnel.and_then(|tunnel| tunnel.transport.vtep());
+    let mut nodes = moment.state.nodes.iter();
+    let peer = nodes.find(|(_, record)| record.vtep.is_some() && record.vtep == remote);
+    let peer = peer.map(|(peer, _)| peer.clone());
+    let told = match &peer {
+        Some(peer) => format!("-> {peer}"),
+        None => format!("-> {name}"),
+    };
+    (peer, told)
 }
 
 /// Why a chain takes the path it takes; `None` when there is no such chain.

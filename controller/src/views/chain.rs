@@ -32,9 +32,9 @@ pub struct ChainView {
     pub return_spi: Option<u32>,
     /// Instances on the path in use, as `instance@node`.
     pub path: Vec<String>,
-    /// Instances that stand beside those, where functions are clusters, as `instance@node`.
+    /// Members of the clusters on the path in use, those of one together.
     #[serde(default)]
-    pub others: Vec<String>,
+    pub members: Vec<MemberView>,
     /// Packets that entered the path in use.
     pub packets: u64,
     /// Octets that entered it.
@@ -45,6 +45,24 @@ pub struct ChainView {
     pub paths: Vec<PathView>,
     /// How the scheduler came to the path, a line each.
     pub explanation: Vec<String>,
+}
+
+/// A member of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberView {
+    /// Where on the path, from 0.
+    pub place: usize,
+    /// Type of the function.
+    pub function: String,
+    /// The instance.
+    pub name: String,
+    /// Its box.
+    pub node: String,
+    /// `active`, or `standby` for one that gets flows when the active one is dead.
+    pub role: String,
+    /// `Running`, `Starting` or `Down`.
+    pub phase: String,
 }
 
 /// One rendered service path.

@@ -23,7 +23,7 @@ pub use alarm::alarms;
 pub use answer::{DocumentView, ExplainView, PlanView, TopView, VersionView, WatchMark, plan};
 pub use build_chain::{chains, explain, paths};
 pub use build_node::{functions, instances, nodes, services};
-pub use chain::{ChainView, HopView, PathView};
+pub use chain::{ChainView, HopView, MemberView, PathView};
 pub use diff::{
     ApplyResult, Change, ErrorBody, ErrorReply, ManifestFile, ManifestFiles, ManifestProblem,
     ResourceChange, StepView,
