@@ -161,6 +161,8 @@ fn dies(hardware: &Hardware, how: impl FnOnce(&Hardware) -> Result<()>) -> Resul
     all_passed(&requests("kcpg-client", SERVER, 20)?)?;
     let (got, silence) = download.end()?;
     ensure!(got > 12_000_000, "{got} octets of 12,000,000");
+    // A dead path stays for longer; nothing may wait for its end.
+    ensure!(silence < Duration::from_secs(3), "silent for {silence:?}");
     Ok(format!(
         "over guard-1 after {} ms, the download went on {} ms later, its longest silence {} ms",
         took.as_millis(),

@@ -30,26 +30,39 @@ pub(super) fn end_ports(scene: &Scene<'_>, node: &NodeName) -> BTreeSet<PortName
 
 /// All path parts of `node`, in SPI order.
 pub(super) fn paths(scene: &Scene<'_>, node: &NodeName) -> Vec<Path> {
-    let passing = scene.passing(node).iter();
-    let mut paths: Vec<_> = passing.flat_map(|passing| parts(passing, node)).collect();
+    let all = scene.passing(node);
+    let carrying = |former: &Passing<'_>| {
+        let mut carrying = all.iter().filter(|passing| passing.carrying);
+        let found = carrying.find(|passing| passing.chain == former.chain);
+        found.map(|passing| passing.path)
+    };
+    let parts = all.iter().flat_map(|passing| {
+        let left = passing.path.dead && passing.path.is_former();
+        let instead = left.then(|| carrying(passing));
+        parts(passing, instead, node)
+    });
+    let mut paths: Vec<_> = parts.collect();
     paths.sort_by_key(|path| path.spi);
     paths
 }
 
-/// The forward and the return part of one path.
-fn parts(passing: &Passing<'_>, node: &NodeName) -> Vec<Path> {
+/// The forward and the return part of one path. Known flows stay on a former path until it is removed,
+/// unless it is dead: then they leave it, and what answers them takes the way back of the one that carries
+/// `instead`, also what a function has translated and takes for an answer.
+fn parts(
+    passing: &Passing<'_>,
+    instead: Option<Option<&PathRecord>>,
+    node: &NodeName,
+) -> Vec<Path> {
     let Passing {
         chain, path, mtu, ..
     } = *passing;
     let there: Vec<_> = path.instances.iter().map(PathInstance::entry).collect();
-    // Known flows stay on a former path until it is removed, unless it is dead: then neither they nor
-    // what answers them are on it any more.
-    let keeps = !(path.dead && path.is_former());
     let part = |spi, reverse: Option<Spi>, affinity: String, hops| Path {
         spi,
         mtu,
-        reverse: reverse.filter(|_| keeps),
-        affinity: keeps.then_some(affinity),
+        reverse,
+        affinity: instead.is_none().then_some(affinity),
         hops,
     };
     let clustered = has_cluster(path);
@@ -57,7 +70,11 @@ fn parts(passing: &Passing<'_>, node: &NodeName) -> Vec<Path> {
         true => cluster::hops(node, path, Direction::Forward),
         false => hops(node, &path.route, &there, Direction::Forward, &path.spec.to),
     };
-    let forward = part(path.forward, path.reverse, chain.to_string(), hops_there);
+    let answers = match instead {
+        Some(instead) => instead.and_then(|path| path.reverse),
+        None => path.reverse,
+    };
+    let forward = part(path.forward, answers, chain.to_string(), hops_there);
     let mut parts = vec![forward];
     if let Some(reverse) = path.reverse {
         let mut route = path.route.clone();
@@ -69,7 +86,9 @@ fn parts(passing: &Passing<'_>, node: &NodeName) -> Vec<Path> {
             false => hops(node, &route, &back, Direction::Reverse, &path.spec.from),
         };
         let affinity = format!("{chain}/return");
-        parts.push(part(reverse, Some(path.forward), affinity, hops_back));
+        let answers = instead.unwrap_or(Some(path)).map(|path| path.forward);
+        let back = part(reverse, answers, affinity, hops_back);
+        parts.push(back);
     }
     parts.retain(|part| !part.hops.is_empty());
     parts

@@ -319,3 +319,32 @@ fn chains_through_one_nat_have_legs_of_their_own_in_it() {
     cluster.settle();
     assert!(leg(&cluster, "admin").is_some_and(|vlan| vlan > 4));
 }
+
+#[test]
+fn what_answers_flows_of_a_dead_path_takes_the_way_back_of_the_one_that_carries() {
+    let mut cluster = carried();
+    cluster.kill_container("box1", "firewall-1");
+    for _ in 0..12 {
+        let plan = cluster.think();
+        cluster.publish(&plan);
+        for name in cluster.boxes.keys().cloned().collect::<Vec<_>>() {
+            cluster.work(&name);
+        }
+    }
+    let chain = cluster.state.chains.values().next().unwrap();
+    let carrying = chain.carrying().unwrap();
+    let mut paths = chain.paths.iter();
+    let dead = paths.find(|path| path.dead && path.is_former()).unwrap();
+    let instead = [
+        (Some(dead.forward), carrying.reverse),
+        (dead.reverse, Some(carrying.forward)),
+    ];
+    for name in carrying.nodes().intersection(&dead.nodes()) {
+        let tables = &cluster.boxes[*name].tables;
+        for (left, instead) in instead {
+            let part = tables.paths.iter().find(|path| Some(path.spi) == left);
+            let part = part.unwrap();
+            assert_eq!((part.reverse, &part.affinity), (instead, &None));
+        }
+    }
+}
