@@ -3,6 +3,10 @@
 //! It is unknown until its first answer, and dead when `multiplier` intervals have passed since
 //! its last one. A single answer brings it back; each death soon after the one before doubles the
 //! answers in a row that are needed, up to sixteen, so that what comes and goes stays away.
+//!
+//! Whoever waits for the first answer, such as a path that traffic shall go to, shall not wait for an
+//! interval to pass: what is unknown is asked at once when tables are new, and again each time that a
+//! sixteenth of its silence has passed since, down to once an interval.
 
 use crate::oam::Key;
 use kc_forwarder_api::{HealthState, Liveness};
@@ -12,6 +16,12 @@ const WAITING: usize = 4;
 
 /// Answers in a row that are needed at most.
 const MOST_NEEDED: u32 = 16;
+
+/// What is unknown is asked no sooner again than this.
+const SOONEST_MS: u64 = 10;
+
+/// What is unknown is asked again after this part of its silence.
+const EAGERNESS: u64 = 16;
 
 /// After so many detection times of life, former deaths are forgotten.
 const FORGET: u64 = 20;
@@ -27,6 +37,8 @@ pub(crate) struct Session {
     answered_ms: u64,
     /// When it is asked next.
     due_ms: u64,
+    /// When tables came by which it was unknown.
+    begun_ms: u64,
     /// Answers in a row that bring it back.
     needed: u32,
     /// It died, and has not lived long enough since for that to be forgotten.
@@ -53,6 +65,10 @@ impl Session {
             session.answered_ms = now_ms;
             session.liveness = liveness.clone();
         }
+        if session.state == HealthState::Unknown {
+            session.due_ms = now_ms;
+            session.begun_ms = now_ms;
+        }
         // Keys under way belong to numbers of the former tables.
         session.waiting = [None; WAITING];
         Some(session)
@@ -66,6 +82,7 @@ impl Session {
             rtt_us: None,
             answered_ms: now_ms,
             due_ms: now_ms,
+            begun_ms: now_ms,
             needed: 1,
             has_died: false,
             streak: 0,
@@ -102,8 +119,14 @@ impl Session {
             self.streak = 0;
         }
         self.fresh = false;
-        // Intervals do not drift; those that were slept through are not made up for.
-        self.due_ms = (self.due_ms + self.interval()).max(now_ms + self.interval() / 2);
+        let silence = now_ms.saturating_sub(self.begun_ms);
+        let soon = (silence / EAGERNESS).max(SOONEST_MS);
+        self.due_ms = if self.state == HealthState::Unknown && soon < self.interval() {
+            now_ms + soon
+        } else {
+            // Intervals do not drift; those that were slept through are not made up for.
+            (self.due_ms + self.interval()).max(now_ms + self.interval() / 2)
+        };
     }
 
     /// Remembers the key of the probe; tells the one that is no longer waited for.
@@ -215,6 +238,51 @@ mod tests {
         let mut session = session();
         assert_eq!(run(&mut session, 0, 10_000, |_| false), []);
         assert_eq!(session.state(), HealthState::Unknown);
+    }
+
+    #[test]
+    fn the_first_answer_is_not_waited_for_an_interval_long_and_silence_is_not_flooded() {
+        let liveness = Liveness {
+            interval_ms: 1000,
+            multiplier: 3,
+            address: None,
+        };
+        for opens in [0, 7, 300, 2_000, 9_000] {
+            let mut session = Session::adopt(None, Some(&liveness), 0).unwrap();
+            let changes = run(&mut session, 0, 20_000, |now| now >= opens);
+            let [(alive, HealthState::Alive)] = changes[..] else {
+                panic!("{changes:?}")
+            };
+            assert!(
+                alive <= opens + 10 + opens / 8,
+                "opened at {opens}, known at {alive}"
+            );
+            let asked = |session: &mut Session, from: u64, end: u64| {
+                let count = std::cell::Cell::new(0);
+                run(session, from, end, |_| {
+                    count.set(count.get() + 1);
+                    true
+                });
+                count.get()
+            };
+            assert!((9..=11).contains(&asked(&mut session, 20_000, 30_000)));
+        }
+        let mut session = Session::adopt(None, Some(&liveness), 0).unwrap();
+        let count = std::cell::Cell::new(0);
+        let silence = |session: &mut Session, from, end| {
+            count.set(0);
+            run(session, from, end, |_| {
+                count.set(count.get() + 1);
+                false
+            });
+            count.get()
+        };
+        assert!(silence(&mut session, 0, 16_000) < 120);
+        assert!(silence(&mut session, 16_000, 26_000) <= 11);
+        // New tables may lead traffic there: it is asked at once.
+        let mut session = Session::adopt(Some(session), Some(&liveness), 26_100).unwrap();
+        assert!(session.is_due(26_100));
+        assert!(silence(&mut session, 26_100, 26_150) >= 4);
     }
 
     #[test]
