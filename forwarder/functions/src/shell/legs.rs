@@ -18,6 +18,12 @@ pub(super) fn open(
 ) -> Result<Option<Vec<Box<dyn PacketPort>>>, ShellError> {
     // Subscribed first, so that nothing is missed between looking and waiting.
     let links = LinkWatch::open()?;
+    let begin = Instant::now() + options.open_after.unwrap_or_default();
+    while let Some(left) = begin.checked_duration_since(Instant::now()) {
+        if wait(&links, signals, left)? {
+            return Ok(None);
+        }
+    }
     let deadline = Instant::now() + options.wait;
     let mut legs = Vec::new();
     for interface in options.interfaces() {

@@ -36,6 +36,9 @@ pub struct Options {
     /// Longest wait for the legs to appear and be up.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = wait)]
     pub wait: Duration,
+    /// Leave the legs alone for this long first, as a function does that starts slowly; for tests.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub open_after: Option<Duration>,
     /// Print the counters this often; else on SIGUSR1 and at the end only.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub stats_interval: Option<Duration>,
