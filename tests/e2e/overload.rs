@@ -12,8 +12,11 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// As patient as any client: a SYN that a function loses while it starts is sent again after a second.
+/// As patient as any client: a SYN that is lost is sent again after a second, and shows in the longest gap.
 const TIMEOUT: &str = "4s";
+
+/// Shorter than any client's second SYN.
+const NO_SYN_LOST_MS: f64 = 900.0;
 
 /// One DPI that may become three. The windows are as short as a test wants them.
 const MANIFEST: &str = r#"
@@ -38,6 +41,24 @@ kind: Chain
 metadata: {name: web}
 spec:
   functions: [scan]
+  from: {node: box1, interface: client0}
+  to: {node: box3, interface: server0}
+"#;
+
+/// A function that runs long before it passes anything, and the chain that shall lead there.
+const LATE: &str = r#"
+apiVersion: kcluster/v1
+kind: ServiceFunction
+metadata: {name: late}
+spec:
+  image: kcluster/function:latest
+  args: [dpi, --inside, inside, --outside, outside, --open-after, 1500ms]
+---
+apiVersion: kcluster/v1
+kind: Chain
+metadata: {name: web}
+spec:
+  functions: [late]
   from: {node: box1, interface: client0}
   to: {node: box3, interface: server0}
 "#;
@@ -96,8 +117,43 @@ pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
                 longest = longest.max(report["max-gap-ms"].as_f64().context("no gap")?);
             }
             ensure!(sent >= 10_000, "only {sent} requests");
+            ensure!(
+                longest < NO_SYN_LOST_MS,
+                "nothing passed for {longest:.0} ms"
+            );
             Ok(format!(
                 "{story}; {sent} requests, none failed, longest gap {longest:.0} ms"
+            ))
+        },
+    )?;
+    story.step(
+        "traffic goes to a function when its legs are open, and not when it runs",
+        || {
+            let probe = Probe::patient("kcpg-client", SERVER, 500, 8, TIMEOUT)?;
+            kc::apply(scratch, "late.yaml", LATE)?;
+            until("the chain over late-1", || {
+                Ok(carried_by("late-1")? && kc::chain("web")?["state"] == "Ready")
+            })?;
+            let events = kc::json(&["events", "--tail", "200"])?;
+            let events = events.as_array().context("events are no list")?;
+            let [runs, active] = [
+                at(events, "running", "late-1")?,
+                at(events, "path-active", "late-1")?,
+            ];
+            let waited = active.saturating_sub(runs);
+            ensure!(
+                waited < 3_000,
+                "it took {waited} ms, so no answer was heard"
+            );
+            let report = probe.report()?;
+            all_passed(&report)?;
+            let longest = report["max-gap-ms"].as_f64().context("no gap")?;
+            ensure!(
+                longest < NO_SYN_LOST_MS,
+                "nothing passed for {longest:.0} ms"
+            );
+            Ok(format!(
+                "turned to {waited} ms after it ran; longest gap {longest:.0} ms"
             ))
         },
     )?;
@@ -143,6 +199,7 @@ pub(crate) fn steps(story: &mut Story, scratch: &Path) -> Result<()> {
             Ok(kc::path("web")?.len() == 3 && kc::chain("web")?["state"] == "Ready")
         })?;
         kc::good(&["delete", "function", "scan"])?;
+        kc::good(&["delete", "function", "late"])?;
         all_passed(&requests("kcpg-client", SERVER, 20)?)?;
         Ok(String::new())
     })
@@ -180,16 +237,7 @@ fn burn(instance: &str, time: &str) -> Result<Child> {
 fn timeline(first_packet_ms: u64) -> Result<String> {
     let events = kc::json(&["events", "--tail", "200"])?;
     let events = events.as_array().context("events are no list")?;
-    let at = |kind: &str, word: &str| {
-        let mut fitting = events.iter().rev().filter(|event| {
-            let message = event["message"].as_str().unwrap_or_default();
-            event["kind"] == kind && message.contains(word)
-        });
-        fitting
-            .next()
-            .and_then(|event: &Value| event["atMs"].as_u64())
-            .with_context(|| format!("no event {kind} of {word}"))
-    };
+    let at = |kind, word| at(events, kind, word);
     let alarm = at("alarm-firing", "scan-1")?;
     let since = |ms: u64| ms.saturating_sub(alarm);
     Ok(format!(
@@ -201,4 +249,16 @@ fn timeline(first_packet_ms: u64) -> Result<String> {
         since(first_packet_ms),
         since(at("path-active", "scan-2")?),
     ))
+}
+
+/// When the last event of a kind happened whose message has a word.
+fn at(events: &[Value], kind: &str, word: &str) -> Result<u64> {
+    let mut fitting = events.iter().rev().filter(|event| {
+        let message = event["message"].as_str().unwrap_or_default();
+        event["kind"] == kind && message.contains(word)
+    });
+    fitting
+        .next()
+        .and_then(|event| event["atMs"].as_u64())
+        .with_context(|| format!("no event {kind} of {word}"))
 }

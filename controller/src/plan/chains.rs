@@ -1,6 +1,7 @@
 //! Make before break: moves every chain's paths through their lives.
 //!
-//! A path is Installing until every live hop has acknowledged the generation that brought it,
+//! A path is Installing until every live hop has acknowledged the generation that brought it and
+//! what is new on it has answered its forwarder, for which it has a few seconds,
 //! Switching until the live classifiers have acknowledged the one that points at it, then
 //! Active. Its predecessor is Superseded meanwhile, Draining for a while after, then gone.
 //! Waits are filled in by [`super::documents`] in the same plan, once generations are known;
@@ -9,7 +10,10 @@
 use super::choose::{Scene, choose};
 use super::draft::Draft;
 use super::survey::fault;
-use super::{ChainRecord, ChainStatus, PathRecord, Phase, PlanEventKind, Step};
+use super::{
+    ChainRecord, ChainStatus, PathInstance, PathRecord, Phase, PlanEventKind, State, Step,
+};
+use crate::observation::Observations;
 use crate::resource::{ChainSpec, Kind, Name, Resource, ResourceId};
 use crate::shared::Shared;
 use kc_agent_api::NodeName;
@@ -104,6 +108,39 @@ fn acknowledged(draft: &Draft<'_>, waits: &BTreeMap<NodeName, u64>) -> bool {
     })
 }
 
+/// Instances that are new on a path and have yet to answer their forwarder: their process runs, and may
+/// not have opened its legs. While traffic has another path that is whole, it stays there for them; where
+/// it has none, nothing is lost by trying. Hardware answers before it is used at all.
+pub(crate) fn unanswered<'a>(
+    state: &State,
+    observed: &Observations,
+    chain: &ChainRecord,
+    path: &'a PathRecord,
+) -> Vec<&'a str> {
+    let Some(carrying) = chain.carrying().filter(|carrying| !carrying.dead) else {
+        return Vec::new();
+    };
+    let is_new = |on_path: &&PathInstance| {
+        let mut known = carrying.members();
+        !known.any(|known| known.name == on_path.name && known.node == on_path.node)
+    };
+    let waited_for = |on_path: &&PathInstance| {
+        let Some(instance) = state.instances.get(&on_path.name) else {
+            return false;
+        };
+        let Some(Resource::ServiceFunction(object)) = state.owner(&instance.owner) else {
+            return false;
+        };
+        let container = observed.container(&on_path.node, &on_path.name);
+        let known = container.is_some_and(|one| instance.answered.as_ref() == Some(&one.id));
+        instance.hardware.is_none() && object.spec.can_be_asked() && !known
+    };
+    let taking = path.instances.iter().flat_map(PathInstance::active);
+    let new = taking.filter(is_new);
+    let late = new.filter(waited_for);
+    late.map(|on_path| on_path.name.as_str()).collect()
+}
+
 /// Takes off paths whose time has come.
 fn expire(draft: &mut Draft<'_>, name: &Name, chain: &mut ChainRecord) {
     let now_ms = draft.now_ms;
@@ -192,11 +229,22 @@ fn drop_stale(draft: &mut Draft<'_>, name: &Name, chain: &mut ChainRecord, spec:
         uninstalled(draft, name, &stale);
         return;
     }
-    let Phase::Installing { waits } = &installing.phase else {
+    let Phase::Installing { waits, until_ms } = &installing.phase else {
         return;
     };
     if !acknowledged(draft, waits) {
         return;
+    }
+    if !unanswered(&draft.state, draft.observed, chain, installing).is_empty() {
+        // A clock that was set back must not keep it waiting for ever.
+        let latest_ms = draft
+            .now_ms
+            .saturating_add(draft.state.settings.patience_ms);
+        let until_ms = latest_ms.min(*until_ms);
+        if draft.now_ms < until_ms {
+            draft.wake(until_ms);
+            return;
+        }
     }
     let from = chain.carrying().map(|path| path.forward);
     for path in &mut chain.paths {

@@ -126,9 +126,9 @@ fn numbered(mut document: Shared<NodeSpec>, generation: u64) -> Shared<NodeSpec>
 /// Whether a path has yet to be told which generations to wait for.
 fn is_new(path: &PathRecord) -> bool {
     match &path.phase {
-        Phase::Installing { waits } | Phase::Switching { waits } | Phase::Withdrawing { waits } => {
-            waits.is_empty()
-        }
+        Phase::Installing { waits, .. }
+        | Phase::Switching { waits }
+        | Phase::Withdrawing { waits } => waits.is_empty(),
         Phase::Active | Phase::Superseded | Phase::Draining { .. } => false,
     }
 }
@@ -153,7 +153,7 @@ fn fill_waits(draft: &mut Draft<'_>) {
         for path in chain.paths.iter_mut().filter(|path| is_new(path)) {
             let (hops, ends) = (at(path.nodes()), at(path.ends()));
             match &mut path.phase {
-                Phase::Installing { waits } => *waits = hops,
+                Phase::Installing { waits, .. } => *waits = hops,
                 Phase::Switching { waits } | Phase::Withdrawing { waits } => *waits = ends,
                 Phase::Active | Phase::Superseded | Phase::Draining { .. } => {}
             }

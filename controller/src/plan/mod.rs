@@ -42,6 +42,7 @@ mod virtuals;
 mod what_if;
 
 pub use alarms::{AlarmRecord, Subject};
+pub(crate) use chains::unanswered;
 pub use documents::Documents;
 pub use evacuate::Substitute;
 pub use event::{PlanEvent, PlanEventKind};

@@ -325,6 +325,9 @@ pub enum Phase {
     Installing {
         /// Generation each hop must have in force.
         waits: BTreeMap<NodeName, u64>,
+        /// Until when it waits at most for functions that have yet to answer their forwarder.
+        #[serde(default)]
+        until_ms: u64,
     },
     /// On every hop; classifiers are being turned to it.
     Switching {

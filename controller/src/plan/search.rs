@@ -117,6 +117,9 @@ pub(super) fn schedule(
         dead: false,
         phase: Phase::Installing {
             waits: BTreeMap::new(),
+            until_ms: draft
+                .now_ms
+                .saturating_add(draft.state.settings.patience_ms),
         },
     })
 }

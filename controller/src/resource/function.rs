@@ -83,6 +83,12 @@ impl FunctionSpec {
     pub fn is_aware(&self) -> bool {
         self.attachment == Wiring::NshAware
     }
+
+    /// Whether its forwarder can ask its containers whether they live: one leg is asked for its IPv4 address.
+    pub fn can_be_asked(&self) -> bool {
+        let address = self.address.filter(|address| address.addr().is_ipv4());
+        self.liveness.asks() && (self.attachment != Wiring::OneLeg || address.is_some())
+    }
 }
 
 /// How a function is wired to its SFF.

@@ -3,7 +3,7 @@
 
 use super::{ChainView, ExplainView, HopView, MemberView, PathView};
 use crate::execute::Snapshot;
-use crate::plan::{ChainRecord, InstanceHealth, PathRecord, Phase};
+use crate::plan::{ChainRecord, InstanceHealth, PathRecord, Phase, unanswered};
 use crate::resource::{ChainSpec, Name, ReturnPath, TrafficMatch};
 use kc_agent_api::NodeName;
 use kc_forwarder_api::{
@@ -250,7 +250,7 @@ fn view(
         spi: spi.get(),
         chain: chain.to_string(),
         direction: direction.to_owned(),
-        phase: told(moment, &path.phase),
+        phase: told(moment, chain, path),
         since_ms: since.map(|(_, ms)| moment.clock.wall(*ms)),
         mtu: moment
             .documents
@@ -262,17 +262,22 @@ fn view(
 }
 
 /// A phase, and whom it waits for.
-fn told(moment: &Snapshot, phase: &Phase) -> String {
-    let (Phase::Installing { waits } | Phase::Switching { waits } | Phase::Withdrawing { waits }) =
-        phase
+fn told(moment: &Snapshot, chain: &Name, path: &PathRecord) -> String {
+    let phase = &path.phase;
+    let (Phase::Installing { waits, .. }
+    | Phase::Switching { waits }
+    | Phase::Withdrawing { waits }) = phase
     else {
         return phase.word().to_owned();
     };
-    let late: Vec<&str> = waits
+    let mut late: Vec<&str> = waits
         .iter()
         .filter(|(node, generation)| moment.observed.acknowledged(node) < **generation)
         .map(|(node, _)| node.as_str())
         .collect();
+    if let (Phase::Installing { .. }, Some(record)) = (phase, moment.state.chains.get(chain)) {
+        late.extend(unanswered(&moment.state, &moment.observed, record, path));
+    }
     if late.is_empty() {
         phase.word().to_owned()
     } else {

@@ -38,7 +38,7 @@ pub(super) struct FakeBox {
     pub(super) loads: BTreeMap<String, f32>,
     /// What its forwarder has looked up.
     pub(super) paths: Vec<PathLoad>,
-    /// What functions answer their forwarder; those that are not here were never asked.
+    /// What functions answer their forwarder; of those that are not here, containers do if they run.
     pub(super) answers: BTreeMap<String, HealthState>,
     /// Interfaces without a carrier.
     pub(super) unplugged: BTreeSet<String>,
@@ -64,6 +64,11 @@ pub(super) struct Cluster {
     pub(super) wake_at_ms: Option<u64>,
     /// What was planned before, which a plan takes over as far as it holds.
     pub(super) before: (State, Documents),
+}
+
+/// The instance that a way into it belongs to.
+fn instance(way: &str) -> &str {
+    way.split_once('.').map_or(way, |(instance, _)| instance)
 }
 
 pub(super) fn node(name: &str) -> NodeName {
@@ -268,7 +273,12 @@ impl Cluster {
                 .tables
                 .functions
                 .iter()
-                .filter_map(|f| Some((f.name.clone(), *target.answers.get(f.name.as_str())?)))
+                .filter_map(|f| {
+                    let runs = target.running.contains(instance(f.name.as_str()));
+                    let usual = runs.then_some(HealthState::Alive);
+                    let answer = target.answers.get(f.name.as_str()).copied();
+                    Some((f.name.clone(), answer.or(usual)?))
+                })
                 .collect(),
             errors: Vec::new(),
         };

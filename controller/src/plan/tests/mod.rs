@@ -1,6 +1,7 @@
 //! Plans against a cluster in memory: golden stories, properties, and crashes at every step.
 
 mod alarming;
+mod answering;
 mod cluster;
 mod clustering;
 mod crash;
