@@ -109,6 +109,10 @@ pub(super) fn judge(draft: &mut Draft<'_>, id: &ResourceId) {
         return;
     };
     let progress = trial.look(draft, id, &name);
+    if matches!(progress, Progress::Unplaced(_) | Progress::Failed(_)) {
+        // It goes in the next plan.
+        draft.wake(draft.now_ms);
+    }
     let Some(record) = draft.state.rollouts.get_mut(id) else {
         return;
     };
