@@ -55,9 +55,9 @@ fn cluster(seed: u64) -> Cluster {
     for function in &chain {
         for i in 0..random.usize(2..=boxes.min(40)) {
             instances.push(ServiceFunction {
-                name: format!("{function}-{i}"),
+                name: format!("{function}-{i}").into(),
                 function: function.clone(),
-                sff: names[random.usize(0..boxes)].clone(),
+                sff: names[random.usize(0..boxes)].as_str().into(),
                 load: Some(5.0 + 90.0 * random.f32()),
                 stale: false,
                 barred: None,

@@ -45,6 +45,18 @@ pub struct NodeObservation {
     pub heard_ms: Option<u64>,
 }
 
+impl NodeObservation {
+    /// CPU load of a container in percent of its limit, and whether the sample is older than
+    /// `max_age_ms`; `None` when there never was one.
+    pub fn container_load(&self, name: &str, max_age_ms: u64, now_ms: u64) -> Option<(f32, bool)> {
+        let load = self.load.as_ref()?;
+        let container = load.report.containers.iter().find(|c| c.name == name)?;
+        let stale = now_ms.saturating_sub(load.at_ms) > max_age_ms;
+        let percent = container.cpu_percent;
+        percent.is_finite().then_some((percent, stale))
+    }
+}
+
 /// A report and when it was received.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Received<T> {
@@ -249,22 +261,6 @@ impl Observations {
     pub fn container(&self, node: &NodeName, name: &str) -> Option<&ContainerState> {
         let state = &self.nodes.get(node)?.state.as_ref()?.report;
         state.containers.iter().find(|c| c.name == name)
-    }
-
-    /// CPU load of a container in percent of its limit, and whether the sample is older than
-    /// `max_age_ms`; `None` when there never was one.
-    pub fn container_load(
-        &self,
-        node: &NodeName,
-        name: &str,
-        max_age_ms: u64,
-        now_ms: u64,
-    ) -> Option<(f32, bool)> {
-        let load = self.nodes.get(node)?.load.as_ref()?;
-        let container = load.report.containers.iter().find(|c| c.name == name)?;
-        let stale = now_ms.saturating_sub(load.at_ms) > max_age_ms;
-        let percent = container.cpu_percent;
-        percent.is_finite().then_some((percent, stale))
     }
 
     /// The wall clock at a planner's time, milliseconds since 1970.

@@ -155,9 +155,9 @@ pub fn simulate(file: &str, text: &str) -> Result<Simulation, Vec<ManifestError>
         .iter()
         .map(|l| (l.from.as_str(), l.to.as_str(), l.hops));
     let functions = written.instances.iter().map(|instance| ServiceFunction {
-        name: instance.name.clone(),
+        name: instance.name.as_str().into(),
         function: instance.function.clone(),
-        sff: instance.sff.clone(),
+        sff: instance.sff.as_str().into(),
         load: instance.load,
         stale: instance.stale,
         barred: instance.barred.clone(),

@@ -319,13 +319,12 @@ impl Cluster {
         });
         let functions = self.state.instances.iter().map(|(name, instance)| {
             let node = instance.node.as_ref().unwrap();
-            let load = self
-                .observed
-                .container_load(node, name, 10_000, self.now_ms);
+            let seen = &self.observed.nodes[node];
+            let load = seen.container_load(name, 10_000, self.now_ms);
             ServiceFunction {
-                name: name.clone(),
+                name: name.as_str().into(),
                 function: self.state.function_type(&instance.owner).unwrap().clone(),
-                sff: node.to_string(),
+                sff: node.clone().into(),
                 load: load.map(|(percent, _)| percent),
                 stale: false,
                 barred: None,

@@ -9,6 +9,7 @@ use crate::traffic;
 use kc_agent_api::{BoxLoad, ContainerLoad, LoadReport, NodeName};
 use kc_forwarder_api::{HealthState, Si, TunnelName};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// The subject of an alarm over the mean.
@@ -77,10 +78,17 @@ pub(super) fn evaluate(draft: &mut Draft<'_>) {
         let before = former.remove(&name).map(|record| record.subjects);
         let before = before.unwrap_or_default();
         let mut subjects = BTreeMap::new();
-        for (subject, value) in measured(draft, &owner, &spec) {
-            let known = before.get(&subject).copied();
+        // Of most subjects there is nothing to say.
+        let step = |(subject, value): (Cow<'_, str>, Option<f32>)| {
+            let known = before.get(&*subject).copied();
             let standing = known.map_or(Standing::Ok, |known| known.standing);
             let (next, wake) = spec.step(standing, value, draft.now_ms);
+            let is_calm = known.is_none() && next == Standing::Ok;
+            (!is_calm).then(|| (subject.into_owned(), value, known, next, wake))
+        };
+        let measured = measured(draft, &owner, &spec).into_iter();
+        for (subject, value, known, next, wake) in measured.filter_map(step).collect::<Vec<_>>() {
+            let standing = known.map_or(Standing::Ok, |known| known.standing);
             if let Some(at_ms) = wake {
                 draft.wake(at_ms);
             }
@@ -126,30 +134,35 @@ fn wanted(state: &State) -> Vec<(ResourceId, AlarmSpec)> {
 }
 
 /// Subjects of an alarm with what is measured; `None` where nothing recent is.
-fn measured(draft: &Draft<'_>, owner: &ResourceId, spec: &AlarmSpec) -> Vec<(String, Option<f32>)> {
+fn measured<'a>(
+    draft: &'a Draft<'_>,
+    owner: &'a ResourceId,
+    spec: &AlarmSpec,
+) -> Vec<(Cow<'a, str>, Option<f32>)> {
     let metric = spec.when.metric;
     match owner.kind {
-        Kind::Node if metric.of_chains() => return of_tunnels(draft, owner, metric),
+        Kind::Node if metric.of_chains() => {
+            let tunnels = of_tunnels(draft, owner, metric).into_iter();
+            return tunnels.map(|(name, value)| (name.into(), value)).collect();
+        }
         Kind::Node => {
             let node = NodeName::new(owner.name.as_str()).ok();
             let load = node.and_then(|node| recent(draft, &node));
             let value = load.and_then(|load| of_box(metric, &load.machine));
-            return vec![(owner.name.to_string(), value)];
+            return vec![(owner.name.as_str().into(), value)];
         }
         Kind::Chain => {
             let value = match metric {
                 Metric::Latency => takes(draft, owner),
                 _ => loses(draft, owner),
             };
-            return vec![(owner.name.to_string(), value)];
+            return vec![(owner.name.as_str().into(), value)];
         }
         _ => {}
     }
     let instances = instances::of(draft, owner).filter_map(|(name, instance)| {
         instance.node.as_ref()?;
-        let measured = measure(draft, name, instance).into_iter();
-        let mut own = measured.filter(|(other, _)| *other == metric);
-        Some((name.clone(), own.next().map(|(_, value)| value)))
+        Some((name.as_str().into(), measure(draft, name, instance, metric)))
     });
     match spec.of {
         Of::Any => instances.collect(),
@@ -157,30 +170,33 @@ fn measured(draft: &Draft<'_>, owner: &ResourceId, spec: &AlarmSpec) -> Vec<(Str
             let values: Vec<f32> = instances.filter_map(|(_, value)| value).collect();
             let count = f32::from(u16::try_from(values.len()).unwrap_or(u16::MAX));
             let mean = (!values.is_empty()).then(|| values.iter().sum::<f32>() / count);
-            vec![(AVERAGE.to_owned(), mean)]
+            vec![(AVERAGE.into(), mean)]
         }
     }
 }
 
 /// A node's load, unless it is too old to say anything.
 fn recent<'a>(draft: &'a Draft<'_>, node: &NodeName) -> Option<&'a LoadReport> {
-    let load = draft.observed.nodes.get(node)?.load.as_ref()?;
+    let load = draft.seen(node)?.load.as_ref()?;
     let age_ms = draft.now_ms.saturating_sub(load.at_ms);
     (age_ms <= draft.state.settings.load_max_age_ms).then_some(&load.report)
 }
 
-/// What is measured of an instance at present.
-pub(super) fn measure(draft: &Draft<'_>, name: &str, instance: &Instance) -> Vec<(Metric, f32)> {
+/// What a metric of an instance is at present.
+pub(super) fn measure(
+    draft: &Draft<'_>,
+    name: &str,
+    instance: &Instance,
+    metric: Metric,
+) -> Option<f32> {
     if instance.hardware.is_some() {
         let load = hardware_load(&draft.state, draft.observed, draft.now_ms, name, instance);
-        let fresh = load.filter(|(_, stale)| !stale).into_iter();
-        return fresh.map(|(load, _)| (Metric::Cpu, load)).collect();
+        let (load, _) = load.filter(|(_, stale)| !stale && metric == Metric::Cpu)?;
+        return Some(load);
     }
-    let load = instance.node.as_ref().and_then(|node| recent(draft, node));
-    let own = load.and_then(|load| load.containers.iter().find(|own| own.name == name));
-    let metrics = Metric::ALL.into_iter();
-    let measured = metrics.filter_map(|metric| Some((metric, of_container(metric, own?)?)));
-    measured.collect()
+    let load = recent(draft, instance.node.as_ref()?)?;
+    let own = load.containers.iter().find(|own| own.name == name);
+    of_container(metric, own?)
 }
 
 fn percent(part: u64, whole: u64) -> Option<f32> {
@@ -270,22 +286,24 @@ fn tell(
     (subject, value): (&str, f32),
     (before, after): (Standing, Standing),
 ) {
+    if before.is_firing() == after.is_firing() {
+        return;
+    }
     let metric = spec.when.metric;
     let measure = format!(
         "{} of {subject} is {value:.0}{}",
         metric.as_str(),
         metric.unit()
     );
-    let (kind, message) = match (before.is_firing(), after.is_firing()) {
-        (false, true) => (
+    let (kind, message) = match after.is_firing() {
+        true => (
             PlanEventKind::AlarmFiring,
             format!("alarm {name}: {measure} ({})", spec.when),
         ),
-        (true, false) => (
+        false => (
             PlanEventKind::AlarmCleared,
             format!("alarm {name} is over: {measure}"),
         ),
-        _ => return,
     };
     draft.tell(kind, owner, None, message);
 }

@@ -26,7 +26,7 @@ pub(super) fn route(
         .iter()
         .filter_map(|name| topology.function(name));
     let stops: Vec<&str> = std::iter::once(spec.from.node.as_str())
-        .chain(functions.map(|function| function.sff.as_str()))
+        .chain(functions.map(|function| &*function.sff))
         .chain([spec.to.node.as_str()])
         .collect();
     stops
@@ -62,7 +62,7 @@ pub(super) fn straight(
         .path
         .iter()
         .filter_map(|name| topology.function(name));
-    let places = functions.filter_map(|function| NodeName::new(function.sff.as_str()).ok());
+    let places = functions.filter_map(|function| NodeName::new(&*function.sff).ok());
     let mut stops = vec![spec.from.node.clone()];
     stops.extend(places);
     stops.push(spec.to.node.clone());

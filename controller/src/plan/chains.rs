@@ -9,6 +9,7 @@
 
 use super::choose::{Scene, choose};
 use super::draft::Draft;
+use super::serving::Serving;
 use super::survey::fault;
 use super::{
     ChainRecord, ChainStatus, PathInstance, PathRecord, Phase, PlanEventKind, State, Step,
@@ -48,17 +49,20 @@ fn for_path(spec: &ChainSpec) -> Cow<'_, ChainSpec> {
 }
 
 /// Whether time and news leave a chain as it is.
-fn rests(draft: &Draft<'_>, chain: &ChainRecord) -> bool {
+fn rests(draft: &Draft<'_>, serving: &Serving<'_>, chain: &ChainRecord) -> bool {
+    let fault = |path| serving.fault(draft, path);
     let mut paths = chain.paths.iter();
-    paths.all(|path| path.phase == Phase::Active && path.dead == fault(draft, path).is_some())
+    paths.all(|path| path.phase == Phase::Active && path.dead == fault(path).is_some())
 }
 
 /// Moves on what is under way. What this sets free may be removed or moved afterwards.
 pub(super) fn progress(draft: &mut Draft<'_>) {
     let (resources, known) = (draft.state.resources.clone(), draft.state.chains.clone());
+    let instances = draft.state.instances.clone();
+    let serving = Serving::new(&instances);
     for (name, chain) in &known {
         let spec = wanted(&resources, name);
-        if spec.is_some() && rests(draft, chain) {
+        if spec.is_some() && rests(draft, &serving, chain) {
             continue;
         }
         let mut chain = chain.clone().into_inner();
@@ -86,7 +90,8 @@ pub(super) fn progress(draft: &mut Draft<'_>) {
 /// Finds paths for chains that need one. Sets nothing free.
 pub(super) fn begin(draft: &mut Draft<'_>) {
     let (resources, known) = (draft.state.resources.clone(), draft.state.chains.clone());
-    let mut scene = Scene::default();
+    let instances = draft.state.instances.clone();
+    let scene = Scene::new(&instances);
     let behind = resources.range(ResourceId::before(Kind::Chain)..);
     let wanted = behind.map_while(|(_, resource)| match resource {
         Resource::Chain(object) => Some((&object.metadata.name, &object.spec)),
@@ -95,7 +100,7 @@ pub(super) fn begin(draft: &mut Draft<'_>) {
     let first = Shared::default();
     for (name, spec) in wanted {
         let chain = known.get(name).unwrap_or(&first);
-        if let Some(chosen) = choose(draft, &mut scene, name, chain, &for_path(spec)) {
+        if let Some(chosen) = choose(draft, &scene, name, chain, &for_path(spec)) {
             draft.state.chains.insert(name.clone(), chosen.into());
         }
     }

@@ -8,7 +8,8 @@ use super::draft::Draft;
 use super::places::unsettled;
 use super::preference::{bars, going_back, has_first_choice};
 use super::search::schedule;
-use super::survey::{fault, topology};
+use super::serving::Serving;
+use super::survey::topology;
 use super::{
     ChainRecord, ChainStatus, Instance, InstanceHealth, PathRecord, Phase, PlanEventKind, Step,
 };
@@ -17,7 +18,7 @@ use crate::resource::{Algorithm, ChainSpec, Length, Name};
 use crate::shared::Shared;
 use crate::topology::Topology;
 use std::cell::OnceCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a new path is wanted.
 pub(super) enum Occasion {
@@ -56,6 +57,7 @@ impl Occasion {
 
 fn occasion(
     draft: &Draft<'_>,
+    serving: &Serving<'_>,
     name: &Name,
     chain: &ChainRecord,
     spec: &ChainSpec,
@@ -63,7 +65,7 @@ fn occasion(
     let Some(carrying) = chain.carrying() else {
         return Some(Occasion::First);
     };
-    if let Some(reason) = fault(draft, carrying) {
+    if let Some(reason) = serving.fault(draft, carrying) {
         return Some(Occasion::Fault(reason));
     }
     if carrying.spec != *spec {
@@ -72,7 +74,7 @@ fn occasion(
     carrying
         .instances
         .iter()
-        .filter(|on_path| on_path.others.is_empty())
+        .filter(|on_path| on_path.others.is_empty() && !serving.stays(draft, &on_path.name))
         .find_map(|on_path| leaving(draft, &on_path.name))
         .map(Occasion::Leaving)
         .or_else(|| member(draft, name, chain, spec).map(Occasion::Member))
@@ -110,8 +112,8 @@ pub(super) fn leaving(draft: &Draft<'_>, name: &str) -> Option<String> {
 
 /// What all chains of one plan are chosen on, found for the first that needs it. Choosing changes
 /// nothing of it.
-#[derive(Default)]
-pub(super) struct Scene {
+pub(super) struct Scene<'a> {
+    serving: Serving<'a>,
     topology: OnceCell<Topology>,
     /// The same in milliseconds.
     latency: OnceCell<Topology>,
@@ -119,7 +121,16 @@ pub(super) struct Scene {
     starting: OnceCell<BTreeSet<Name>>,
 }
 
-impl Scene {
+impl<'a> Scene<'a> {
+    pub(super) fn new(instances: &'a BTreeMap<String, Shared<Instance>>) -> Self {
+        Self {
+            serving: Serving::new(instances),
+            topology: OnceCell::new(),
+            latency: OnceCell::new(),
+            starting: OnceCell::new(),
+        }
+    }
+
     fn topology(&self, draft: &Draft<'_>, length: Length) -> &Topology {
         let known = match length {
             Length::Hops => &self.topology,
@@ -155,12 +166,12 @@ fn looks_around(chain: &ChainRecord, spec: &ChainSpec) -> bool {
 /// Chooses a path where one is needed, and says how the chain is; nothing where that is as it was.
 pub(super) fn choose(
     draft: &mut Draft<'_>,
-    scene: &mut Scene,
+    scene: &Scene<'_>,
     name: &Name,
     known: &Shared<ChainRecord>,
     spec: &ChainSpec,
 ) -> Option<ChainRecord> {
-    let mut occasion = occasion(draft, name, known, spec);
+    let mut occasion = occasion(draft, &scene.serving, name, known, spec);
     if occasion.is_none() && !looks_around(known, spec) && status(known, None, None) == known.status
     {
         return None;
@@ -202,7 +213,7 @@ pub(super) fn choose(
 /// Why a first path waits: what starts late would otherwise never be chosen.
 fn patience(
     draft: &mut Draft<'_>,
-    scene: &Scene,
+    scene: &Scene<'_>,
     chain: &mut ChainRecord,
     spec: &ChainSpec,
 ) -> Option<String> {

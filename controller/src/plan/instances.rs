@@ -7,9 +7,10 @@ use super::{Instance, InstanceHealth, NodeRecord, PlanEventKind, State, Step, ai
 use crate::observation::answers;
 use crate::resource::{Kind, Name, Resource, ResourceId};
 use crate::shared::Shared;
+use foldhash::HashMap;
 use kc_agent_api::{ContainerPhase, ContainerState, Health, NodeName, NodeState};
 use kc_forwarder_api::HealthState;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 /// Most replicas of one resource.
 pub const MAX_REPLICAS: u32 = 1000;

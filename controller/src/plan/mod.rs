@@ -29,6 +29,7 @@ mod rooms;
 mod scale;
 mod search;
 mod secrets;
+mod serving;
 mod spare;
 mod stacks;
 mod state;

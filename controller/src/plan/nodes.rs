@@ -38,6 +38,7 @@ pub(super) fn observe(draft: &mut Draft<'_>) {
     for (name, record) in &nodes {
         judge(draft, name, record);
     }
+    draft.nodes_changed();
 }
 
 /// Whether a record says what the node says of itself.

@@ -3,9 +3,10 @@
 use super::{ChainRecord, PathRecord, Phase, State};
 use crate::resource::Name;
 use crate::shared::Shared;
+use foldhash::{HashMap, HashSet};
 use kc_agent_api::NodeName;
 use kc_forwarder_api::Vid;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 
 /// See the module.
 #[derive(Debug, Default)]

@@ -19,17 +19,17 @@ use std::net::Ipv4Addr;
 pub(super) fn unsettled(draft: &Draft<'_>, instance: &Instance) -> Option<String> {
     let state = &draft.state;
     let node = instance.node.as_ref()?;
-    if state.node_resource(node).is_some_and(|o| o.spec.drain) {
+    if draft.said(node).drained {
         return Some(format!("{node} is drained"));
     }
     if instance.hardware.is_some() {
         return super::physical::unsettled(draft, instance);
     }
-    let resource = state.owner(&instance.owner)?;
-    let placement = placement(resource)?;
-    if placement.nodes.is_empty() && placement.node_selector.is_empty() {
+    if !draft.is_choosy(&instance.owner) {
         return None;
     }
+    let resource = state.owner(&instance.owner)?;
+    let placement = placement(resource)?;
     state.nodes.get(node)?;
     let wish = wish(resource, placement, instance);
     suits(&wish, node, &state.labels(node))
@@ -123,8 +123,12 @@ fn wait(draft: &mut Draft<'_>, name: &str, reason: String) {
         return;
     }
     instance.waiting = Some(reason.clone());
-    let owner = instance.owner.clone();
+    let (owner, ordinal) = (instance.owner.clone(), instance.ordinal);
     let here = instance.node.clone();
+    // A change that wanted it beside the others goes on without it, as the next plan finds.
+    if draft.state.spare(&owner) == Some(ordinal) {
+        draft.wake(draft.now_ms);
+    }
     match here.filter(|node| draft.state.is_drained(node)) {
         Some(node) => {
             let message = format!("{name} stays on {node}: {reason}");

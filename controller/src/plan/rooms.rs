@@ -6,9 +6,10 @@ use super::{NodeRecord, State};
 use crate::placement::{Room, Wish, choose, pinned, takes};
 use crate::resource::{PlacementSpec, Requests, Resource, ResourceId};
 use crate::shared::Shared;
+use foldhash::{HashMap, HashMapExt as _, HashSet};
 use kc_agent_api::{Capacity, NodeName};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 /// See the module.

@@ -4,6 +4,7 @@
 use super::alarms::measure;
 use super::draft::Draft;
 use super::{InstanceHealth, PathRecord, PlanEventKind, State, instances, relief};
+use crate::alarm::Metric;
 use crate::resource::{AutoscaleSpec, Resource, ResourceId};
 use crate::scaling::{self, History, Seen};
 use serde::{Deserialize, Serialize};
@@ -144,7 +145,10 @@ fn seen<'s>(
             seen.coming += 1;
             continue;
         };
-        for (metric, value) in measure(draft, &name, instance) {
+        for metric in Metric::ALL {
+            let Some(value) = measure(draft, &name, instance, metric) else {
+                continue;
+            };
             seen.measured.entry(metric).or_default().push(value);
         }
     }

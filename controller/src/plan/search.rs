@@ -89,7 +89,7 @@ pub(super) fn schedule(
                 Some(PathInstance {
                     function: function.clone(),
                     name: name.clone(),
-                    node: NodeName::new(topology.function(name)?.sff.as_str()).ok()?,
+                    node: NodeName::new(&*topology.function(name)?.sff).ok()?,
                     vlan: leg(draft, chain, name, number),
                     others: Vec::new(),
                     standby: false,

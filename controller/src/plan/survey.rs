@@ -28,13 +28,13 @@ pub(super) fn topology(draft: &Draft<'_>, length: Length) -> Topology {
         let load = match instance.hardware {
             Some(_) => hardware_load(&draft.state, draft.observed, draft.now_ms, name, instance),
             None => draft
-                .observed
-                .container_load(node, name, max_age_ms, draft.now_ms),
+                .seen(node)
+                .and_then(|seen| seen.container_load(name, max_age_ms, draft.now_ms)),
         };
         Some(ServiceFunction {
-            name: name.clone(),
+            name: name.as_str().into(),
             function: function.clone(),
-            sff: node.to_string(),
+            sff: node.clone().into(),
             load: load.map(|(percent, _)| percent),
             stale: load.is_some_and(|(_, stale)| stale),
             barred: barred(draft, name, instance, node),
@@ -99,8 +99,8 @@ pub(super) fn barred(
     instance: &Instance,
     node: &NodeName,
 ) -> Option<String> {
-    let record = draft.state.nodes.get(node)?;
-    if !record.ready {
+    if !draft.is_ready(node) {
+        let record = draft.state.nodes.get(node)?;
         let reason = record.reason.as_deref().unwrap_or("is not ready");
         return Some(format!("is on {node}, which {reason}"));
     }
@@ -115,11 +115,7 @@ pub(super) fn barred(
     if draft.state.is_on_trial(instance) {
         return Some("has yet to show that it works".to_owned());
     }
-    if draft
-        .state
-        .node_resource(node)
-        .is_some_and(|object| object.spec.cordon)
-    {
+    if draft.said(node).cordoned {
         return Some(format!("is on {node}, which is cordoned"));
     }
     let verb = instance.verb();
@@ -241,9 +237,11 @@ pub(super) fn absence(draft: &Draft<'_>, name: &str, node: &NodeName) -> Option<
 
 /// Why a box cannot be counted on; `None` when it can.
 pub(super) fn gone(draft: &Draft<'_>, node: &NodeName) -> Option<String> {
+    if draft.is_ready(node) {
+        return None;
+    }
     match draft.state.nodes.get(node) {
         None => Some("has not registered".to_owned()),
-        Some(record) if record.ready => None,
         Some(record) => Some(
             record
                 .reason

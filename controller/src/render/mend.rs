@@ -2,8 +2,9 @@
 //! name such things: a function that has been moved away, a box that is no more. What leads there is taken
 //! out, and what would enter is dropped, until there is a better path.
 
+use foldhash::HashSet;
 use kc_forwarder_api::{Action, MemberTarget, NextHop, SfName, Tables, TunnelName};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::mem::take;
 
 /// Takes out what leads nowhere.

@@ -3,10 +3,11 @@
 use super::{MESH, cluster, path};
 use crate::plan::{Instance, PathRecord, State};
 use crate::resource::{Name, Resource, ServiceNetwork};
+use foldhash::{HashMap, HashMapExt as _, HashSet};
 use kc_agent_api::NodeName;
 use kc_forwarder_api::{SfName, Vid};
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// See the module.
 pub(super) struct Scene<'a> {
@@ -36,7 +37,8 @@ pub(super) struct Passing<'a> {
 impl<'a> Scene<'a> {
     /// For the documents of all nodes, or of those in `only`.
     pub(super) fn new(state: &'a State, only: Option<&BTreeSet<NodeName>>) -> Self {
-        let wanted = |node: &NodeName| only.is_none_or(|only| only.contains(node));
+        let only: Option<HashSet<&NodeName>> = only.map(|only| only.iter().collect());
+        let wanted = |node: &NodeName| only.as_ref().is_none_or(|only| only.contains(node));
         let has_overlay = has_overlay(state);
         let mut scene = Self {
             state,

@@ -13,7 +13,7 @@
 
 use super::survey::{Seen, Survey, step_by_step};
 use super::{Choice, DEFAULT_HOP_WEIGHT, NoPath, Request, Scheduler, load_path_aware, points};
-use crate::topology::UNREACHED;
+use crate::topology::Row;
 use std::collections::BTreeMap;
 
 /// See the module.
@@ -33,7 +33,7 @@ fn floor(request: &Request<'_>) -> f32 {
 
 /// The threshold for one step, on a path whose most loaded instance has `worst` at least. `ahead`
 /// holds hops from each SFF to the end.
-fn threshold(survey: &Survey<'_>, worst: f32, ahead: Option<&[u32]>) -> u32 {
+fn threshold(survey: &Survey<'_>, worst: f32, ahead: Option<Row<'_>>) -> u32 {
     // Of the instances at one distance only the least loaded can be led to.
     let mut rings: BTreeMap<u32, Seen<'_>> = BTreeMap::new();
     for seen in &survey.usable {
@@ -43,8 +43,7 @@ fn threshold(survey: &Survey<'_>, worst: f32, ahead: Option<&[u32]>) -> u32 {
         }
     }
     let price = |seen: &Seen<'_>| {
-        let rest = ahead.and_then(|ahead| ahead.get(seen.place)).copied();
-        let rest = rest.filter(|rest| *rest != UNREACHED).unwrap_or(0);
+        let rest = ahead.and_then(|ahead| ahead.get(seen.place)).unwrap_or(0);
         let hops = seen.distance().saturating_add(rest);
         points(
             survey.length,

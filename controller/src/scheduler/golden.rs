@@ -75,9 +75,9 @@ fn every_scheduler_on_many_topologies() {
             (0..boxes).map(move |b| {
                 let load = load(t, b, boxes);
                 ServiceFunction {
-                    name: format!("{function}{}", b + 1),
+                    name: format!("{function}{}", b + 1).into(),
                     function: function.clone(),
-                    sff: names[b].clone(),
+                    sff: names[b].as_str().into(),
                     load: load.ok().flatten(),
                     stale: false,
                     barred: load.err().map(str::to_owned),

@@ -9,7 +9,6 @@ use super::explanation::told;
 use super::survey::{Seen, Survey, total_hops};
 use super::{Choice, Explanation, NoPath, Request};
 use crate::resource::{Length, Name};
-use crate::topology::UNREACHED;
 
 /// A whole chain's candidates.
 pub(super) struct Layers<'a> {
@@ -70,7 +69,7 @@ impl<'a> Layers<'a> {
 
     /// Hops in all of a path found here.
     pub(super) fn hops(&self, path: &[Seen<'a>]) -> u32 {
-        let names: Vec<_> = path.iter().map(|seen| seen.sf.name.clone()).collect();
+        let names: Vec<_> = path.iter().map(|seen| seen.sf.name.to_string()).collect();
         total_hops(&self.request, &names).unwrap_or(u32::MAX)
     }
 
@@ -94,17 +93,12 @@ impl<'a> Layers<'a> {
         let topology = self.request.topology;
         match end.and_then(|end| topology.locate(end)) {
             None => vec![0; topology.sff_count()],
-            Some((sff, _)) => topology
-                .hops_from(sff)
-                .iter()
-                .map(|&hops| {
-                    if hops == UNREACHED {
-                        NEVER
-                    } else {
-                        u64::from(hops) * HOP
-                    }
-                })
-                .collect(),
+            Some((sff, _)) => {
+                let row = topology.hops_from(sff);
+                let hops = (0..topology.sff_count()).map(|there| row.get(there));
+                hops.map(|hops| hops.map_or(NEVER, |hops| u64::from(hops) * HOP))
+                    .collect()
+            }
         }
     }
 
@@ -164,7 +158,7 @@ impl<'a> Layers<'a> {
             let costed = usable.filter_map(|seen| Some((cost(seen)?, seen.number, *seen)));
             let next = costed.min_by_key(|(cost, number, _)| (*cost, *number));
             let (_, _, next) = next.ok_or_else(|| self.cut_off(function))?;
-            here = self.at_end(Some(next.sf.sff.as_str()));
+            here = self.at_end(Some(&*next.sf.sff));
             path.push(next);
         }
         Ok(path)
@@ -201,7 +195,7 @@ impl<'a> Layers<'a> {
         why: impl Fn(&Seen<'a>, bool, Option<u32>) -> String,
     ) -> Choice {
         let through = self.through(limit);
-        let names: Vec<String> = path.iter().map(|seen| seen.sf.name.clone()).collect();
+        let names: Vec<String> = path.iter().map(|seen| seen.sf.name.to_string()).collect();
         let mut from = self.request.ingress;
         let mut positions = Vec::new();
         let places = self.request.functions.iter().zip(path);
@@ -222,7 +216,7 @@ impl<'a> Layers<'a> {
             let taken_here = taken_here.copied().unwrap_or(*taken);
             let why = |seen: &Seen<'a>, is_taken| why(seen, is_taken, hops(seen));
             positions.push(survey.position(function, rule.to_owned(), taken_here, order, why));
-            from = Some(taken.sf.name.as_str());
+            from = Some(&*taken.sf.name);
         }
         let (hops, latency) = told(self.length(), total_hops(&self.request, &names));
         Choice {

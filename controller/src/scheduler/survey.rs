@@ -5,7 +5,7 @@
 use super::explanation::told;
 use super::{Candidate, Choice, Explanation, NoPath, Position, Request};
 use crate::resource::{Length, Name};
-use crate::topology::{ServiceFunction, UNREACHED, by_name};
+use crate::topology::{ServiceFunction, by_name};
 use std::cmp::Ordering;
 
 /// Candidates that an explanation names, of those that could be taken and of those that could not.
@@ -105,20 +105,28 @@ impl<'a> Survey<'a> {
         };
         let (start, end) = (from.and_then(row), request.egress.and_then(row));
         let kept = request.kept.get(function);
+        let all = topology.numbers_of(function);
+        // Where one stays, all others are left for that, and the first of them say it.
+        let (told, untold) = match kept {
+            Some(_) => all.split_at(all.len().min(TOLD + 1)),
+            None => (all, &[][..]),
+        };
+        let stays = kept.and_then(|kept| topology.number(kept));
+        let stays = stays.filter(|stays| untold.binary_search(stays).is_ok());
         let mut survey = Self {
             usable: Vec::new(),
             barred: Vec::new(),
-            more_barred: 0,
+            more_barred: untold.len() - usize::from(stays.is_some()),
             length: topology.length(),
         };
-        for &number in topology.numbers_of(function) {
+        for &number in told.iter().chain(&stays) {
             let (Some(sf), Some(place)) = (topology.instance(number), topology.place(number))
             else {
                 continue;
             };
-            let reached = |row: &[u32]| row.get(place).copied().filter(|hops| *hops != UNREACHED);
             let hops = start.and_then(|(row, own)| {
-                Some(reached(row)?.saturating_add(own + topology.length().leaf()))
+                let between = row.get(place)?;
+                Some(between.saturating_add(own + topology.length().leaf()))
             });
             let seen = Seen {
                 sf,
@@ -128,14 +136,14 @@ impl<'a> Survey<'a> {
                 load: sf.effective_load(request.missing),
             };
             let cut_off = |end: &str| format!("there is no way between it and {end}");
-            let reason = match (kept, &sf.barred, request.without.get(&sf.name)) {
-                (Some(kept), ..) if *kept != sf.name => {
+            let reason = match (kept, &sf.barred, request.without.get(&*sf.name)) {
+                (Some(kept), ..) if **kept != *sf.name => {
                     Some(format!("is not needed, {kept} is healthy and stays"))
                 }
                 (_, Some(barred), _) | (_, None, Some(barred)) => Some(barred.clone()),
                 _ if from.is_some() && hops.is_none() => from.map(cut_off),
                 _ if request.egress.is_some()
-                    && end.and_then(|(row, _)| reached(row)).is_none() =>
+                    && end.and_then(|(row, _)| row.get(place)).is_none() =>
                 {
                     request.egress.map(cut_off)
                 }
@@ -215,8 +223,8 @@ impl<'a> Survey<'a> {
 fn candidate(seen: &Seen<'_>, length: Length) -> Candidate {
     let (hops, latency) = told(length, seen.hops);
     Candidate {
-        instance: seen.sf.name.clone(),
-        sff: seen.sf.sff.clone(),
+        instance: seen.sf.name.to_string(),
+        sff: seen.sf.sff.to_string(),
         load: seen.sf.load,
         stale: seen.sf.stale,
         hops,
@@ -240,7 +248,7 @@ pub(super) fn step_by_step<'a>(
         let survey = Survey::new(request, function, from).or_no_path(function)?;
         let chosen = choose(place, from, function, survey);
         let (taken, position) = chosen.ok_or_else(|| NoPath::nobody(function))?;
-        path.push(taken.sf.name.as_str());
+        path.push(&*taken.sf.name);
         positions.push(position);
     }
     let path: Vec<String> = path.into_iter().map(str::to_owned).collect();

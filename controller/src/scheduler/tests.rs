@@ -13,9 +13,9 @@ fn published() -> Topology {
     ];
     let functions = loads.iter().flat_map(|(function, loads)| {
         loads.iter().enumerate().map(|(i, &load)| ServiceFunction {
-            name: format!("{}{}", function.to_uppercase(), i + 1),
+            name: format!("{}{}", function.to_uppercase(), i + 1).into(),
             function: Name::new(*function).unwrap(),
-            sff: format!("SFF{}", i + 1),
+            sff: format!("SFF{}", i + 1).into(),
             load: Some(load),
             stale: false,
             barred: None,
@@ -138,9 +138,9 @@ fn adaptive_goes_far_only_under_load() {
     for i in 1..=3u8 {
         for function in chain() {
             idle.push(ServiceFunction {
-                name: format!("{function}-{i}"),
+                name: format!("{function}-{i}").into(),
                 function,
-                sff: format!("SFF{i}"),
+                sff: format!("SFF{i}").into(),
                 load: Some(30.0 - 4.0 * f32::from(i)),
                 stale: false,
                 barred: None,
@@ -198,7 +198,7 @@ fn any_topology() -> impl Strategy<Value = Topology> {
                     .into_iter()
                     .enumerate()
                     .map(|(i, (function, sff, load, up))| ServiceFunction {
-                        name: format!("f{i}"),
+                        name: format!("f{i}").into(),
                         function: types[function].clone(),
                         sff: sffs[sff].into(),
                         load,
@@ -224,7 +224,7 @@ fn every_path(request: &Request<'_>) -> Vec<(f32, u32)> {
             .flat_map(|path| {
                 usable.iter().map(|sf| {
                     let mut path = path.clone();
-                    path.push(sf.name.clone());
+                    path.push(sf.name.to_string());
                     path
                 })
             })

@@ -249,7 +249,8 @@ fn considered(desk: &Desk<'_>, function: &Name, taken: Option<&String>) -> Vec<S
     let missing = desk.request.missing;
     if all.len() > MOST {
         all.sort_by(|a, b| {
-            let key = |f: &crate::topology::ServiceFunction| Some(&f.name) != taken;
+            let key =
+                |f: &crate::topology::ServiceFunction| taken.is_none_or(|taken| **taken != *f.name);
             let loads = a
                 .effective_load(missing)
                 .total_cmp(&b.effective_load(missing));
@@ -258,7 +259,7 @@ fn considered(desk: &Desk<'_>, function: &Name, taken: Option<&String>) -> Vec<S
         all.truncate(MOST);
         all.sort_by(|a, b| crate::topology::by_name(&a.name, &b.name));
     }
-    all.into_iter().map(|f| f.name.clone()).collect()
+    all.into_iter().map(|f| f.name.to_string()).collect()
 }
 
 /// Other thresholds and the paths they give, the nearest first.
@@ -330,9 +331,9 @@ mod tests {
     fn instance(name: &str, sff: &str, load: f32) -> ServiceFunction {
         let function = name.split('-').next().unwrap();
         ServiceFunction {
-            name: name.to_owned(),
+            name: name.into(),
             function: Name::new(function).unwrap(),
-            sff: sff.to_owned(),
+            sff: sff.into(),
             load: Some(load),
             stale: false,
             barred: None,

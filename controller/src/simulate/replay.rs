@@ -225,9 +225,9 @@ fn topology(recording: &Recording) -> Topology {
     let links = recording.links.iter();
     let links = links.map(|l| (l.from.as_str(), l.to.as_str(), l.hops));
     let functions = recording.instances.iter().map(|instance| ServiceFunction {
-        name: instance.name.clone(),
+        name: instance.name.as_str().into(),
         function: instance.function.clone(),
-        sff: instance.sff.clone(),
+        sff: instance.sff.as_str().into(),
         load: instance.load,
         stale: instance.stale,
         barred: instance.barred.clone(),

@@ -21,6 +21,45 @@ pub(super) struct Network {
     meshes: Vec<Option<Mesh>>,
     /// Length of the mesh's links.
     meshed: u32,
+    /// Whether there are no other links.
+    only_meshed: bool,
+}
+
+/// Distances from one SFF to every other, by their numbers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Row<'a> {
+    /// As they were found.
+    Found(&'a [u32]),
+    /// One link to everybody of the same class, where nobody has a link that is spelled out.
+    Meshed {
+        /// The SFF.
+        from: usize,
+        /// Everybody.
+        meshes: &'a [Option<Mesh>],
+        /// How long that link is.
+        length: u32,
+    },
+}
+
+impl Row<'_> {
+    /// The distance of one; `None` where there is no way.
+    pub(crate) fn get(&self, to: usize) -> Option<u32> {
+        match *self {
+            Self::Found(distances) => {
+                let distance = distances.get(to).copied();
+                distance.filter(|distance| *distance != UNREACHED)
+            }
+            Self::Meshed { from, .. } if from == to => Some(0),
+            Self::Meshed {
+                from,
+                meshes,
+                length,
+            } => {
+                let class = |sff: usize| meshes.get(sff).copied().flatten().map(|mesh| mesh.class);
+                (class(from)? == class(to)?).then_some(length)
+            }
+        }
+    }
 }
 
 impl Network {
@@ -35,6 +74,8 @@ impl Network {
             .filter(|(a, b, _)| a != b)
             .map(|(a, b, hops)| ((a.min(b), a.max(b)), hops))
             .collect();
+        let free = |mesh: &Option<Mesh>| mesh.is_none_or(|mesh| !mesh.spoken);
+        let only_meshed = links.is_empty() && meshes.iter().all(free);
         let mut graph = DiGraph::with_capacity(meshes.len(), links.len() * 2);
         for _ in meshes {
             graph.add_node(());
@@ -66,6 +107,7 @@ impl Network {
             rows: vec![OnceCell::new(); meshes.len()],
             meshes: meshes.to_vec(),
             meshed,
+            only_meshed,
         }
     }
 
@@ -80,9 +122,16 @@ impl Network {
     }
 
     /// Hops from one SFF to every other.
-    pub(super) fn row(&self, sff: usize) -> &[u32] {
+    pub(super) fn row(&self, sff: usize) -> Row<'_> {
+        if self.only_meshed {
+            return Row::Meshed {
+                from: sff,
+                meshes: &self.meshes,
+                length: self.meshed,
+            };
+        }
         let row = self.rows.get(sff);
-        row.map_or(&[], |row| row.get_or_init(|| self.measure(sff)))
+        Row::Found(row.map_or(&[], |row| row.get_or_init(|| self.measure(sff))))
     }
 
     /// Dial's algorithm: hops are small numbers, so a ring with a bucket for each distance that
@@ -180,7 +229,11 @@ mod tests {
                         }
                     }
                 }
-                prop_assert_eq!(network.row(from), &plain[..]);
+                let row = network.row(from);
+                for (to, plain) in plain.iter().enumerate() {
+                    prop_assert_eq!(row.get(to), Some(*plain).filter(|hops| *hops != UNREACHED));
+                }
+                prop_assert_eq!(row.get(count), None);
                 let mut costs = vec![u64::MAX; count];
                 costs[from] = 7;
                 network.spread(&mut costs);
