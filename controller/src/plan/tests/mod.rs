@@ -2,6 +2,7 @@
 
 mod alarming;
 mod answering;
+mod bounds;
 mod cluster;
 mod clustering;
 mod crash;
