@@ -139,6 +139,9 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: RunArgs) -> Result<()> {
+    // Before anybody can know that we are here, so that whoever stops us at once sees a good end.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let Some((host, port)) = args
         .broker
         .rsplit_once(':')
@@ -193,8 +196,6 @@ async fn run(args: RunArgs) -> Result<()> {
         }));
     }
     drop(router);
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut result = Ok(());
     tokio::select! {
         _ = terminate.recv() => {}
