@@ -37,10 +37,13 @@ impl Keeper {
                     self.docker = Some(docker);
                     self.engine = Some(version);
                     self.data_root = Some(data_root);
-                    // What failed while it was away failed for that reason.
-                    self.memory
-                        .backoffs
-                        .retain(|lane| matches!(lane, Lane::Restart(_) | Lane::Unhealthy(_)));
+                    // What failed while it was away failed for that reason, or did not fail: a start whose
+                    // answer was lost is a start, and nothing would take the word back.
+                    let own = |lane: &Lane| matches!(lane, Lane::Restart(_) | Lane::Unhealthy(_));
+                    self.memory.backoffs.retain(own);
+                    self.facts
+                        .failures
+                        .retain(|lane, _| own(lane) || matches!(lane, Lane::HostLeg(_)));
                     everything = true;
                 }
                 EngineWord::Down { error } => {
